@@ -1,0 +1,5 @@
+"""``python -m labelseg``."""
+
+from labelseg.cli import main
+
+main()
