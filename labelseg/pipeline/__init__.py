@@ -1,0 +1,1 @@
+"""Stages, keys, staleness, storage and execution; knows nothing of segmentation."""

@@ -1,0 +1,79 @@
+"""Keys: digests that say by which code, from which parameters and from which inputs an artifact was made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from blake3 import blake3
+
+from labelseg.errors import UsageError
+from labelseg.pipeline.stage import Stage
+
+DIGEST_BYTES = 16
+
+
+def canonical_json(value: object) -> bytes:
+    """Write a value as JSON that is equal for equal values: keys sorted, no blanks, ASCII only.
+
+    Raises:
+        UsageError: the value holds NaN, an infinity or something that JSON has no form for.
+    """
+    try:
+        return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{value!r} cannot enter a key: {error}. Use finite numbers, text, true, false and lists of them.") from error
+
+
+def digest(*parts: bytes | str) -> str:
+    """Digest a sequence of texts and byte strings into 32 hex characters (BLAKE3).
+
+    Type and length of each part enter, so neither ``("ab", "c")`` and ``("a", "bc")`` nor ``"a"`` and ``b"a"`` collide.
+    """
+    hasher = blake3()
+    for part in parts:
+        # A file name that is not UTF-8 reaches Python with surrogates, and must not stop the run.
+        data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
+        hasher.update(f"{'s' if isinstance(part, str) else 'b'}{len(data)}:".encode())
+        hasher.update(data)
+    return hasher.hexdigest(length=DIGEST_BYTES)
+
+
+def params_json(params: Any) -> dict[str, Any]:
+    """Turn a params dataclass into what a manifest holds of it: a dict after a JSON round trip, tuples as lists."""
+    return json.loads(canonical_json(asdict(params)))
+
+
+def key_params(stage: Stage, params: Any, fingerprint: Callable[[Path], str], root: Path | None = None) -> dict[str, Any]:
+    """List the parameters that enter a key: no sources or splits, and the content digest in place of a file's path.
+
+    Args:
+        stage: The stage that ``params`` belong to.
+        params: Instance of ``stage.params``.
+        fingerprint: Content digest of a file, such as ``FileIndex.digest``.
+        root: Folder that relative paths start from; None is the current folder. A value that names no file there stands as it is.
+    """
+    values = params_json(params)
+    for declared in fields(stage.params):
+        if "source" in declared.metadata or "split" in declared.metadata:
+            del values[declared.name]
+        elif "file" in declared.metadata and values[declared.name]:
+            path = (root or Path()) / Path(values[declared.name]).expanduser()
+            if path.is_file():
+                values[declared.name] = f"blake3:{fingerprint(path)}"
+    return values
+
+
+def item_key(stage: str, version: int, params: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
+    """Digest what one item of a map stage is computed from.
+
+    Args:
+        stage: Name of the stage.
+        version: Version of the stage.
+        params: As ``key_params`` returns them.
+        inputs: Kind of data or role of a source -> content digest.
+    """
+    return digest("item", canonical_json([stage, version, dict(params), dict(inputs)]))

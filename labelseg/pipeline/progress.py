@@ -1,0 +1,56 @@
+"""Progress on stderr: a bar on a terminal, a line every half minute elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import AbstractContextManager
+from typing import Any, Protocol, Self
+
+from tqdm import tqdm
+
+INTERVAL_SECONDS = 30.0
+
+
+class Bar(Protocol):
+    """Counts what is done."""
+
+    def update(self, n: int, /) -> Any: ...
+
+
+class LineProgress:
+    """Writes a line to stderr every ``INTERVAL_SECONDS``; short work stays silent.
+
+    Args:
+        total: Number of units.
+        description: What is being done.
+    """
+
+    def __init__(self, total: int, description: str) -> None:
+        self._total = total
+        self._description = description
+        self._done = 0
+        self._started = self._told = time.monotonic()
+
+    def update(self, n: int, /) -> None:
+        """Count units as done."""
+        self._done += n
+        now = time.monotonic()
+        if now - self._told >= INTERVAL_SECONDS:
+            self._told = now
+            left = (now - self._started) / max(self._done, 1) * (self._total - self._done)
+            sys.stderr.write(f"{self._description}: {self._done:,} of {self._total:,}, {left:.0f} s left\n")
+            sys.stderr.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+
+def show_progress(total: int, description: str) -> AbstractContextManager[Bar]:
+    """Show how far a piece of work is, from entering to leaving what is returned."""
+    if sys.stderr.isatty():
+        return tqdm(total=total, desc=description, leave=False, dynamic_ncols=True)
+    return LineProgress(total, description)

@@ -1,0 +1,100 @@
+"""How a stage declares itself: its parameters, what it reads, and the function that does the work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+SourceKind = Literal["map", "model", "labels"]
+
+
+def option(
+    default: Any,
+    *,
+    help: str,
+    choices: tuple[str, ...] | None = None,
+    minimum: float | None = None,
+    maximum: float | None = None,
+) -> Any:
+    """Declare a parameter of a stage; it becomes an option of the command and part of the artifact's key."""
+    return field(default=default, metadata={"help": help, "choices": choices, "minimum": minimum, "maximum": maximum})
+
+
+def source(default: str, *, help: str, kind: SourceKind) -> Any:
+    """Declare a parameter that names the instance to read, such as ``cam`` or ``cam@wide``; ``""`` reads nothing.
+
+    Kind ``labels`` takes any instance that writes masks, or ``masks`` for the data's own ground truth.
+    In keys the content digest stands in place of the name.
+    """
+    return field(default=default, metadata={"help": help, "source": kind})
+
+
+def split_option(default: str, *, help: str) -> Any:
+    """Declare a parameter that names the split a training reads; ``""`` reads none."""
+    return field(default=default, metadata={"help": help, "split": True})
+
+
+def file_option(default: str, *, help: str) -> Any:
+    """Declare a parameter that may be the path of a file; in keys the digest of its content stands in place of the path."""
+    return field(default=default, metadata={"help": help, "file": True})
+
+
+@dataclass(frozen=True)
+class Source:
+    """One thing a stage reads: the role it plays (the parameter's name), its kind and the instance that provides it."""
+
+    role: str
+    kind: SourceKind
+    instance: str
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The declaration of a stage.
+
+    Attributes:
+        name: Command, module and artifact name, words joined by ``-``.
+        version: Bumped by hand whenever results change.
+        kind: ``map`` writes arrays for each item of a split; ``model`` trains once and writes named tensors.
+        params: Frozen keyword-only dataclass whose fields come from the declaring functions above.
+        run: map: ``run(inputs, params)`` returns ``compute(item) -> dict of arrays``, called once a worker;
+            model: ``run(inputs, params)`` returns a ``Model``.
+        uses: Kinds of the data (``image``, ``tags``, ``mask``) that an item's result depends on: for a map stage
+            a function from params to a tuple; for a model a function from params to a mapping from the name of
+            a split parameter to a tuple.
+        has_masks: Whether the items hold an array ``mask`` and so can serve as a label source.
+    """
+
+    name: str
+    version: int
+    kind: Literal["map", "model"]
+    params: type
+    run: Callable[..., Any]
+    uses: Callable[[Any], tuple[str, ...] | Mapping[str, tuple[str, ...]]]
+    has_masks: bool = False
+
+    def sources(self, params: Any) -> tuple[Source, ...]:
+        """List what the stage reads under ``params``, in the order of declaration; empty names are left out."""
+        declared = (
+            Source(role=f.name, kind=f.metadata["source"], instance=getattr(params, f.name))
+            for f in fields(self.params)
+            if "source" in f.metadata
+        )
+        return tuple(s for s in declared if s.instance)
+
+    def splits(self, params: Any) -> dict[str, str]:
+        """Map the name of each split parameter to its value; empty names are left out."""
+        named = {f.name: getattr(params, f.name) for f in fields(self.params) if f.metadata.get("split")}
+        return {name: value for name, value in named.items() if value}
+
+    @property
+    def help(self) -> str:
+        """The first paragraph of the work function's docstring."""
+        return (self.run.__doc__ or "").strip()
+
+
+def instance_parts(instance: str) -> tuple[str, str]:
+    """Split ``stage@name`` into stage and name; the name of a plain stage is empty."""
+    stage, _, name = instance.partition("@")
+    return stage, name

@@ -1,0 +1,133 @@
+"""The state of everything in a workspace, and why; reads plain JSON only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from labelseg.errors import LabelsegError
+from labelseg.pipeline.config import Config
+from labelseg.pipeline.fingerprint import FileIndex
+from labelseg.pipeline.graph import Node, NodeId, resolve
+from labelseg.pipeline.manifests import Catalog, Ref
+from labelseg.pipeline.planning import Decision, Planner, Standing
+from labelseg.pipeline.runlog import Marker, Markers
+from labelseg.pipeline.staleness import State
+
+
+class WorkspaceLike(Protocol):
+    """What the status needs of a workspace."""
+
+    root: Path
+    folder: Path
+
+    @property
+    def config(self) -> Config: ...
+    @property
+    def dataset(self) -> Any: ...
+    @property
+    def index(self) -> FileIndex: ...
+    @property
+    def catalog(self) -> Catalog: ...
+
+
+@dataclass(frozen=True)
+class StatusRow:
+    """One line of the status.
+
+    Attributes:
+        instance, split: The node; the split of a model is empty.
+        state: What it is.
+        reasons: Why it is not fresh.
+        items: Items, or tensors of a model, that are there.
+        failed: Items that failed.
+        seconds: How long the last computation took.
+        created: When that was, ISO 8601; empty where there was none.
+    """
+
+    instance: str
+    split: str
+    state: State
+    reasons: tuple[str, ...] = ()
+    items: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+    created: str = ""
+
+    @property
+    def fresh(self) -> bool:
+        """Whether nothing needs to be done."""
+        return self.state == "fresh"
+
+
+def status(workspace: WorkspaceLike) -> list[StatusRow]:
+    """Tell the state of the run's target and all it reads, of every named instance, and of everything that was ever finished.
+
+    Returns:
+        Rows in the order in which they would be computed.
+
+    Raises:
+        UsageError: the configuration is wrong.
+        ArtifactError: a ref is damaged.
+    """
+    config, catalog, markers = workspace.config, workspace.catalog, Markers(workspace.folder)
+    refs = {NodeId(ref.instance, ref.split): ref for ref in catalog.refs()}
+    nodes, broken = _nodes(config, refs)
+    planner = Planner(workspace.dataset, catalog, workspace.index, workspace.root)
+    standings: dict[NodeId, Standing] = {}
+    rows = []
+    for node in nodes:
+        if any(parent.node is not None and parent.node not in standings for parent in node.parents):
+            rows.append(_unknown(node.id, refs.get(node.id), "something it reads cannot be checked"))
+            continue
+        try:
+            decision = planner.decide(node, standings)
+        except LabelsegError as error:
+            rows.append(_unknown(node.id, refs.get(node.id), str(error)))
+            continue
+        standings[node.id] = decision.standing
+        rows.append(_row(decision, markers.read(node.id)))
+    rows += [_unknown(node_id, refs[node_id], reason) for node_id, reason in broken.items()]
+    return rows
+
+
+def _nodes(config: Config, refs: Mapping[NodeId, Ref]) -> tuple[tuple[Node, ...], dict[NodeId, str]]:
+    """List the nodes to tell of, parents first, and the finished ones that the configuration no longer knows."""
+    found: dict[NodeId, Node] = {}
+    split = config.run.get("split") or "train"
+    if config.run.get("target"):
+        resolve(config, config.run["target"], split, into=found)
+    for instance in config.instances():
+        if "@" in instance:
+            resolve(config, instance, split, into=found)
+    broken = {}
+    for node_id in refs:
+        try:
+            resolve(config, node_id.instance, node_id.split, into=found)
+        except LabelsegError as error:
+            broken[node_id] = str(error)
+    return tuple(found.values()), broken
+
+
+def _row(decision: Decision, marker: Marker | None) -> StatusRow:
+    """Combine what a node needs with what its last run left behind."""
+    state, reasons, ref = decision.state, decision.reasons, decision.ref
+    if marker is not None and state != "fresh":
+        if marker.state == "waiting":
+            state, reasons = "waiting", (marker.message, *reasons)
+        elif marker.state == "running" and marker.alive:
+            state, reasons = "running", (f"since {marker.started}, process {marker.pid}", *reasons)
+        else:
+            state, reasons = "failed", (f"the last run failed: {marker.message}" if marker.message else "the last run was killed", *reasons)
+    if ref is None:
+        return StatusRow(decision.node.instance, decision.node.split, state, reasons)
+    return StatusRow(decision.node.instance, decision.node.split, state, reasons, ref.count, ref.failed, ref.seconds, ref.created)
+
+
+def _unknown(node_id: NodeId, ref: Ref | None, reason: str) -> StatusRow:
+    """Tell of a node that cannot be compared with what it should be."""
+    if ref is None:
+        return StatusRow(node_id.instance, node_id.split, "missing", (reason,))
+    return StatusRow(node_id.instance, node_id.split, "stale", (reason,), ref.count, ref.failed, ref.seconds, ref.created)

@@ -1,0 +1,191 @@
+"""A workspace: a folder with ``labelseg.toml``, its data and its artifacts, used from Python."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from labelseg.errors import MissingArtifactError
+from labelseg.pipeline.config import Config
+from labelseg.pipeline.fingerprint import FileIndex
+from labelseg.pipeline.manifests import Catalog, Manifest, Ref
+from labelseg.pipeline.stage import Stage, instance_parts
+
+if TYPE_CHECKING:
+    from labelseg.data.dataset import Dataset
+    from labelseg.pipeline.artifacts import Artifact, Model
+    from labelseg.pipeline.runner import Report, RunOptions
+    from labelseg.pipeline.status import StatusRow
+    from labelseg.pipeline.store import Store
+
+FOLDER = ".labelseg"
+
+
+def set_threads(count: int) -> int | None:
+    """Set the threads torch computes with, if it is loaded; return how many they were, None if it is not."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return None
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    return before
+
+
+class Workspace:
+    """The same verbs as the command line, and artifacts as arrays::
+
+        ws = labelseg.Workspace("dir")
+        ws.run("propagate", beta=8)
+        ws["propagate", "train"]["2007_000032"]["mask"]
+
+    A script that calls ``run`` guards it with ``if __name__ == "__main__":``, since map stages spawn processes; with
+    ``options=RunOptions(workers=0)`` it need not.
+
+    Args:
+        root: The folder.
+        stages: Stages to use; None takes those of labelseg.
+        environ: Environment to read parameters from; None is that of the process.
+
+    Attributes:
+        root: The folder.
+        folder: Where artifacts lie, ``.labelseg`` in it.
+
+    Raises:
+        UsageError: the folder holds no valid ``labelseg.toml``.
+    """
+
+    def __init__(
+        self, root: str | os.PathLike[str], *, stages: Iterable[Stage] | None = None, environ: Mapping[str, str] | None = None
+    ) -> None:
+        if stages is None:
+            from labelseg.stages import STAGES
+
+            stages = STAGES
+        self.root = Path(root)
+        self.folder = self.root / FOLDER
+        self._config = Config.load(self.root, stages, environ)
+
+    @property
+    def config(self) -> Config:
+        """The configuration as it was read, or last written."""
+        return self._config
+
+    @property
+    def stages(self) -> Mapping[str, Stage]:
+        """Name -> stage, in the order of the pipeline."""
+        return self._config.stages
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The images and what is known of them."""
+        from labelseg.data.dataset import open_dataset
+
+        return open_dataset(self.root, self._config.data)
+
+    @cached_property
+    def index(self) -> FileIndex:
+        """Digests of files."""
+        return FileIndex(self.folder / "files.json")
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """Manifests and refs, without their arrays."""
+        return Catalog(self.folder)
+
+    @cached_property
+    def store(self) -> Store:
+        """The artifacts."""
+        from labelseg.pipeline.store import Store
+
+        return Store(self.folder)
+
+    def run(self, instance: str | None = None, split: str | None = None, *, options: RunOptions | None = None, **params: Any) -> Report:
+        """Bring an instance and everything it reads up to date.
+
+        Args:
+            instance: What to run; None is the target of the configuration.
+            split: Split to run it on; for a model the split it learns from. None takes that of the configuration.
+            options: How to run.
+            **params: Parameters of the instance; they are written to ``labelseg.toml``.
+
+        Returns:
+            What was done.
+
+        Raises:
+            LabelsegError: as ``labelseg.pipeline.runner.run``.
+        """
+        from labelseg.pipeline.runner import run
+
+        if instance is not None and split is not None:
+            stage = self.stages.get(instance_parts(instance)[0])
+            if stage is not None and stage.kind == "model":
+                params = {"split": split, **params}
+        return run(self, instance, split, params=params, options=options)
+
+    def status(self) -> list[StatusRow]:
+        """Tell the state of every instance and why it is not fresh."""
+        from labelseg.pipeline.status import status
+
+        return status(self)
+
+    def write_config(self, name: str, values: Mapping[str, Any]) -> Config:
+        """Write parameters of an instance, or values of the tables ``data``, ``run`` and ``evaluate``, to ``labelseg.toml``."""
+        from labelseg.pipeline.configfile import write_values
+
+        self._config = write_values(self._config, name, values)
+        if name == "data":
+            self.__dict__.pop("dataset", None)
+        return self._config
+
+    def __getitem__(self, name: tuple[str, str]) -> Artifact:
+        """Open the finished items of an instance in a split: image id -> name -> array.
+
+        Raises:
+            MissingArtifactError: it never ran.
+        """
+        from labelseg.pipeline.artifacts import Artifact
+
+        instance, split = name
+        return Artifact(self.store, self._manifest(instance, split))
+
+    def model(self, instance: str) -> Model:
+        """Read a finished model: its tensors, what rebuilds the network, its metrics and curves.
+
+        Raises:
+            MissingArtifactError: it was never trained.
+        """
+        from labelseg.pipeline.artifacts import read_model
+
+        return read_model(self.store, self._manifest(instance, ""))
+
+    def ref(self, instance: str, split: str = "", tag: str | None = None) -> Ref | None:
+        """Tell which artifact an instance stands for; None where there is none."""
+        return self.catalog.ref(instance, split, tag)
+
+    def pick_device(self, name: str) -> str:
+        """Turn ``auto`` into ``cuda`` where there is such a device, else ``cpu``; other names stay as they are."""
+        if name != "auto":
+            return name
+        # Importing torch takes seconds, and without this file there is nothing it could find.
+        if sys.platform == "linux" and not Path("/dev/nvidiactl").exists():
+            return "cpu"
+        import torch
+
+        return "cuda" if torch.cuda.is_available() else "cpu"
+
+    # A plain function, which travels to spawned workers without the workspace.
+    set_threads = staticmethod(set_threads)
+
+    def _manifest(self, instance: str, split: str) -> Manifest:
+        """Load the manifest that an instance stands for."""
+        stage = self.config.stage(instance)
+        ref = self.catalog.ref(instance, split)
+        manifest = None if ref is None else self.catalog.load(stage.name, ref.key)
+        if manifest is None:
+            where = f" --split {split}" if split else ""
+            raise MissingArtifactError(f"{instance} has never run here{' on ' + split if split else ''}. Run: labelseg {stage.name}{where}")
+        return manifest
