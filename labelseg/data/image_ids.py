@@ -1,0 +1,171 @@
+"""Names of images: the id of every file in a folder, and the id that a list or a table means."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import unicodedata
+from collections import defaultdict
+from functools import cached_property
+from pathlib import Path
+
+from labelseg.errors import DataError
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+MASK_SUFFIXES = frozenset({".png", ".bmp", ".tif", ".tiff"})
+
+
+def scan_files(folder: Path, suffixes: frozenset[str]) -> list[str]:
+    """List the files under ``folder`` with one of ``suffixes``, as sorted relative paths joined by ``/``.
+
+    Hidden files and folders are left out; linked folders are followed, each once.
+    """
+    found: list[str] = []
+    visited: set[str] = set()
+    pending = [("", str(folder))]
+    while pending:
+        prefix, directory = pending.pop()
+        real = os.path.realpath(directory)
+        if real in visited:
+            continue
+        visited.add(real)
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir():
+                    pending.append((f"{prefix}{entry.name}/", entry.path))
+                elif os.path.splitext(entry.name)[1].lower() in suffixes:
+                    found.append(prefix + entry.name)
+    return sorted(found)
+
+
+def nearest(name: str, known: list[str] | tuple[str, ...]) -> str:
+    """Say which of the ``known`` names is closest to ``name``, as the tail of an error message; empty when none is close."""
+    close = difflib.get_close_matches(name, known, n=1)
+    return f" Did you mean '{close[0]}'?" if close else ""
+
+
+class ImageIndex:
+    """The images of a folder by id: the relative path without extension, or with it where two files would collide."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @cached_property
+    def files(self) -> dict[str, str]:
+        """Relative path of each image by id, in the order of ids.
+
+        Raises:
+            DataError: the folder does not exist or holds no image.
+        """
+        if not self.folder.is_dir():
+            raise DataError(f"{self.folder}: expected a folder of images, found none. Set images under [data] in labelseg.toml.")
+        by_stem: dict[str, list[str]] = defaultdict(list)
+        for file in scan_files(self.folder, IMAGE_SUFFIXES):
+            by_stem[os.path.splitext(file)[0]].append(file)
+        if not by_stem:
+            raise DataError(f"{self.folder}: expected images ({', '.join(sorted(IMAGE_SUFFIXES))}), found none.")
+        # In a.jpg, a.png, a.jpg.png the id a.jpg would be taken twice; such files keep their extension too.
+        taken = {file for same in by_stem.values() if len(same) > 1 for file in same}
+        files = {}
+        for stem, same in by_stem.items():
+            for file in same:
+                files[file if len(same) > 1 or stem in taken else stem] = file
+        return dict(sorted(files.items()))
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """All ids in order."""
+        return list(self.files)
+
+    @cached_property
+    def _by_path(self) -> dict[str, str]:
+        by_path = {_normal(file): image_id for image_id, file in self.files.items()}
+        by_path.update((_normal(image_id), image_id) for image_id in self.files)
+        return by_path
+
+    @cached_property
+    def _by_bare_name(self) -> dict[str, list[str]]:
+        by_bare_name: dict[str, list[str]] = defaultdict(list)
+        for image_id, file in self.files.items():
+            base = _normal(file.rpartition("/")[2])
+            by_bare_name[base].append(image_id)
+            by_bare_name[os.path.splitext(base)[0]].append(image_id)
+        return dict(by_bare_name)
+
+    def resolve(self, name: str, where: str) -> str:
+        """Find the id that ``name`` means: an id, a relative path with extension, or a bare file name or stem where unique.
+
+        Args:
+            name: As a person wrote it.
+            where: File and line, put in front of an error.
+
+        Raises:
+            DataError: no image or several images have that name.
+        """
+        key = _normal(name)
+        if key in self._by_path:
+            return self._by_path[key]
+        matches = self._by_bare_name.get(key, [])
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            raise DataError(f"{where}: '{name}' may mean {', '.join(matches[:4])}. Write the path below {self.folder}.")
+        raise DataError(f"{where}: no image '{name}' in {self.folder}.{nearest(name, self.ids)}")
+
+    def bare_stem(self, image_id: str) -> str | None:
+        """Return the bare stem of an image, or None where another image shares it."""
+        stem = os.path.splitext(_normal(self.files[image_id].rpartition("/")[2]))[0]
+        return stem if self._by_bare_name[stem] == [image_id] else None
+
+    def path(self, image_id: str) -> Path:
+        """Return the file of an image.
+
+        Raises:
+            DataError: no image has this id.
+        """
+        if image_id not in self.files:
+            raise DataError(f"no image '{image_id}' in {self.folder}.{nearest(image_id, self.ids)}")
+        return self.folder / self.files[image_id]
+
+
+class MaskIndex:
+    """The masks of a folder by the id of their image."""
+
+    def __init__(self, folder: Path, images: ImageIndex) -> None:
+        self.folder = folder
+        self._images = images
+
+    @cached_property
+    def _by_stem(self) -> dict[str, str]:
+        if not self.folder.is_dir():
+            raise DataError(f"{self.folder}: expected a folder of masks, found none. Set masks under [data] in labelseg.toml.")
+        by_stem: dict[str, str] = {}
+        for file in scan_files(self.folder, MASK_SUFFIXES):
+            stem = _normal(os.path.splitext(file)[0])
+            if stem in by_stem:
+                raise DataError(f"{self.folder}: {by_stem[stem]} and {file} are masks of one image. Keep one.")
+            by_stem[stem] = file
+        return by_stem
+
+    @cached_property
+    def _by_bare_stem(self) -> dict[str, list[str]]:
+        by_bare_stem: dict[str, list[str]] = defaultdict(list)
+        for stem, file in self._by_stem.items():
+            by_bare_stem[stem.rpartition("/")[2]].append(file)
+        return dict(by_bare_stem)
+
+    def path(self, image_id: str) -> Path | None:
+        """Return the mask of an image: at the same relative path, or with the same bare stem where that is unique in both folders."""
+        file = self._by_stem.get(_normal(image_id))
+        if file is None:
+            bare = self._images.bare_stem(image_id)
+            matches = self._by_bare_stem.get(bare, []) if bare else []
+            file = matches[0] if len(matches) == 1 else None
+        return None if file is None else self.folder / file
+
+
+def _normal(name: str) -> str:
+    """Compose accents: some file systems hand names out decomposed, and a list typed elsewhere would not match."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
