@@ -1,0 +1,1 @@
+"""The networks: backbones, the classifier, AffinityNet, the boundary network and the segmenter."""

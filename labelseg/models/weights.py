@@ -1,0 +1,113 @@
+"""Weights in and out of networks: files, torchvision's downloads, and arrays for the store."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from labelseg.errors import DataError, UsageError
+from labelseg.models.backbones import Backbone
+
+_HEADS = ("classifier.", "fc.")
+_UNUSED = "num_batches_tracked"  # BatchNorm counts batches, but with a fixed momentum it never reads the count
+
+
+def load_weights(backbone: Backbone, spec: str) -> None:
+    """Load initial weights into a backbone.
+
+    Args:
+        backbone: Changed in place.
+        spec: ``none`` keeps the random weights; ``imagenet`` takes torchvision's (downloaded once); anything else is the
+            path of a ``.safetensors``, ``.pth`` or ``.pt`` file under torchvision's parameter names, or of a
+            network of this project, whose backbone is taken. The file's classification head is ignored.
+
+    Raises:
+        DataError: the file or the download cannot be read or does not fit the backbone.
+        UsageError: there are no such weights for this backbone.
+    """
+    if spec == "none":
+        return
+    state = _imagenet(backbone.name) if spec == "imagenet" else _read_file(Path(spec))
+    state = {key.removeprefix("module."): value for key, value in state.items()}
+    own = {key.removeprefix("backbone."): value for key, value in state.items() if key.startswith("backbone.")}
+    source = f"weights {spec} for {backbone.name}"
+    load_state(backbone, own or {key: value for key, value in state.items() if not key.startswith(_HEADS)}, source)
+
+
+def load_state(net: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+    """Load all tensors of a network by name.
+
+    Args:
+        net: Changed in place.
+        state: name -> tensor of the network's shape; counters of batches may be absent.
+        source: What the tensors are, to begin the error with.
+
+    Raises:
+        DataError: names or shapes differ; the first of each are listed.
+    """
+    expected = {key: value for key, value in net.state_dict().items() if not key.endswith(_UNUSED)}
+    given = {key: value for key, value in state.items() if not key.endswith(_UNUSED)}
+    problems = {
+        "missing": [key for key in expected if key not in given],
+        "unexpected": [key for key in given if key not in expected],
+        "of another shape": [
+            f"{key} (expected {tuple(value.shape)}, got {tuple(given[key].shape)})"
+            for key, value in expected.items()
+            if key in given and given[key].shape != value.shape
+        ],
+    }
+    found = [f"{len(keys)} {kind}: {', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''}" for kind, keys in problems.items() if keys]
+    if found:
+        raise DataError(f"{source}: the tensors do not fit the network: {'; '.join(found)}.")
+    net.load_state_dict(given, strict=False)
+
+
+def state_arrays(net: nn.Module) -> dict[str, NDArray]:
+    """Copy a network's tensors into arrays, in the order of its state; counters of batches are left out."""
+    return {key: value.detach().cpu().contiguous().numpy().copy() for key, value in net.state_dict().items() if not key.endswith(_UNUSED)}
+
+
+def load_arrays(net: nn.Module, arrays: Mapping[str, NDArray], source: str) -> None:
+    """Load what ``state_arrays`` gave; errors as in ``load_state``."""
+    load_state(net, {key: torch.from_numpy(np.array(value)) for key, value in arrays.items()}, source)
+
+
+def _imagenet(name: str) -> Mapping[str, Tensor]:
+    from labelseg.models.torchvision_shim import torchvision
+
+    if name not in torchvision.models.list_models():
+        raise UsageError(f"backbone {name} has no ImageNet weights. Give --weights none or the path of a file.")
+    weights = torchvision.models.get_model_weights(name).DEFAULT
+    try:
+        return weights.get_state_dict(progress=False, check_hash=True)
+    except (OSError, RuntimeError) as error:
+        raise DataError(f"ImageNet weights of {name}: {weights.url} cannot be loaded ({error}). Give --weights FILE or none.") from error
+
+
+def _read_file(path: Path) -> Mapping[str, Tensor]:
+    if not path.is_file():
+        raise DataError(f"weights {path}: no such file. Give none, imagenet or the path of a .safetensors or .pth file.")
+    state: Any
+    try:
+        if path.suffix == ".safetensors":
+            state = load_file(path)
+        elif path.suffix in (".pth", ".pt"):
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        else:
+            raise UsageError(f"weights {path}: expected a .safetensors, .pth or .pt file.")
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise DataError(f"weights {path}: not a readable file of tensors ({reason}).") from error
+    state = state.get("state_dict", state) if isinstance(state, dict) else state
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise DataError(f"weights {path}: expected named tensors, got {type(state).__name__}.")
+    return state

@@ -1,0 +1,319 @@
+"""The one training loop: seeded to the sample, resumable to the bit.
+
+Nothing random is carried from one iteration to the next. The order of an epoch, the augmentation of a sample and the
+dropout of an iteration are each seeded by what they are, so that a resumed run needs only tensors and a counter.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
+
+from labelseg.checkpoints import Checkpoints, Progress, cpu_tensors
+from labelseg.errors import LabelsegError, UsageError
+from labelseg.optimization import Optimization, ParameterGroup
+
+_ORDER, _SAMPLE, _ITERATION = range(3)  # first word of each seed; keeps the three streams apart
+_LOG_EVERY = 50
+
+
+class TrainingSet(Protocol):
+    """A map-style set of samples; picklable when loaded by workers."""
+
+    def __len__(self) -> int: ...
+
+    def sample(self, index: int, rng: np.random.Generator) -> Any:
+        """Load and augment a sample; ``rng`` is seeded by seed, epoch and index."""
+        ...
+
+
+class Bar(Protocol):
+    """What a progress display can do."""
+
+    def update(self, n: int, /) -> Any: ...
+
+
+@dataclass(kw_only=True)
+class TrainTask:
+    """All that one training needs.
+
+    Attributes:
+        module: The network, trained in place.
+        loss: Maps network and batch to scalars; the one named ``loss`` is minimised, all are averaged into the curves.
+            The network is to be called, not asked for methods: the call is what carries the precision.
+        dataset: The samples.
+        groups: What is trained; ``parameter_groups`` makes the published four.
+        optimization: Optimiser and schedule.
+        batch_size: Samples an update; a smaller set is taken whole, else the rest of an epoch is dropped.
+        epochs: Passes over the set; or
+        iterations: number of updates. Exactly one of the two is given.
+        seed: At least 0.
+        device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+        precision: ``32-true`` or ``bf16-mixed``.
+        channels_last: Memory layout; with bf16 it halves a step on many processors.
+        accumulate: Parts in which a batch passes through the network; their gradients add up, weighted by size.
+        workers: Processes that load samples; 0 loads in this one.
+        collate: Makes a batch of samples.
+        checkpoints: Folder that belongs to this training alone; a run that finds a checkpoint goes on from it.
+        checkpoint_seconds: Time between checkpoints inside an epoch; each epoch ends with one.
+        evaluate: Maps network (in evaluation mode, without gradients) and epoch, from 1, to metrics.
+        evaluate_every: Epochs between evaluations; the last epoch always has one.
+        select: The metric whose highest value marks the best epoch; empty: the last epoch.
+        log: Takes a JSON record of each epoch and of every 50th iteration.
+        progress: Makes a display from a total and a title.
+    """
+
+    module: nn.Module
+    loss: Callable[[nn.Module, Any], Mapping[str, Tensor]]
+    dataset: TrainingSet
+    groups: Sequence[ParameterGroup]
+    optimization: Optimization
+    batch_size: int
+    epochs: int | None = None
+    iterations: int | None = None
+    seed: int = 0
+    device: str = "cpu"
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    channels_last: bool = False
+    accumulate: int = 1
+    workers: int = 0
+    collate: Callable[[list[Any]], Any] = default_collate
+    checkpoints: Path | None = None
+    checkpoint_seconds: float = 60.0
+    evaluate: Callable[[nn.Module, int], Mapping[str, float]] | None = None
+    evaluate_every: int = 1
+    select: str = ""
+    log: Callable[[dict[str, Any]], Any] | None = None
+    progress: Callable[[int, str], AbstractContextManager[Bar | None]] = field(default=lambda total, title: nullcontext())
+    title: str = "training"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainResult:
+    """What a training gave; the network itself is left with the last weights.
+
+    Attributes:
+        last: State after the last epoch, on the CPU.
+        best: State of the best epoch; ``last`` itself when nothing was selected.
+        best_epoch: Counted from 1.
+        curves: A record of each epoch: ``epoch``, ``iteration``, ``lr``, mean losses and metrics.
+    """
+
+    last: dict[str, Tensor]
+    best: dict[str, Tensor]
+    best_epoch: int
+    curves: list[dict[str, float]]
+
+
+def train(task: TrainTask) -> TrainResult:
+    """Train a network, or go on with its training from the last checkpoint.
+
+    Interrupted anywhere and run again, the same task gives on the CPU, bit for bit, the weights of one uninterrupted run.
+
+    Raises:
+        UsageError: a setting is wrong.
+        ArtifactError: the checkpoint cannot be read or is of another training.
+        LabelsegError: the loss is no longer finite.
+    """
+    plan = _Plan.of(task)
+    fabric = _fabric(task)
+    cuda = [fabric.device] if fabric.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda):
+        return _Training(task, plan, fabric).run()
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """How the set is cut into batches, and batches into epochs."""
+
+    samples: int
+    batch: int
+    steps: int
+    total: int
+    parts: tuple[int, ...]
+
+    @classmethod
+    def of(cls, task: TrainTask) -> _Plan:
+        samples = len(task.dataset)
+        if samples == 0:
+            raise UsageError("training: the set has no samples. Check its split and its labels.")
+        if (task.epochs is None) == (task.iterations is None):
+            raise UsageError("training: expected either epochs or iterations.")
+        length = task.epochs if task.iterations is None else task.iterations
+        if length is None or min(length, task.batch_size, task.accumulate, task.evaluate_every) < 1 or task.seed < 0:
+            raise UsageError("training: length, batch size, accumulation and evaluation interval must be at least 1, the seed at least 0.")
+        batch = min(task.batch_size, samples)
+        steps = samples // batch
+        total = length * steps if task.iterations is None else length
+        parts = tuple(len(part) for part in np.array_split(np.arange(batch), min(task.accumulate, batch)))
+        return cls(samples, batch, steps, total, parts)
+
+
+class _Samples(Dataset[Any]):
+    """The training set under keys (epoch, index)."""
+
+    def __init__(self, source: TrainingSet, seed: int) -> None:
+        self.source, self.seed = source, seed
+
+    def __getitem__(self, key: tuple[int, int]) -> Any:
+        return self.source.sample(key[1], np.random.default_rng((_SAMPLE, self.seed, *key)))
+
+
+class _Order(Sampler[list[tuple[int, int]]]):
+    """The keys of each part of each batch from iteration ``start`` to the end.
+
+    One order over all epochs: the loader's workers start once and load ahead across the end of an epoch.
+    """
+
+    def __init__(self, plan: _Plan, seed: int, start: int) -> None:
+        self.plan, self.seed, self.start = plan, seed, start
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        plan, order, drawn = self.plan, np.empty(0, dtype=np.int64), -1
+        for iteration in range(self.start, plan.total):
+            epoch, step = divmod(iteration, plan.steps)
+            if epoch != drawn:
+                order, drawn = np.random.default_rng((_ORDER, self.seed, epoch)).permutation(plan.samples), epoch
+            first = step * plan.batch
+            for size in plan.parts:
+                yield [(epoch, int(index)) for index in order[first : first + size]]
+                first += size
+
+
+class _Training:
+    """One run of the loop."""
+
+    def __init__(self, task: TrainTask, plan: _Plan, fabric: Fabric) -> None:
+        self.task, self.plan, self.fabric = task, plan, fabric
+        if task.channels_last:
+            task.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.module, self.optimizer = fabric.setup(task.module, task.optimization.build(task.groups))
+        self.progress = Progress()
+        self.store: Checkpoints | None = None
+        if task.checkpoints is not None:
+            identity = {"seed": task.seed, "samples": plan.samples, "batch": list(plan.parts), "total": plan.total}
+            self.store = Checkpoints(task.checkpoints, identity)
+            self.progress = self.store.load(task.module, self.optimizer.optimizer) or self.progress
+
+    def run(self) -> TrainResult:
+        task, plan, progress = self.task, self.plan, self.progress
+        self.module.train()
+        batches = iter(self._loader())
+        saved = started = time.monotonic()
+        with task.progress(plan.total, task.title) as bar:
+            if bar is not None:
+                bar.update(progress.iteration)
+            while progress.iteration < plan.total:
+                losses = self._update(batches)
+                progress.iteration += 1
+                for name, value in losses.items():
+                    progress.sums[name] = progress.sums.get(name, 0.0) + value
+                self._log_iteration(losses)
+                ends_epoch = progress.iteration % plan.steps == 0 or progress.iteration == plan.total
+                if ends_epoch:
+                    self._end_epoch(time.monotonic() - started)
+                    started = time.monotonic()
+                if self.store is not None and (ends_epoch or time.monotonic() - saved >= task.checkpoint_seconds):
+                    self.store.save(progress, task.module, self.optimizer.optimizer)
+                    saved = time.monotonic()
+                if bar is not None:
+                    bar.update(1)
+        last = cpu_tensors(task.module.state_dict())
+        epochs = math.ceil(plan.total / plan.steps)
+        return TrainResult(last=last, best=progress.best or last, best_epoch=progress.best_epoch or epochs, curves=progress.curves)
+
+    def _loader(self) -> DataLoader[Any]:
+        task = self.task
+        return DataLoader(
+            _Samples(task.dataset, task.seed),
+            batch_sampler=_Order(self.plan, task.seed, self.progress.iteration),
+            num_workers=task.workers,
+            collate_fn=task.collate,
+            multiprocessing_context="spawn" if task.workers else None,
+            pin_memory=self.fabric.device.type == "cuda",
+        )
+
+    def _update(self, batches: Iterator[Any]) -> dict[str, float]:
+        """Do one update and return the losses before it."""
+        task, plan, iteration = self.task, self.plan, self.progress.iteration
+        torch.manual_seed(int(np.random.SeedSequence((_ITERATION, task.seed, iteration)).generate_state(1, np.uint64)[0]))
+        task.optimization.apply(self.optimizer.optimizer, iteration, plan.total)
+        self.optimizer.zero_grad()
+        means: dict[str, float] = {}
+        for size in plan.parts:
+            losses = task.loss(self.module, self.fabric.to_device(next(batches)))
+            share = size / plan.batch
+            for name, value in losses.items():
+                means[name] = means.get(name, 0.0) + share * float(value.detach())
+            self._demand_finite("the loss", means["loss"])
+            self.fabric.backward(losses["loss"] * share)
+        if task.optimization.clip_norm is not None:
+            norm = self.fabric.clip_gradients(self.module, self.optimizer, max_norm=task.optimization.clip_norm, error_if_nonfinite=False)
+            self._demand_finite("the norm of the gradient", float(norm))  # type: ignore[arg-type]
+        self.optimizer.step()
+        return means
+
+    def _demand_finite(self, what: str, value: float) -> None:
+        if math.isfinite(value):
+            return
+        task, iteration = self.task, self.progress.iteration
+        rate = task.optimization.lr * task.optimization.factor(iteration, self.plan.total)
+        raise LabelsegError(
+            f"training: {what} is {value} at iteration {iteration + 1} of {self.plan.total} (epoch {iteration // self.plan.steps + 1}, "
+            f"learning rate {rate:.3g}). Try a tenth of the learning rate, a longer warm-up, gradient clipping or precision 32-true."
+        )
+
+    def _end_epoch(self, seconds: float) -> None:
+        """Evaluate when it is time, keep the best state, and close the curves of the epoch."""
+        task, plan, progress = self.task, self.plan, self.progress
+        epoch = math.ceil(progress.iteration / plan.steps)
+        updates = progress.iteration - (epoch - 1) * plan.steps
+        record: dict[str, float] = {
+            "epoch": epoch,
+            "iteration": progress.iteration,
+            "lr": task.optimization.lr * task.optimization.factor(progress.iteration - 1, plan.total),
+            **{name: total / updates for name, total in progress.sums.items()},
+        }
+        progress.sums = {}
+        is_last = progress.iteration == plan.total
+        if task.evaluate is not None and (is_last or epoch % task.evaluate_every == 0):
+            self.module.eval()
+            with torch.no_grad():
+                metrics = {name: float(value) for name, value in task.evaluate(self.module, epoch).items()}
+            self.module.train()
+            record.update(metrics)
+            if task.select and metrics[task.select] > progress.best_value:
+                progress.best_value, progress.best_epoch = metrics[task.select], epoch
+                progress.best = cpu_tensors(task.module.state_dict())
+        progress.curves.append(record)
+        if task.log is not None:
+            task.log({"event": "epoch", **record, "seconds": round(seconds, 3)})
+
+    def _log_iteration(self, losses: Mapping[str, float]) -> None:
+        if self.task.log is not None and self.progress.iteration % _LOG_EVERY == 0:
+            self.task.log({"event": "iteration", "iteration": self.progress.iteration, **losses})
+
+
+def _fabric(task: TrainTask) -> Fabric:
+    """One process on the device asked for."""
+    if task.precision not in ("32-true", "bf16-mixed"):
+        raise UsageError(f"precision of a training: expected 32-true or bf16-mixed, got {task.precision!r}.")
+    kind, _, index = task.device.partition(":")
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not available.get(kind, False):
+        usable = ", ".join(name for name, works in available.items() if works)
+        raise UsageError(f"device {task.device}: not available here; usable: {usable}. Use --device cpu.")
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces its precision
+    return Fabric(accelerator=kind, devices=[int(index)] if index else 1, precision=task.precision)

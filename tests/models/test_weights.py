@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import urllib.error
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from labelseg.errors import DataError, UsageError
+from labelseg.models.backbones import build_backbone
+from labelseg.models.classifier import Classifier
+from labelseg.models.weights import load_weights
+
+
+@pytest.fixture
+def net():
+    torch.manual_seed(1)
+    return Classifier(build_backbone("tiny", 16), 3)
+
+
+def assert_same_backbone(loaded, net):
+    for name, value in net.backbone.named_parameters():
+        assert torch.equal(loaded.get_parameter(name), value)
+
+
+def write_safetensors(path, state):
+    save_file({name: value.contiguous() for name, value in state.items()}, path)
+
+
+@pytest.mark.parametrize(("suffix", "write"), [(".safetensors", write_safetensors), (".pth", lambda path, state: torch.save(state, path))])
+@pytest.mark.parametrize(
+    ("prefix", "extra"),
+    [
+        ("", {"fc.weight": torch.zeros(2), "classifier.1.bias": torch.zeros(2)}),
+        ("module.", {}),
+        ("backbone.", {"classify.weight": torch.zeros(2)}),
+    ],
+)
+def test_files_load_and_heads_are_ignored(tmp_path, net, suffix, write, prefix, extra):
+    path = tmp_path / f"weights{suffix}"
+    write(path, {prefix + name: value for name, value in net.backbone.state_dict().items()} | extra)
+    loaded = build_backbone("tiny", 8)
+    load_weights(loaded, str(path))
+    assert_same_backbone(loaded, net)
+
+
+def test_state_dict_inside_a_training_checkpoint_loads(tmp_path, net):
+    torch.save({"state_dict": net.backbone.state_dict(), "epoch": 3}, tmp_path / "a.pth")
+    loaded = build_backbone("tiny", 8)
+    load_weights(loaded, str(tmp_path / "a.pth"))
+    assert_same_backbone(loaded, net)
+
+
+def test_file_without_counters_of_batches_loads(tmp_path, net):
+    state = {name: value for name, value in net.backbone.state_dict().items() if "num_batches" not in name}
+    write_safetensors(tmp_path / "a.safetensors", state)
+    load_weights(build_backbone("tiny", 8), str(tmp_path / "a.safetensors"))
+
+
+def test_misfit_lists_missing_unexpected_and_misshaped(tmp_path, net):
+    state = net.backbone.state_dict()
+    del state["stem.0.0.weight"]
+    state["layer9.weight"] = torch.zeros(1)
+    state["stem.1.0.weight"] = torch.zeros(1, 2)
+    write_safetensors(tmp_path / "a.safetensors", state)
+    with pytest.raises(DataError) as caught:
+        load_weights(build_backbone("tiny", 8), str(tmp_path / "a.safetensors"))
+    assert "for tiny" in str(caught.value)
+    assert "1 missing: stem.0.0.weight; 1 unexpected: layer9.weight;" in str(caught.value)
+    assert "1 of another shape: stem.1.0.weight (expected (24, 16, 3, 3), got (1, 2))" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["a.safetensors", "a.pth"])
+@pytest.mark.parametrize("content", [b"", b"nonsense", b"PK\x03\x04nonsense"])
+def test_damaged_file_is_a_data_error_with_its_path(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=name):
+        load_weights(build_backbone("tiny", 8), str(tmp_path / name))
+
+
+class Evil:
+    def __reduce__(self):
+        return (print, ("executed",))
+
+
+def test_pickled_code_is_refused(tmp_path, capsys):
+    torch.save({"weight": Evil()}, tmp_path / "a.pth")
+    with pytest.raises(DataError, match="not a readable"):
+        load_weights(build_backbone("tiny", 8), str(tmp_path / "a.pth"))
+    assert capsys.readouterr().out == ""
+
+
+def test_file_of_something_else_is_a_data_error(tmp_path):
+    torch.save([1, 2], tmp_path / "a.pth")
+    with pytest.raises(DataError, match="named tensors, got list"):
+        load_weights(build_backbone("tiny", 8), str(tmp_path / "a.pth"))
+
+
+def test_missing_file_and_unknown_suffix_say_what_is_possible(tmp_path):
+    with pytest.raises(DataError, match="no such file"):
+        load_weights(build_backbone("tiny", 8), str(tmp_path / "a.pth"))
+    (tmp_path / "a.h5").touch()
+    with pytest.raises(UsageError, match="safetensors"):
+        load_weights(build_backbone("tiny", 8), str(tmp_path / "a.h5"))
+
+
+def test_none_keeps_the_random_weights():
+    backbone = build_backbone("tiny", 8)
+    before = {name: value.clone() for name, value in backbone.state_dict().items()}
+    load_weights(backbone, "none")
+    assert all(torch.equal(value, before[name]) for name, value in backbone.state_dict().items())
+
+
+def test_imagenet_without_network_says_what_to_do(monkeypatch):
+    def no_network(*args, **kwargs):
+        raise urllib.error.URLError("no route to host")
+
+    monkeypatch.setattr("torch.hub.load_state_dict_from_url", no_network)
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", no_network)
+    with pytest.raises(DataError, match=r"resnet18.*no route to host.*--weights FILE or none"):
+        load_weights(build_backbone("resnet18", 16), "imagenet")
+    with pytest.raises(UsageError, match="tiny has no ImageNet weights"):
+        load_weights(build_backbone("tiny", 16), "imagenet")
