@@ -1,0 +1,83 @@
+"""From the parameters of a training stage to a trained model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from labelseg.models.backbones import Backbone, build_backbone
+from labelseg.models.networks import Network, to_model
+from labelseg.models.weights import load_weights
+from labelseg.optimization import Optimization, parameter_groups
+from labelseg.pipeline.inputs import Inputs, Model
+from labelseg.training import TrainingSet, TrainTask, train
+
+if TYPE_CHECKING:
+    from labelseg.stages.training_params import TrainingParams
+
+Evaluate = Callable[[nn.Module], Mapping[str, float]]
+
+
+def make_backbone(params: TrainingParams) -> Backbone:
+    """Build the backbone of a training, with its initial weights and what is frozen; seeds torch for the head that follows."""
+    torch.manual_seed(params.seed)
+    backbone = build_backbone(params.backbone, params.output_stride)
+    load_weights(backbone, params.weights)
+    if params.freeze_batchnorm:
+        backbone.freeze_batchnorm()
+    return backbone.freeze_blocks(params.freeze_blocks)
+
+
+def fit(
+    inputs: Inputs,
+    params: TrainingParams,
+    net: Network,
+    samples: TrainingSet,
+    loss: Callable[[nn.Module, Any], Mapping[str, Tensor]],
+    *,
+    evaluate: Evaluate | None = None,
+    select: str = "",
+    evaluate_every: int = 1,
+) -> Model:
+    """Train a network under the parameters that all training stages share.
+
+    Args:
+        evaluate: Maps the network to metrics on the validation split.
+        select: The metric whose highest value marks the best epoch.
+
+    Returns:
+        The weights of the last or the best epoch, the metrics of both and the curves.
+    """
+    result = train(
+        TrainTask(
+            module=net,
+            loss=loss,
+            dataset=samples,
+            groups=parameter_groups(net, params.weight_decay, head_scale=params.head_lr_scale),
+            optimization=Optimization(lr=params.lr, kind=params.optimizer, momentum=params.momentum, warmup=params.warmup),  # type: ignore[arg-type]
+            batch_size=params.batch_size,
+            epochs=params.epochs,
+            seed=params.seed,
+            device=inputs.device,
+            precision=params.precision,  # type: ignore[arg-type]
+            channels_last=True,
+            workers=inputs.workers,
+            checkpoints=inputs.checkpoints,
+            evaluate=(lambda module, epoch: evaluate(module)) if evaluate else None,
+            evaluate_every=evaluate_every,
+            select=select if evaluate else "",
+            log=inputs.log,
+            progress=inputs.progress,
+        )
+    )
+    net.load_state_dict(result.best if params.keep == "best" else result.last)
+    tensors, meta = to_model(net, {"classes": list(inputs.classes)})
+    return Model(tensors=tensors, meta=meta, metrics=_metrics(result.curves, result.best_epoch), curves=result.curves)
+
+
+def _metrics(curves: list[dict[str, float]], best_epoch: int) -> dict[str, Any]:
+    """The records of the last and the best epoch."""
+    return {"last": curves[-1], "best": curves[best_epoch - 1], "best_epoch": best_epoch}

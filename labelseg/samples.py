@@ -1,0 +1,134 @@
+"""How items become training samples: decode, augment, crop."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from labelseg.data.transforms import (
+    augment_for_classifier,
+    color_jitter,
+    normalize,
+    random_crop_box,
+    random_flip,
+    random_scale,
+)
+from labelseg.errors import DataError
+from labelseg.ops import IGNORE
+from labelseg.pipeline.inputs import Item
+
+logger = logging.getLogger(__name__)
+
+Sample = tuple[NDArray, ...]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """A training set over items; an item that cannot be read is replaced by the next one that can.
+
+    Attributes:
+        items: What to learn from.
+        make: Makes a sample of an item; draws all randomness from the generator.
+    """
+
+    items: Sequence[Item]
+    make: Callable[[Item, Generator], Sample]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def sample(self, index: int, rng: Generator) -> Sample:
+        """Make the sample at ``index``."""
+        first_error: DataError | None = None
+        for step in range(len(self.items)):
+            item = self.items[(index + step) % len(self.items)]
+            try:
+                return self.make(item, rng)
+            except DataError as error:
+                logger.warning("left out of training: %s", error)
+                first_error = first_error or error
+        raise first_error or DataError("training: expected at least one image, got none.")
+
+
+@dataclass(frozen=True)
+class TaggedImage:
+    """Makes (image (3, crop, crop) float32, targets (K,) float32) for the classifier.
+
+    Source: published PSA code (spec psa 1.4).
+    """
+
+    crop: int
+    long_side: tuple[int, int]
+    jitter: float
+    n_classes: int
+    first_class: int
+
+    def __call__(self, item: Item, rng: Generator) -> Sample:
+        image = augment_for_classifier(item.image(), rng, self.long_side, self.crop, _strengths(self.jitter))
+        return image, tag_targets(item.tags or (), self.n_classes, self.first_class)
+
+
+@dataclass(frozen=True)
+class LabelledGrid:
+    """Makes (image (3, crop, crop) float32, labels (crop / 8, crop / 8) uint8) for AffinityNet, at the image's own scale.
+
+    Crops start at multiples of 8, so that the labels of the stride-8 grid serve.
+
+    Source: published PSA code (spec psa 1.7); differs by the places of crops.
+    """
+
+    crop: int
+    jitter: float
+    role: str = "labels"
+
+    def __call__(self, item: Item, rng: Generator) -> Sample:
+        image, labels = item.image(), item.read(self.role)["labels"]
+        box = random_crop_box(image.shape[:2], self.crop, rng, align=8)
+        image = box.cut(color_jitter(image, rng, *_strengths(self.jitter)), MEAN_COLOUR)
+        labels = box.on_grid(8).cut(labels, IGNORE)
+        if rng.random() < 0.5:
+            image, labels = image[:, ::-1], labels[:, ::-1]
+        return normalize(image), labels.copy()
+
+
+@dataclass(frozen=True)
+class MaskedImage:
+    """Makes (image (3, crop, crop) float32, mask (crop, crop) uint8) for a segmenter."""
+
+    crop: int
+    scale: tuple[float, float]
+    jitter: float
+    read_mask: Callable[[Item], NDArray[np.uint8]]
+
+    def __call__(self, item: Item, rng: Generator) -> Sample:
+        image, mask = random_scale(item.image(), *self.scale, rng, self.read_mask(item))
+        image, mask = random_flip(image, rng, mask)
+        box = random_crop_box(image.shape[:2], self.crop, rng)
+        image = color_jitter(box.cut(image, MEAN_COLOUR), rng, *_strengths(self.jitter))
+        return normalize(image), box.cut(mask, IGNORE)
+
+
+def tag_targets(tags: Sequence[int], n_classes: int, first_class: int) -> NDArray[np.float32]:
+    """Turn class ids into (K,) float32 of zeros and ones."""
+    targets = np.zeros(n_classes, dtype=np.float32)
+    targets[np.asarray(tags, dtype=np.int64) - first_class] = 1
+    return targets
+
+
+def _strengths(jitter: float) -> tuple[float, float, float, Any]:
+    """Strengths of brightness, contrast, saturation and hue."""
+    return jitter, jitter, jitter, jitter / 3
+
+
+MEAN_COLOUR = (124, 116, 104)  # of ImageNet: close to zero once normalised
+
+
+def source_mask(item: Item) -> NDArray[np.uint8]:
+    """The mask of a label source, under the role ``labels``."""
+    return item.read("labels")["mask"]

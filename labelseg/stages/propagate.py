@@ -1,0 +1,105 @@
+"""Stage ``propagate``: spread class activation maps by a random walk over learned affinities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from labelseg.pipeline.stage import Stage, option, source
+
+if TYPE_CHECKING:
+    from labelseg.pipeline.inputs import Inputs, Item
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    """Parameters of ``propagate``."""
+
+    cam: str = source("cam", help="Instance that provides the class activation maps.", kind="map")
+    affinity: str = source("train-affinity", help="Instance that provides the affinity model.", kind="model")
+    affinity_kind: str = option(
+        "learned", help="Where affinities come from: the model, or as controls the colours alone or nothing (constant).",
+        choices=("learned", "colour", "constant"),
+    )  # fmt: skip
+    beta: float = option(8.0, help="Sharpening exponent on affinities.", minimum=0.01)
+    iters: int = option(256, help="Steps of the walk.", minimum=0)
+    radius: int = option(5, help="Pairs closer than this many cells are linked.", minimum=1)
+    scale: float = option(
+        1.0, help="Factor of the image's sides before affinities are computed; more than 1 gives a finer grid.", minimum=0.1
+    )
+    flip: bool = option(False, help="Average affinities with those of the mirrored image.")
+    start: str = option(
+        "foreground-only", help="Maps that walk: the classes alone, or background beside them (psa).", choices=("foreground-only", "psa")
+    )
+    alpha: float = option(16.0, help="Background exponent of the start maps (start psa).", minimum=0.0)
+    threshold: float = option(
+        0.3, help="Background score after the walk (start foreground-only), against maps whose maximum is 1.", minimum=0.0, maximum=1.0
+    )
+    tolerance: float = option(1e-4, help="Weight of the polynomials left out of the walk; 0 takes every step.", minimum=0.0, maximum=0.1)
+    crf: bool = option(False, help="Refine the walked scores by a dense CRF.")
+    crf_iters: int = option(10, help="Mean-field iterations of the dense CRF.", minimum=0)
+    sxy: float = option(50.0, help="Spatial deviation of the CRF's appearance kernel, pixels.", minimum=0.01)
+    srgb: float = option(5.0, help="Colour deviation of the CRF's appearance kernel, grey levels.", minimum=0.01)
+    weight: float = option(4.0, help="Weight of the CRF's appearance kernel.", minimum=0.0)
+    crf_backend: str = option("pydensecrf", help="Implementation of the dense CRF.", choices=("pydensecrf",))
+    colour_range: float = option(20.0, help="Mean difference, in grey levels, at which colour affinity falls to 1/e.", minimum=0.01)
+    precision: str = option("32-true", help="Precision of the forward pass.", choices=("32-true", "bf16-mixed"))
+    psa_compat: bool = option(False, help="Link and pad border cells as the published code does.")
+
+
+def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
+    """Spread class activation maps to similar neighbours by a random walk over learned affinities."""
+    import numpy as np
+
+    from labelseg.inference import affinity_function, resize_image
+    from labelseg.models.networks import load_network
+    from labelseg.ops.cam import normalize_cam, resize_maps, score_mask, with_background
+    from labelseg.ops.crf import Bilateral, dense_crf
+    from labelseg.ops.grid import from_grid, to_grid
+    from labelseg.ops.pairs import pair_offsets, psa_origins
+    from labelseg.ops.random_walk import random_walk
+
+    offsets = pair_offsets(params.radius)
+    net = load_network(inputs.model("affinity"), "affinity-net|boundary-net") if params.affinity_kind == "learned" else None
+    affinities_of, stride = affinity_function(
+        params.affinity_kind,
+        net,
+        offsets,
+        device=inputs.device,
+        precision=params.precision,
+        flip=params.flip,
+        colour_range=params.colour_range,
+    )
+    bilateral = Bilateral(params.sxy, params.srgb, params.weight)
+
+    def walk(image: np.ndarray, start: np.ndarray) -> np.ndarray:
+        """Walk maps of any size over the grid of the image, and bring them to the image's size."""
+        scaled = resize_image(image, params.scale)
+        affinities = affinities_of(scaled)
+        if params.psa_compat:
+            affinities = affinities * psa_origins(affinities.shape[1:], params.radius)
+        cells = to_grid(start, scaled.shape[:2], stride, count_padding=params.psa_compat)
+        return random_walk(cells, affinities, offsets, beta=params.beta, steps=params.iters, tolerance=params.tolerance)
+
+    def compute(item: Item) -> dict[str, np.ndarray]:
+        image, cam = item.image(), item.read("cam")
+        size = image.shape[:2]
+        scaled_size = resize_image(image, params.scale).shape[:2]
+        class_ids = np.concatenate([[0], cam["class_ids"]]).astype(np.int16)
+        if params.start == "psa":
+            walked = walk(image, with_background(resize_maps(cam["scores"], size), params.alpha))
+            scores, stored_ids = from_grid(walked, stride, scaled_size, size), class_ids
+        else:
+            walked = normalize_cam(walk(image, cam["scores"]))
+            background = np.full((1, *size), params.threshold, np.float32)
+            scores = np.concatenate([background, from_grid(walked, stride, scaled_size, size)])
+            stored_ids = cam["class_ids"]
+        if params.crf:
+            scores = dense_crf(image, scores, iterations=params.crf_iters, bilateral=bilateral, backend=params.crf_backend)
+        return {"scores": walked.astype(np.float16), "class_ids": stored_ids, "mask": score_mask(scores, class_ids)}
+
+    return compute
+
+
+STAGE = Stage(name="propagate", version=1, kind="map", params=Params, run=run, uses=lambda params: ("image",), has_masks=True)

@@ -1,0 +1,55 @@
+"""Stage ``segment``: masks and confidences of a trained segmenter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from labelseg.pipeline.stage import Stage, option, source
+
+if TYPE_CHECKING:
+    from labelseg.pipeline.inputs import Inputs, Item
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    """Parameters of ``segment``."""
+
+    model: str = source("train-segmenter", help="Instance that provides the segmenter.", kind="model")
+    scales: tuple[float, ...] = option((0.75, 1.0, 1.25, 1.5), help="Scales of the image whose probabilities are averaged.", minimum=0.01)
+    flip: bool = option(True, help="Add the probabilities of the mirrored image.")
+    crf: bool = option(False, help="Refine the probabilities by a dense CRF.")
+    crf_iters: int = option(10, help="Mean-field iterations of the dense CRF.", minimum=0)
+    sxy: float = option(50.0, help="Spatial deviation of the CRF's appearance kernel, pixels.", minimum=0.01)
+    srgb: float = option(5.0, help="Colour deviation of the CRF's appearance kernel, grey levels.", minimum=0.01)
+    weight: float = option(4.0, help="Weight of the CRF's appearance kernel.", minimum=0.0)
+    crf_backend: str = option("pydensecrf", help="Implementation of the dense CRF.", choices=("pydensecrf",))
+    precision: str = option("32-true", help="Precision of the forward passes.", choices=("32-true", "bf16-mixed"))
+
+
+def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
+    """Segment images with a trained network, at several scales and mirrored."""
+    import numpy as np
+
+    from labelseg.inference import Predictor, class_probabilities
+    from labelseg.models.networks import load_network
+    from labelseg.ops.crf import Bilateral, dense_crf
+
+    predictor = Predictor(load_network(inputs.model("model"), "segmenter"), inputs.device, params.precision)
+    bilateral = Bilateral(params.sxy, params.srgb, params.weight)
+
+    def compute(item: Item) -> dict[str, np.ndarray]:
+        image = item.image()
+        probabilities = class_probabilities(predictor, image, params.scales, params.flip)
+        if params.crf:
+            probabilities = dense_crf(image, probabilities, iterations=params.crf_iters, bilateral=bilateral, backend=params.crf_backend)
+        return {
+            "mask": probabilities.argmax(axis=0).astype(np.uint8),
+            "confidence": probabilities.max(axis=0).astype(np.float16),
+        }
+
+    return compute
+
+
+STAGE = Stage(name="segment", version=1, kind="map", params=Params, run=run, uses=lambda params: ("image",), has_masks=True)

@@ -1,0 +1,74 @@
+"""Every stage keeps the contract of a declaration."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from dataclasses import MISSING, asdict, fields, replace
+from typing import get_type_hints
+
+import pytest
+
+from labelseg.pipeline.keys import key_params, params_json
+from labelseg.stages import STAGES
+
+OTHER = {bool: lambda value: not value, int: lambda value: value + 8, float: lambda value: value / 2 + 0.01, str: lambda value: value + "x"}
+
+STAGE_PARAMS = [pytest.param(stage, field, id=f"{stage.name}-{field.name}") for stage in STAGES for field in fields(stage.params)]
+
+
+def other_value(value):
+    """A value of the same type that differs."""
+    if isinstance(value, tuple):
+        return (*value, OTHER[type(value[0])](value[0]))
+    return OTHER[type(value)](value)
+
+
+def test_names_are_unique():
+    assert len({stage.name for stage in STAGES}) == len(STAGES)
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
+def test_a_stage_is_named_after_its_module(stage):
+    module = importlib.import_module(f"labelseg.stages.{stage.name.replace('-', '_')}")
+    assert module.STAGE is stage
+    assert stage.run is module.run
+    assert stage.help.endswith(".")
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
+def test_params_survive_a_json_round_trip(stage):
+    params = stage.params()
+    back = json.loads(json.dumps(params_json(params)))
+    tuples = {name: tuple(value) if isinstance(value, list) else value for name, value in back.items()}
+    assert stage.params(**tuples) == params
+
+
+@pytest.mark.parametrize(("stage", "field"), STAGE_PARAMS)
+def test_every_param_is_typed_has_help_and_a_default(stage, field):
+    assert field.metadata["help"].endswith(".")
+    assert field.default is not MISSING
+    assert get_type_hints(stage.params)[field.name] in (bool, int, float, str, tuple[float, ...], tuple[int, ...], tuple[str, ...])
+
+
+@pytest.mark.parametrize(("stage", "field"), STAGE_PARAMS)
+def test_a_param_changes_the_key_unless_it_names_what_is_read(stage, field):
+    params = stage.params()
+    changed = replace(params, **{field.name: other_value(asdict(params)[field.name])})
+
+    def key(some):
+        return key_params(stage, some, lambda path: "digest")
+
+    named_by_content = bool(field.metadata.get("source") or field.metadata.get("split"))
+    assert (key(params) == key(changed)) is named_by_content
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
+def test_sources_name_stages_that_come_before(stage):
+    before = [other.name for other in STAGES[: STAGES.index(stage)]]
+    assert all(source.instance in (*before, "masks") for source in stage.sources(stage.params()))
+
+
+def test_an_empty_source_is_not_read():
+    stage = next(stage for stage in STAGES if stage.name == "propagate")
+    assert [source.role for source in stage.sources(stage.params(cam=""))] == ["affinity"]
