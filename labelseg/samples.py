@@ -107,8 +107,9 @@ class MaskedImage:
     read_mask: Callable[[Item], NDArray[np.uint8]]
 
     def __call__(self, item: Item, rng: Generator) -> Sample:
-        image, mask = random_scale(item.image(), *self.scale, rng, self.read_mask(item))
-        image, mask = random_flip(image, rng, mask)
+        image, scaled_mask = random_scale(item.image(), *self.scale, rng, self.read_mask(item))
+        image, mask = random_flip(image, rng, scaled_mask)
+        assert mask is not None  # a mask given comes back
         box = random_crop_box(image.shape[:2], self.crop, rng)
         image = color_jitter(box.cut(image, MEAN_COLOUR), rng, *_strengths(self.jitter))
         return normalize(image), box.cut(mask, IGNORE)

@@ -25,8 +25,8 @@ class Params:
     beta: float = option(8.0, help="Sharpening exponent on affinities.", minimum=0.01)
     iters: int = option(256, help="Steps of the walk.", minimum=0)
     radius: int = option(5, help="Pairs closer than this many cells are linked.", minimum=1)
-    scale: float = option(
-        1.0, help="Factor of the image's sides before affinities are computed; more than 1 gives a finer grid.", minimum=0.1
+    scales: tuple[float, ...] = option(
+        (1.0,), help="Factors of the image's sides whose walks are averaged; more than 1 gives a finer grid.", minimum=0.1
     )
     flip: bool = option(False, help="Average affinities with those of the mirrored image.")
     start: str = option(
@@ -38,6 +38,9 @@ class Params:
     )
     tolerance: float = option(1e-4, help="Weight of the polynomials left out of the walk; 0 takes every step.", minimum=0.0, maximum=0.1)
     crf: bool = option(False, help="Refine the walked scores by a dense CRF.")
+    crf_unary: str = option(
+        "labels", help="What the CRF starts from: the mask, held right with probability 0.7, or the scores.", choices=("labels", "scores")
+    )
     crf_iters: int = option(10, help="Mean-field iterations of the dense CRF.", minimum=0)
     sxy: float = option(50.0, help="Spatial deviation of the CRF's appearance kernel, pixels.", minimum=0.01)
     srgb: float = option(5.0, help="Colour deviation of the CRF's appearance kernel, grey levels.", minimum=0.01)
@@ -55,7 +58,7 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
     from labelseg.inference import affinity_function, resize_image
     from labelseg.models.networks import load_network
     from labelseg.ops.cam import normalize_cam, resize_maps, score_mask, with_background
-    from labelseg.ops.crf import Bilateral, dense_crf
+    from labelseg.ops.crf import Bilateral, dense_crf, label_crf
     from labelseg.ops.grid import from_grid, to_grid
     from labelseg.ops.pairs import pair_offsets, psa_origins
     from labelseg.ops.random_walk import random_walk
@@ -73,31 +76,41 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
     )
     bilateral = Bilateral(params.sxy, params.srgb, params.weight)
 
-    def walk(image: np.ndarray, start: np.ndarray) -> np.ndarray:
-        """Walk maps of any size over the grid of the image, and bring them to the image's size."""
-        scaled = resize_image(image, params.scale)
+    def walk(image: np.ndarray, start: np.ndarray, scale: float, normalize: bool) -> np.ndarray:
+        """Walk maps of any size over the grid of the image at one scale, and bring them to the image's size."""
+        scaled = resize_image(image, scale)
         affinities = affinities_of(scaled)
         if params.psa_compat:
             affinities = affinities * psa_origins(affinities.shape[1:], params.radius)
         cells = to_grid(start, scaled.shape[:2], stride, count_padding=params.psa_compat)
-        return random_walk(cells, affinities, offsets, beta=params.beta, steps=params.iters, tolerance=params.tolerance)
+        walked = random_walk(cells, affinities, offsets, beta=params.beta, steps=params.iters, tolerance=params.tolerance)
+        return from_grid(normalize_cam(walked) if normalize else walked, stride, scaled.shape[:2], image.shape[:2])
 
     def compute(item: Item) -> dict[str, np.ndarray]:
         image, cam = item.image(), item.read("cam")
         size = image.shape[:2]
-        scaled_size = resize_image(image, params.scale).shape[:2]
         class_ids = np.concatenate([[0], cam["class_ids"]]).astype(np.int16)
-        if params.start == "psa":
-            walked = walk(image, with_background(resize_maps(cam["scores"], size), params.alpha))
-            scores, stored_ids = from_grid(walked, stride, scaled_size, size), class_ids
+        is_psa = params.start == "psa"
+        start = with_background(resize_maps(cam["scores"], size), params.alpha) if is_psa else cam["scores"]
+        walked = np.mean([walk(image, start, scale, normalize=not is_psa) for scale in params.scales], axis=0)
+        if is_psa:
+            scores, walked_ids = walked, class_ids
         else:
-            walked = normalize_cam(walk(image, cam["scores"]))
-            background = np.full((1, *size), params.threshold, np.float32)
-            scores = np.concatenate([background, from_grid(walked, stride, scaled_size, size)])
-            stored_ids = cam["class_ids"]
+            walked, walked_ids = normalize_cam(walked), cam["class_ids"]
+            scores = np.concatenate([np.full((1, *size), params.threshold, np.float32), walked])
+        mask = score_mask(scores, class_ids)
         if params.crf:
-            scores = dense_crf(image, scores, iterations=params.crf_iters, bilateral=bilateral, backend=params.crf_backend)
-        return {"scores": walked.astype(np.float16), "class_ids": stored_ids, "mask": score_mask(scores, class_ids)}
+            mask = class_ids[sharpen(image, scores)].astype(np.uint8)
+        stored = resize_maps(walked, (-(-size[0] // 4), -(-size[1] // 4)))
+        return {"scores": stored.astype(np.float16), "class_ids": walked_ids, "size": np.array(size, np.int32), "mask": mask}
+
+    def sharpen(image: np.ndarray, scores: np.ndarray) -> np.ndarray:
+        """Run the dense CRF on scores; (H, W) positions in the stack."""
+        if params.crf_unary == "labels":
+            labels = scores.argmax(axis=0)
+            return label_crf(image, labels, len(scores), iterations=params.crf_iters, bilateral=bilateral, backend=params.crf_backend)
+        marginals = dense_crf(image, scores, iterations=params.crf_iters, bilateral=bilateral, backend=params.crf_backend)
+        return marginals.argmax(axis=0)
 
     return compute
 
