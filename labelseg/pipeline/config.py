@@ -20,6 +20,7 @@ from labelseg.pipeline.values import declared_fields, read_value, suggestion
 
 FILE_NAME = "labelseg.toml"
 PREFIX = "LABELSEG_"
+DEFAULT_SPLIT = "train"
 PLAIN_TABLES = ("data", "run", "evaluate")
 
 
@@ -90,6 +91,11 @@ class Config:
         """The table of the evaluation."""
         return self.tables.get("evaluate", {})
 
+    def split_of(self, instance: str) -> str:
+        """Name the split that a map works on where none is given: that of ``[run]`` for the target of the run, else ``train``."""
+        split = self.run.get("split") if instance == self.run.get("target") else None
+        return split or DEFAULT_SPLIT
+
     def instances(self) -> list[str]:
         """List every plain stage and every named instance that has a table, in the order of the stages."""
         return [name for stage in self.stages.values() for name in (stage.name, *(f"{stage.name}@{n}" for n in self._named(stage)))]
@@ -124,17 +130,28 @@ class Config:
             UsageError: an unknown instance or parameter, or a wrong value.
         """
         stage = self.stage(instance)
-        _, suffix = instance_parts(instance)
-        values: dict[str, Any] = {}
-        for name in dict.fromkeys(("", suffix)):
-            table = f"{stage.name}.{name}" if name else stage.name
-            for key, value in self._table(stage, name).items():
-                values[key] = read_value(stage, key, value, f"{self.path.name} [{table}] {key}")
-            for key, text in self.environ.get((stage.name, name), {}).items():
-                values[key] = read_value(stage, key, text, f"{_variable(stage.name, name, key)}")
+        values = {key: value for key, (value, _) in self.given(instance).items()}
         for key, value in (overrides or {}).items():
             values[key] = read_value(stage, key, value, f"{instance} --{key.replace('_', '-')}")
         return stage.params(**values)
+
+    def given(self, instance: str) -> dict[str, tuple[Any, str]]:
+        """Map each parameter of an instance that the file or the environment sets to its value and to where that stands.
+
+        Raises:
+            UsageError: an unknown instance or parameter, or a wrong value.
+        """
+        stage = self.stage(instance)
+        _, suffix = instance_parts(instance)
+        found: dict[str, tuple[Any, str]] = {}
+        for name in dict.fromkeys(("", suffix)):
+            table = f"{self.path.name} [{stage.name}.{name}]" if name else f"{self.path.name} [{stage.name}]"
+            for key, value in self._table(stage, name).items():
+                found[key] = read_value(stage, key, value, f"{table} {key}"), table
+            for key, text in self.environ.get((stage.name, name), {}).items():
+                variable = _variable(stage.name, name, key)
+                found[key] = read_value(stage, key, text, variable), variable
+        return found
 
     def with_instance(self, instance: str) -> Config:
         """Return a configuration in which an instance exists, with an empty table if it had none."""
@@ -166,7 +183,7 @@ def require_run_target(config: Config) -> str:
     """
     target = config.run.get("target")
     if not isinstance(target, str) or not target:
-        raise UsageError(f"{config.path}: expected [run] target = \"STAGE\". Add it, or run one stage: labelseg STAGE.")
+        raise UsageError(f'{config.path}: expected [run] target = "STAGE". Add it, or run one stage: labelseg STAGE.')
     return target
 
 

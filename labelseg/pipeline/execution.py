@@ -6,8 +6,10 @@ import os
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from labelseg.errors import ArtifactError, DataError, LabelsegError
@@ -92,8 +94,7 @@ class Execution:
         for failure in outcome.failed:
             self._log.failed_item(node.id, failure.id, failure.error, failure.trace)
         if len(outcome.failed) == len(entries):
-            first = outcome.failed[0]
-            raise LabelsegError(f"{node.id} failed on all {len(entries):,} images. The first, {first.id}: {first.error}")
+            raise LabelsegError(f"{node.id} failed on all {len(entries):,} images. The first: {_first(outcome.failed)}")
         items = [
             ManifestItem(e.id, keys[e.id], *(outcome.places.get(e.id) or places[e.id, keys[e.id]]))
             for e in entries
@@ -105,8 +106,7 @@ class Execution:
         # Under the lock a manifest of this key is one with failed items, or is to be replaced.
         self._store.catalog.publish(manifest, replace=True)
         self._planner.forget(node.stage.name, manifest.key)
-        error = f"{outcome.failed[0].id}: {outcome.failed[0].error}" if outcome.failed else ""
-        return Done("computed" if todo else "reused", self._ref(decision, manifest), len(outcome.places), error)
+        return Done("computed" if todo else "reused", self._ref(decision, manifest), len(outcome.places), _first(outcome.failed))
 
     def _compute(self, decision: Decision, tasks: list[Task], device: str) -> Outcome:
         """Run the map stage over items."""
@@ -123,7 +123,9 @@ class Execution:
             run_log=self._log,
         )
         header = {"version": node.stage.version, "params": decision.recipe["params"], "run": self._log.id, "device": device}
-        job = MapJob(node.stage.name, node.stage.run, node.params, inputs, header, node.stage.has_masks, self._workspace.set_threads)
+        job = MapJob(
+            node.stage.name, node.stage.run, self._params(decision), inputs, header, node.stage.has_masks, self._workspace.set_threads
+        )
         with show_progress(len(tasks), str(node.id)) as progress:
 
             def watch(message: Message) -> None:
@@ -157,7 +159,7 @@ class Execution:
             instance=node.instance,
             run_log=self._log,
         )
-        model = node.stage.run(inputs, node.params)
+        model = node.stage.run(inputs, self._params(decision))
         if not isinstance(model, Model):
             raise ArtifactError(f"{node.instance}: expected a Model, got {type(model).__name__}.")
         manifest = self._manifest(decision, self._write_model(decision, model, device), device, time.monotonic() - started)
@@ -191,7 +193,7 @@ class Execution:
             params=params_json(decision.node.params),
             recipe=_recorded(decision),
             items=items,
-            libraries=_library_versions(),
+            libraries=dict(_library_versions()),
             device=device,
             seconds=round(seconds, 3),
             created=now(),
@@ -214,6 +216,14 @@ class Execution:
             seconds=manifest.seconds,
             run=self._log.id,
         )
+
+    def _params(self, decision: Decision) -> Any:
+        """Return the parameters with paths as the work function can open them: relative ones start from the workspace."""
+        params = decision.node.params
+        found = {
+            f.name: self._workspace.root / Path(getattr(params, f.name)).expanduser() for f in fields(params) if f.metadata.get("file")
+        }
+        return replace(params, **{name: str(path.absolute()) for name, path in found.items() if path.is_file()})
 
     def _models(self, decision: Decision) -> dict[str, tuple[str, str]]:
         """Map each role that a model plays to the stage and key of that model."""
@@ -267,6 +277,14 @@ def _recorded(decision: Decision) -> dict[str, Any]:
     return {**decision.recipe, "inputs": decision.inputs}
 
 
+def _first(failed: list[Failed]) -> str:
+    """Tell the first failure, with the id of the image unless the error names it."""
+    if not failed:
+        return ""
+    return failed[0].error if failed[0].id in failed[0].error else f"{failed[0].id}: {failed[0].error}"
+
+
+@cache
 def _library_versions() -> dict[str, str]:
     """Map the name of each library to its version."""
     found = {}
@@ -276,5 +294,3 @@ def _library_versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 from labelseg.errors import UsageError
 from labelseg.pipeline.config import Config
 from labelseg.pipeline.stage import Source, Stage
-from labelseg.pipeline.values import locate_files
 
 GROUND_TRUTH = "masks"
 SPLIT_PARAM = "split"
@@ -115,7 +114,7 @@ def _visit(
         raise UsageError(f"{config.path.name}: {circle}. Let one of them read something else.")
     if stage.kind == "map" and not split:
         raise UsageError(f"{instance} works on a split. Name one: --split train")
-    params = locate_files(stage, config.params(instance, overrides.get(instance)), config.path.parent)
+    params = config.params(instance, overrides.get(instance))
     read_split = stage.splits(params).get(SPLIT_PARAM, "") if stage.kind == "model" else split
     parents = []
     for source in stage.sources(params):

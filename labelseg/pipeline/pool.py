@@ -42,11 +42,12 @@ class Broken:
 
 @dataclass
 class Member:
-    """A worker as the pool sees it."""
+    """A worker as the pool sees it: whether it has started, whether it works on a chunk, and what of that is not on disk yet."""
 
     process: multiprocessing.process.BaseProcess
     connection: Connection
     ready: bool = False
+    busy: bool = False
     current: str = ""
     open: dict[str, Task] = field(default_factory=dict)
 
@@ -84,11 +85,12 @@ class Pool:
     def run(self, chunks: Sequence[Sequence[Task]]) -> Iterator[Message]:
         """Compute all chunks and pass on what the workers tell, until every item is written or failed."""
         self._waiting.extend(list(chunk) for chunk in chunks)
-        while self._waiting or any(member.open for member in self._members):
-            while self._waiting and len(self._members) < min(self._workers, len(self._waiting) + sum(bool(m.open) for m in self._members)):
+        while self._waiting or any(member.busy for member in self._members):
+            useful = len(self._waiting) + sum(member.busy for member in self._members)
+            while len(self._members) < min(self._workers, useful):
                 self._members.append(self._start())
             for member in self._members:
-                if member.ready and not member.open and self._waiting:
+                if member.ready and not member.busy and self._waiting:
                     self._send(member, self._waiting.popleft())
             by_connection = {member.connection: member for member in self._members}
             for connection in wait(list(by_connection)):
@@ -106,6 +108,7 @@ class Pool:
 
     def _send(self, member: Member, chunk: list[Task]) -> None:
         """Give a chunk to an idle worker; if it just died, that shows when we listen to it."""
+        member.busy = True
         member.open = {task.entry.id: task for task in chunk}
         with contextlib.suppress(OSError):
             member.connection.send(chunk)
@@ -122,7 +125,7 @@ class Pool:
         elif isinstance(message, Broken):
             raise message.error from LabelsegError(f"in a worker of {self._job.stage}:\n{message.trace}")
         elif isinstance(message, ChunkDone):
-            member.open.clear()
+            member.busy = False
         else:
             self._note(member, message)
             yield message

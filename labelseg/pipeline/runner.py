@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from labelseg.pipeline.store import Store
 
 Action = Literal["fresh", "computed", "reused", "trained", "outdated-kept", "failed", "waiting", "skipped"]
-DEFAULT_SPLIT = "train"
 
 
 class WorkspaceLike(Protocol):
@@ -137,7 +136,7 @@ def run(
     Args:
         workspace: The workspace.
         target: Instance to bring up to date; None takes ``[run] target``.
-        split: Split of a target that is a map; None takes ``[run] split``, or ``train``.
+        split: Split of a target that is a map; None takes ``[run] split`` for the target of ``[run]``, else ``train``.
         params: Parameters of the target, written to the configuration file before the run; under a tag they count for this run only.
         options: How to run.
 
@@ -178,7 +177,7 @@ class _Run:
         if options.create:
             config = config.with_instance(target)
         # What is given on the call counts even where the environment says otherwise, so it stays an override after it is written.
-        nodes = resolve(config, target, split or config.run.get("split") or DEFAULT_SPLIT, params)
+        nodes = resolve(config, target, split or config.split_of(target), params)
         self.target = _find(nodes, options.until, "--until").id if options.until else nodes[-1].id
         wanted = ancestors(nodes, self.target)
         self.nodes = [node for node in nodes if node.id in wanted]
@@ -315,7 +314,10 @@ class _Run:
             if not self.options.keep_going:
                 raise
             return
-        except BaseException as error:
+        except KeyboardInterrupt:
+            self.markers.write(node.id, Marker("failed", message="interrupted", run=self.log.id))
+            raise
+        except Exception as error:
             self.markers.write(node.id, Marker("failed", message=f"{type(error).__name__}: {error}".rstrip(": "), run=self.log.id))
             raise
         self._set_ref(done.ref)
@@ -363,9 +365,10 @@ class _Run:
         if self.report.failed_items:
             first = next(r for r in self.report.results if r.failed)
             where = self.log.folder / "failed.jsonl"
+            count = self.report.failed_items
             failure = ItemsFailedError(
-                f"{self.report.failed_items:,} items failed, the first in {first.instance}: {first.error}. All of them: {_short(where)}. "
-                "Repair or remove them and run again; only they are tried again."
+                f"{count:,} {'item' if count == 1 else 'items'} failed, the first in {first.instance}: {first.error.rstrip('.')}. "
+                f"All are listed in {_short(where)}. Repair or remove them and run again: nothing else is computed again."
             )
             failure.report = self.report  # type: ignore[attr-defined]
             raise failure

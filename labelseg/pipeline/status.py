@@ -96,9 +96,8 @@ def status(workspace: WorkspaceLike) -> list[StatusRow]:
 def _nodes(config: Config, refs: Mapping[NodeId, Ref]) -> tuple[tuple[Node, ...], dict[NodeId, str]]:
     """List the nodes to tell of, parents first, and the finished ones that the configuration no longer knows."""
     found: dict[NodeId, Node] = {}
-    split = config.run.get("split") or "train"
     if config.run.get("target"):
-        resolve(config, config.run["target"], split, into=found)
+        resolve(config, config.run["target"], config.split_of(config.run["target"]), into=found)
     for instance in config.instances():
         if "@" in instance:
             resolve(config, instance, split, into=found)

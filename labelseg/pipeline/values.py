@@ -6,9 +6,8 @@ import difflib
 import math
 import types
 from collections.abc import Iterable
-from dataclasses import Field, fields, replace
+from dataclasses import Field, fields
 from functools import cache
-from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from labelseg.errors import UsageError
@@ -54,16 +53,6 @@ def read_value(stage: Stage, name: str, value: object, where: str) -> Any:
     result = _convert(value, kind, where)
     _check_bounds(result, declared, where)
     return result
-
-
-def locate_files(stage: Stage, params: Any, root: Path) -> Any:
-    """Make the paths of files absolute: in the configuration they start from the folder of the workspace, not from the current one."""
-    located = {}
-    for name, (declared, _) in declared_fields(stage).items():
-        path = root / Path(str(getattr(params, name))).expanduser() if declared.metadata.get("file") else None
-        if path is not None and path.is_file():
-            located[name] = str(path.absolute())
-    return replace(params, **located)
 
 
 def _convert(value: object, kind: Any, where: str) -> Any:

@@ -15,6 +15,8 @@ from labelseg.pipeline.artifacts import Model
 from labelseg.pipeline.stage import Stage, file_option, option, source, split_option
 from labelseg.workspace import Workspace
 
+KILLS, SLEEPS = 66, 77  # images that kill the process, or take a minute
+
 TOML = """\
 # a toy
 [run]
@@ -45,7 +47,7 @@ class ToyDataset:
         return [i for i in found if split == "all" or i.startswith("v") == (split == "val")]
 
     def has(self, image_id: str, kind: str) -> bool:
-        return kind == "image" or (kind == "mask" and self._mask_path(image_id).exists()) or (kind == "tags" and self.tags(image_id) is not None)
+        return kind == "image" or (self._mask_path(image_id).exists() if kind == "mask" else self.tags(image_id) is not None)
 
     def identity(self, image_id: str, kind: str) -> Path | str:
         if not self.has(image_id, kind):
@@ -93,6 +95,8 @@ def train_classifier(inputs, params) -> Model:
     note(inputs, "train-classifier")
     if params.fail:
         raise LabelsegError("the loss is not finite.")
+    if params.weights not in ("none", "wait") and not Path(params.weights).is_absolute():
+        raise DataError(f"{params.weights} cannot be opened from here.")
     if params.weights == "wait":
         raise WaitingError("three images wait for an answer.")
     checkpoint = inputs.checkpoints / "at.json"
@@ -103,7 +107,8 @@ def train_classifier(inputs, params) -> Model:
     resumed = checkpoint.exists()
     total = sum(int(item.image()[0, 0, 0]) for item in inputs.items())
     inputs.log({"loss": np.float32(0.5)})
-    return Model({"w": np.array([total * params.epochs], np.int64)}, {"classes": list(inputs.classes)}, {"resumed": resumed}, [{"epoch": 1}])
+    tensors = {"w": np.array([total * params.epochs], np.int64)}
+    return Model(tensors, {"classes": list(inputs.classes)}, {"resumed": resumed}, [{"epoch": 1}])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,9 +125,9 @@ def cam(inputs, params):
     def compute(item):
         note(inputs, f"cam {item.id}")
         value = int(item.image()[0, 0, 0])
-        if value == 66:
+        if value == KILLS:
             os.kill(os.getpid(), 9)
-        if value == 77:
+        if value == SLEEPS:
             time.sleep(60)
         # Only the parity of the model matters, so that two models may give equal bytes.
         return {"scores": np.full((1, 2), value * len(params.scales) + weight % 2, np.float32), "size": np.array([2, 3], np.int32)}
@@ -203,7 +208,7 @@ def make(root: Path, images: int = 6) -> Path:
     (root / "masks").mkdir()
     (root / "labelseg.toml").write_text(TOML)
     for number in range(images):
-        set_image(root, f"t{number:03d}", number + 1)
+        set_image(root, f"t{number:03d}", number % 60 + 1)
     set_image(root, "v1", 5)
     set_image(root, "v2", 6)
     return root
