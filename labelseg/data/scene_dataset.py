@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from labelseg.data.image_ids import nearest
+from labelseg.data.labels import BACKGROUND
 from labelseg.data.splits import ALL
 from labelseg.errors import DataError, UsageError
 
@@ -17,8 +18,11 @@ if TYPE_CHECKING:
     from labelseg.data.dataset import Kind
     from labelseg.data.scenes import Scene
 
-SPLITS = ("train", "val", "test")
-KEYS = (*SPLITS, "seed", "style")
+CLASSES = (BACKGROUND, "target", "cross", "star", "flag", "diamond", "eyes")
+STYLES = ("day", "dusk")
+# The number of the first scene of each split: so a split may grow without moving into another.
+FIRST_SCENE = {"train": 0, "val": 1_000_000, "test": 2_000_000}
+KEYS = (*FIRST_SCENE, "seed", "style")
 # Bumped when the drawing changes, so that what was computed from scenes is computed again.
 VERSION = 1
 
@@ -51,16 +55,14 @@ class SceneDataset:
                 raise UsageError(f"[data] scenes has no key '{key}'.{nearest(key, KEYS)}")
             if key != "style" and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
                 raise UsageError(f"[data] scenes {key}: expected a whole number of at least 0, got {value!r}.")
-        if (style := table.get("style", "day")) not in ("day", "dusk"):
-            raise UsageError(f"[data] scenes style: expected day or dusk, got {style!r}.")
-        counts = {name: table[name] for name in SPLITS if table.get(name)}
+        if (style := table.get("style", "day")) not in STYLES:
+            raise UsageError(f"[data] scenes style: expected {' or '.join(STYLES)}, got {style!r}.")
+        counts = {name: table[name] for name in FIRST_SCENE if table.get(name)}
         return cls(counts or {"train": 200, "val": 100}, table.get("seed", 0), style)
 
-    @cached_property
+    @property
     def classes(self) -> tuple[str, ...]:
         """Class names by id."""
-        from labelseg.data.scenes import CLASSES
-
         return CLASSES
 
     @property
@@ -119,6 +121,6 @@ class SceneDataset:
 @lru_cache(maxsize=512)
 def _draw(name: str, number: int, seed: int, style: Any) -> Scene:
     """Draw a scene once: training asks for each again and again."""
-    from labelseg.data.scenes import SPLIT_OFFSETS, make_scene
+    from labelseg.data.scenes import make_scene
 
-    return make_scene(SPLIT_OFFSETS[name] + number, seed, style)
+    return make_scene(FIRST_SCENE[name] + number, seed, style)

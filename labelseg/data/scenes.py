@@ -17,18 +17,17 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from labelseg.data.badges import BADGES, paint_badge
+from labelseg.data.badges import paint_badge
 from labelseg.data.export import export_masks
-from labelseg.data.labels import BACKGROUND, IGNORE, write_labels
+from labelseg.data.labels import IGNORE, write_labels
+from labelseg.data.scene_dataset import CLASSES, FIRST_SCENE, STYLES
 from labelseg.data.textures import random_color, random_texture, smooth_noise
 from labelseg.errors import UsageError
 
 Array = NDArray[Any]
+Window = tuple[slice, slice]
 Style = Literal["day", "dusk"]
 
-STYLES = ("day", "dusk")
-CLASSES = (BACKGROUND, *BADGES)
-SPLIT_OFFSETS = {"train": 0, "val": 1_000_000, "test": 2_000_000}
 SIDES = (96, 161)  # of an image, in pixels; the end is left out
 RADII = (0.22, 0.36)  # of a body, in shorter sides of the image
 VISIBLE_BODY, VISIBLE_BADGE = 0.45, 0.8  # least share of an object that others leave in sight
@@ -62,18 +61,24 @@ class _Body:
     angle: float
     waves: Array
 
-    def local(self, shape: tuple[int, int]) -> tuple[Array, Array]:
-        """Coordinates (H, W) of each pixel along and across the body, in pixels from its middle."""
-        rows, columns = np.ogrid[: shape[0], : shape[1]]
-        y, x = rows - self.row, columns - self.column
+    def window(self, shape: tuple[int, int]) -> Window:
+        """The part of an image that holds the body, its rim and its shadow."""
+        reach = self.radius * np.sqrt(self.stretch) * (1 + self.waves[:, 0].sum()) + 8
+        return _window(shape, self.row, self.column, reach)
+
+    def local(self, window: Window) -> tuple[Array, Array]:
+        """Coordinates of each pixel along and across the body, in pixels from its middle."""
+        y, x = _offsets(window, self.row, self.column)
         return x * np.cos(self.angle) + y * np.sin(self.angle), y * np.cos(self.angle) - x * np.sin(self.angle)
 
-    def depth(self, shape: tuple[int, int]) -> Array:
-        """How far inside the rim each pixel lies, (H, W) in pixels, negative outside."""
-        along, across = self.local(shape)
+    def depth(self, window: Window) -> Array:
+        """How far inside the rim each pixel lies, in pixels, negative outside."""
+        along, across = self.local(window)
         along, across = along / np.sqrt(self.stretch), across * np.sqrt(self.stretch)
         theta = np.arctan2(across, along)
-        rim = 1 + sum(height * np.cos((k + 2) * theta + phase) for k, (height, phase) in enumerate(self.waves))
+        rim = np.ones_like(theta)
+        for periods, (height, phase) in enumerate(self.waves, start=2):
+            rim += height * np.cos(periods * theta + phase)
         return rim * self.radius - np.hypot(along, across)
 
 
@@ -86,9 +91,16 @@ class _Object:
     badge_place: tuple[float, float]
     badge_radius: float
 
-    def badge_local(self, shape: tuple[int, int]) -> tuple[Array, Array]:
-        """Coordinates (H, W) of each pixel on the badge, in its radii."""
-        along, across = self.body.local(shape)
+    def badge_window(self, shape: tuple[int, int]) -> Window:
+        """The part of an image that holds the badge."""
+        along, across = self.badge_place
+        row = self.body.row + along * np.sin(self.body.angle) + across * np.cos(self.body.angle)
+        column = self.body.column + along * np.cos(self.body.angle) - across * np.sin(self.body.angle)
+        return _window(shape, row, column, 1.6 * self.badge_radius)
+
+    def badge_local(self, window: Window) -> tuple[Array, Array]:
+        """Coordinates of each pixel on the badge, in its radii."""
+        along, across = self.body.local(window)
         return (along - self.badge_place[0]) / self.badge_radius, (across - self.badge_place[1]) / self.badge_radius
 
 
@@ -142,7 +154,7 @@ def write_scenes(root: Path, train: int = 200, val: int = 100, test: int = 0, se
     def write_split(name: str, count: int) -> Iterator[tuple[str, NDArray[np.uint8]]]:
         for number in range(count):
             image_id = f"{name}_{number:04}"
-            scene = make_scene(SPLIT_OFFSETS[name] + number, seed, style)
+            scene = make_scene(FIRST_SCENE[name] + number, seed, style)
             Image.fromarray(scene.image).save(root / "images" / f"{image_id}.jpg", quality=95, subsampling=0)
             tags[image_id] = scene.tags
             yield image_id, scene.mask
@@ -163,7 +175,7 @@ def _place_objects(shape: tuple[int, int], rng: Generator) -> tuple[list[_Object
     count = rng.choice([1, 2, 3], p=[0.35, 0.4, 0.25])
     for _ in range(20):
         thing = _draw_object(shape, rng)
-        depth = thing.body.depth(shape)
+        depth = thing.body.depth(_whole(shape))
         if _all_in_sight([*objects, thing], [*depths, depth]):
             objects.append(thing)
             depths.append(depth)
@@ -178,8 +190,8 @@ def _draw_object(shape: tuple[int, int], rng: Generator) -> _Object:
     row, column = (rng.uniform(0.8 * radius, side - 0.8 * radius) for side in shape)
     waves = np.stack([rng.uniform(0, 0.14, 3) / np.arange(1, 4), rng.uniform(0, 2 * np.pi, 3)], axis=1)
     body = _Body(row, column, radius, rng.uniform(1, 1.7), rng.uniform(-0.7, 0.7) + np.pi * rng.integers(2), waves)
-    badge_radius = max(6.5, radius * rng.uniform(0.26, 0.34))
-    place = (radius * rng.uniform(0.3, 0.55) * np.sqrt(body.stretch), radius * rng.uniform(-0.15, 0.15))
+    badge_radius = max(7.5, radius * rng.uniform(0.32, 0.4))
+    place = (radius * rng.uniform(0.25, 0.5) * np.sqrt(body.stretch), radius * rng.uniform(-0.15, 0.15))
     return _Object(body, int(rng.integers(1, len(CLASSES))), place, badge_radius)
 
 
@@ -189,10 +201,11 @@ def _all_in_sight(objects: list[_Object], depths: list[Array]) -> bool:
     hidden = np.zeros(shape, dtype=bool)
     for thing, depth in zip(reversed(objects), reversed(depths), strict=True):
         body = depth > 0
-        along, across = thing.badge_local(shape)
-        badge = np.hypot(along, across) < 1
+        shown = body & ~hidden
+        window = thing.badge_window(shape)
+        badge_shown = shown[window] & (np.hypot(*thing.badge_local(window)) < 1)
         whole_badge = np.pi * thing.badge_radius**2
-        if (badge & body & ~hidden).sum() < VISIBLE_BADGE * whole_badge or (body & ~hidden).sum() < VISIBLE_BODY * body.sum():
+        if badge_shown.sum() < VISIBLE_BADGE * whole_badge or shown.sum() < VISIBLE_BODY * body.sum():
             return False
         hidden |= body
     return True
@@ -208,27 +221,49 @@ def _paint_ground(shape: tuple[int, int], rng: Generator) -> Array:
         waves = np.stack([rng.uniform(0, 0.3, 3), rng.uniform(0, 2 * np.pi, 3)], axis=1)
         radius = rng.uniform(0.04, 0.2) * min(shape)
         patch = _Body(row, column, radius, rng.uniform(1, 2.5), rng.uniform(0, 2 * np.pi), waves)
-        ground = _blend(ground, random_texture(shape, rng, contrast=0.7), patch.depth(shape))
+        window = patch.window(shape)
+        depth = patch.depth(window)
+        ground[window] = _blend(ground[window], random_texture(depth.shape, rng, contrast=0.7), depth)
     return ground
 
 
 def _paint_object(canvas: Array, thing: _Object, depth: Array, rng: Generator) -> None:
     """Paint shadow, body, shading, rim and badge onto ``canvas``."""
     shape = (canvas.shape[0], canvas.shape[1])
-    shadow = replace(thing.body, row=thing.body.row + 3, column=thing.body.column + 2).depth(shape)
-    canvas *= 1 - 0.45 * np.clip(shadow / 6 + 0.6, 0, 1)[..., None]
-    texture = random_texture(shape, rng, contrast=0.55, color=random_color(rng, 0.45, 0.95))
-    rows, columns = np.ogrid[: shape[0], : shape[1]]
-    toward_light = (-(rows - thing.body.row) - 0.6 * (columns - thing.body.column)) / thing.body.radius
-    texture = texture * (1 + 0.18 * np.clip(toward_light, -1.2, 1.2))[..., None]
-    rim = np.clip(1 - np.abs(depth - 1.2) / 1.4, 0, 1) * 0.6
-    texture = texture * (1 - rim[..., None])
-    canvas[...] = _blend(canvas, texture, depth)
-    along, across = thing.badge_local(shape)
-    colors, cover = paint_badge(CLASSES[thing.class_id], along, across, thing.badge_radius)
+    window = thing.body.window(shape)
+    inside = depth[window]
+    shadow = replace(thing.body, row=thing.body.row + 3, column=thing.body.column + 2).depth(window)
+    ground = canvas[window] * (1 - 0.45 * np.clip(shadow / 6 + 0.6, 0, 1)[..., None])
+    texture = random_texture(inside.shape, rng, contrast=0.55, color=random_color(rng, 0.45, 0.95))
+    down, right = _offsets(window, thing.body.row, thing.body.column)
+    toward_light = -(down + 0.6 * right) / thing.body.radius
+    rim = np.clip(1 - np.abs(inside - 1.2) / 1.4, 0, 1) * 0.6
+    shade = (1 + 0.18 * np.clip(toward_light, -1.2, 1.2)) * (1 - rim)
+    canvas[window] = _blend(ground, texture * shade[..., None], inside)
+    window = thing.badge_window(shape)
+    colors, cover = paint_badge(CLASSES[thing.class_id], *thing.badge_local(window), thing.badge_radius)
     # A badge never hangs over the rim: pixels outside the body keep what lies behind.
-    cover = np.minimum(cover, np.clip(depth + 0.5, 0, 1))[..., None]
-    canvas[...] = canvas * (1 - cover) + colors * rng.uniform(0.85, 1.0) * cover
+    cover = np.minimum(cover, np.clip(depth[window] + 0.5, 0, 1))[..., None]
+    canvas[window] += (colors * rng.uniform(0.85, 1.0) - canvas[window]) * cover
+
+
+def _whole(shape: tuple[int, int]) -> Window:
+    return slice(0, shape[0]), slice(0, shape[1])
+
+
+def _window(shape: tuple[int, int], row: float, column: float, reach: float) -> Window:
+    """The square around a point, cut at the edges of the image."""
+    rows, columns = (
+        slice(max(0, int(at - reach)), max(0, min(side, int(at + reach) + 2))) for at, side in zip((row, column), shape, strict=True)
+    )
+    return rows, columns
+
+
+def _offsets(window: Window, row: float, column: float) -> tuple[Array, Array]:
+    """How far below and right of a point each pixel of a window lies, as a column and a row."""
+    down = np.arange(window[0].start, window[0].stop, dtype=np.float32)[:, None] - np.float32(row)
+    right = np.arange(window[1].start, window[1].stop, dtype=np.float32) - np.float32(column)
+    return down, right
 
 
 def _blend(under: Array, over: Array, depth: Array) -> Array:

@@ -8,7 +8,7 @@ the generator's seed alone.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.random import Generator
@@ -18,7 +18,8 @@ from PIL import Image, ImageEnhance
 from labelseg.data.labels import IGNORE
 
 Array = NDArray[Any]
-Sample = tuple[Array, Array | None]
+# A mask goes in and a mask comes out, or None and None; the checker cannot know that the default None is one of the two.
+Mask = TypeVar("Mask", Array, None)
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -26,7 +27,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 MEAN_FILL = (124, 116, 104)
 
 
-def resize(image: Array, size: tuple[int, int], mask: Array | None = None) -> Sample:
+def resize(image: Array, size: tuple[int, int], mask: Mask = None) -> tuple[Array, Mask]:  # type: ignore[assignment]
     """Resize an image bicubically and its mask to the nearest neighbour, both to ``size`` = (H, W)."""
     if image.shape[:2] == tuple(size):
         return image.copy(), None if mask is None else mask.copy()
@@ -44,20 +45,20 @@ def long_side_size(size: tuple[int, int], long_side: int) -> tuple[int, int]:
     return height, width
 
 
-def random_long_side_resize(image: Array, low: int, high: int, rng: Generator, mask: Array | None = None) -> Sample:
+def random_long_side_resize(image: Array, low: int, high: int, rng: Generator, mask: Mask = None) -> tuple[Array, Mask]:  # type: ignore[assignment]
     """Resize so that the longer side is a uniform integer in [low, high]. Draws: the length."""
     size = long_side_size(image.shape[:2], int(rng.integers(low, high, endpoint=True)))
     return resize(image, size, mask)
 
 
-def random_scale(image: Array, low: float, high: float, rng: Generator, mask: Array | None = None) -> Sample:
+def random_scale(image: Array, low: float, high: float, rng: Generator, mask: Mask = None) -> tuple[Array, Mask]:  # type: ignore[assignment]
     """Resize both sides by one uniform factor in [low, high). Draws: the factor."""
     factor = rng.uniform(low, high)
     height, width = (max(1, round(side * factor)) for side in image.shape[:2])
     return resize(image, (height, width), mask)
 
 
-def random_flip(image: Array, rng: Generator, mask: Array | None = None, probability: float = 0.5) -> Sample:
+def random_flip(image: Array, rng: Generator, mask: Mask = None, probability: float = 0.5) -> tuple[Array, Mask]:  # type: ignore[assignment]
     """Mirror left and right with a probability. Draws: one number."""
     step = -1 if rng.random() < probability else 1
     return image[:, ::step].copy(), None if mask is None else mask[:, ::step].copy()
@@ -134,11 +135,11 @@ def random_crop(
     image: Array,
     size: int | tuple[int, int],
     rng: Generator,
-    mask: Array | None = None,
+    mask: Mask = None,  # type: ignore[assignment]
     fill: Any = MEAN_FILL,
     mask_fill: int = IGNORE,
     align: int = 1,
-) -> tuple[Array, Array | None, CropBox]:
+) -> tuple[Array, Mask, CropBox]:
     """Cut a random crop; draws as :func:`random_crop_box`, whose box comes along for other arrays of the same image."""
     box = random_crop_box(image.shape[:2], size, rng, align)
     return box.cut(image, fill), None if mask is None else box.cut(mask, mask_fill), box
@@ -147,10 +148,10 @@ def random_crop(
 def center_crop(
     image: Array,
     size: int | tuple[int, int],
-    mask: Array | None = None,
+    mask: Mask = None,  # type: ignore[assignment]
     fill: Any = MEAN_FILL,
     mask_fill: int = IGNORE,
-) -> Sample:
+) -> tuple[Array, Mask]:
     """Cut the middle, filling up a shorter side."""
     box = center_crop_box(image.shape[:2], size)
     return box.cut(image, fill), None if mask is None else box.cut(mask, mask_fill)
