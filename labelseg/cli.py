@@ -1,0 +1,120 @@
+"""The command line: puts the commands together and turns errors into messages and exit codes."""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import logging
+import traceback
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from labelseg import __version__
+from labelseg.commands.config import config
+from labelseg.commands.context import Place, talk
+from labelseg.commands.demo import demo
+from labelseg.commands.evaluate import evaluate
+from labelseg.commands.export import export
+from labelseg.commands.init import init
+from labelseg.commands.predict import predict
+from labelseg.commands.run import run
+from labelseg.commands.show import show
+from labelseg.commands.stages import stage_command
+from labelseg.commands.status import status
+from labelseg.commands.upkeep import doctor, gc, verify
+from labelseg.errors import LabelsegError
+from labelseg.pipeline.stage import Stage
+from labelseg.stages import STAGES
+
+INTERRUPTED = 130
+COMMANDS = (init, run, status, evaluate, show, predict, export, config, verify, gc, demo, doctor)
+
+
+class Failure(click.ClickException):
+    """An error as the command line shows it."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class Program(click.Group):
+    """The group of all commands; the one place where errors become messages."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command and turn what it raises into one line and an exit code."""
+        try:
+            return super().invoke(ctx)
+        except LabelsegError as error:
+            _fail(ctx, str(error), error.exit_code)
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # the reader of our output has gone; click ends quietly
+                raise
+            _fail(ctx, str(error), LabelsegError.exit_code)
+        except KeyboardInterrupt:
+            talk("Interrupted. What is finished stays; the same command goes on from there.")
+            ctx.exit(INTERRUPTED)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command; name the nearest ones where there is none."""
+        name = args[0]
+        if self.get_command(ctx, name) is None and not name.startswith("-"):
+            near = difflib.get_close_matches(name, self.commands, n=3)
+            hint = f"Did you mean {' or '.join(near)}?" if near else "See: labelseg --help"
+            ctx.fail(f"No such command '{name}'. {hint}")
+        return super().resolve_command(ctx, args)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """List the commands in the order in which they were added, not by name."""
+        return list(self.commands)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands of the workspace and the stages apart."""
+        stages = {stage.name for stage in ctx.meta.get("stages", STAGES)}
+        for title, members in (("Commands", self.commands.keys() - stages), ("Stages, in their order", stages)):
+            with formatter.section(title):
+                rows = [(name, command.get_short_help_str(limit=90)) for name, command in self.commands.items() if name in members]
+                formatter.write_dl(rows)
+
+
+def make_program(stages: Iterable[Stage]) -> Program:
+    """Make the program for a sequence of stages: the commands of the workspace, and one for every stage."""
+    stages = tuple(stages)
+
+    @click.group(cls=Program, name="labelseg", context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+    @click.option(
+        "-C", "root", metavar="DIR", default=".", type=click.Path(file_okay=False, path_type=Path), help="Folder of the workspace."
+    )
+    @click.option("--debug", is_flag=True, help="Show where an error comes from.")
+    @click.version_option(__version__, message="%(prog)s %(version)s")
+    @click.pass_context
+    def program(ctx: click.Context, root: Path, debug: bool) -> None:
+        """Pixel masks and a trained segmenter from cheap labels, in offline, restartable stages.
+
+        Begin with `labelseg init`, then `labelseg run`. Exit codes: 0 done, 1 error, 2 usage, 3 some items failed,
+        4 not fresh, 5 locked, 6 waiting for answers, 130 interrupted.
+        """
+        logging.basicConfig(level=logging.WARNING, format="%(message)s")
+        ctx.obj = Place(root, stages)
+
+    for command in (*COMMANDS, *map(stage_command, stages)):
+        program.add_command(command)
+    return program  # type: ignore[return-value]
+
+
+def _fail(ctx: click.Context, message: str, exit_code: int) -> NoReturn:
+    """End with one line, after the traceback where that was asked for."""
+    if ctx.params.get("debug"):
+        talk(traceback.format_exc())
+    raise Failure(message, exit_code)
+
+
+program = make_program(STAGES)
+
+
+def main() -> None:
+    """Run the command line."""
+    program(prog_name="labelseg")

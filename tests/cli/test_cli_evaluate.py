@@ -1,0 +1,124 @@
+"""evaluate: numbers worked out by hand on images of 8 x 10 pixels whose right half is a class."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from conftest import labelseg
+from PIL import Image
+
+
+def scores(root, *words) -> dict[str, dict]:
+    result = labelseg(root, "evaluate", *words, "--json")
+    assert result.exit_code == 0, result.output
+    return {row["instance"]: row for row in json.loads(result.stdout)}
+
+
+def test_perfect_masks_score_1(finished):
+    found = scores(finished)
+    assert list(found) == ["cam", "spread", "segment"]
+    assert [row["miou"] for row in found.values()] == [1.0, 1.0, 1.0]
+    assert [row["images"] for row in found.values()] == [3, 3, 2]
+
+
+def test_wrong_rows_cost_what_they_should(finished):
+    labelseg(finished, "spread", "--rows", "4")
+    row = scores(finished, "spread")["spread"]
+    # Half of each object became background: 120 true background pixels, 60 more called so; cats and dogs half found.
+    assert row["iou"] == {"background": pytest.approx(120 / 180), "cat": 0.5, "dog": 0.5}
+    assert row["miou"] == pytest.approx((120 / 180 + 1) / 3)
+    assert row["accuracy"] == pytest.approx(180 / 240)
+
+
+def test_ignored_pixels_do_not_count(finished):
+    data = finished / "other"
+    (data / "masks").mkdir(parents=True)
+    truth = np.zeros((8, 10), np.uint8)
+    truth[:, 5:] = 255
+    for image_id in ("a1", "a2", "a3"):
+        Image.fromarray(truth).save(data / "masks" / f"{image_id}.png")
+    assert labelseg(finished, "config", "data.masks", data / "masks").exit_code == 0
+    row = scores(finished, "spread")["spread"]
+    assert row["iou"] == {"background": 1.0, "cat": None, "dog": None}
+    assert (row["miou"], row["images"]) == (1.0, 3)
+
+
+def test_images_without_a_mask_are_counted_as_left_out(finished, tmp_path):
+    masks = tmp_path / "few"
+    masks.mkdir()
+    Image.fromarray(np.zeros((8, 10), np.uint8)).save(masks / "a1.png")
+    labelseg(finished, "config", "data.masks", masks)
+    result = labelseg(finished, "evaluate", "spread")
+    assert "2 images have no true mask" in result.stderr
+    assert result.stdout.splitlines()[1].split()[:3] == ["spread", "train", "1"]
+
+
+def test_on_counts_only_the_images_of_a_split(finished):
+    labelseg(finished, "cam", "--split", "all")
+    found = json.loads(labelseg(finished, "evaluate", "cam", "--split", "all", "--on", "val", "--json").stdout)
+    assert [(row["split"], row["on"], row["images"]) for row in found] == [("all", "val", 2)]
+
+
+def test_the_threshold_of_cam_is_swept_and_marked(finished):
+    result = labelseg(finished, "evaluate", "cam")
+    assert result.stdout.splitlines()[1].endswith("0.2*")
+    assert "chosen on the scored images" in result.stderr
+
+
+@pytest.mark.parametrize(("threshold", "miou"), [(0.5, 1.0), (0.9, 120 / 240 / 3)])
+def test_a_threshold_given_is_used(finished, threshold, miou):
+    row = scores(finished, "cam", "--threshold", str(threshold))["cam"]
+    assert (row["threshold"], row["tuned"]) == (threshold, False)
+    assert row["miou"] == pytest.approx(miou)
+
+
+def test_the_threshold_of_the_configuration_is_used(finished):
+    labelseg(finished, "config", "evaluate.threshold", "0.9")
+    assert scores(finished, "cam")["cam"]["threshold"] == 0.9
+
+
+def test_per_class_table(finished):
+    lines = labelseg(finished, "evaluate", "spread", "--per-class").stdout.splitlines()
+    assert [line.split() for line in lines[3:]] == [
+        ["CLASS", "spread", "(train)"],
+        ["background", "100.0"],
+        ["cat", "100.0"],
+        ["dog", "100.0"],
+    ]
+
+
+def test_what_is_not_fresh_is_told(finished):
+    labelseg(finished, "config", "spread.rows", "1")
+    assert "spread (train) is stale: parameter rows: 0 -> 1. Scored is what stands." in labelseg(finished, "evaluate", "spread").stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        ("sprad", 2, "Did you mean 'spread'?"),
+        ("train-net", 2, "makes no masks to score. Name one of: cam, spread, segment."),
+        ("spread --split val", 1, "spread has never run here on val. Run: labelseg spread --split val"),
+        ("--split trian", 1, "Did you mean 'train'?"),
+        ("spread --unsaved", 1, "labelseg spread --no-save"),
+    ],
+)
+def test_what_cannot_be_scored(finished, words, code, message):
+    result = labelseg(finished, "evaluate", *words.split())
+    assert result.exit_code == code
+    assert message in result.stderr
+
+
+def test_nothing_has_run(data, tmp_path):
+    labelseg(tmp_path / "w", "init", "--from", data)
+    result = labelseg(tmp_path / "w", "evaluate")
+    assert result.exit_code == 1
+    assert "Run: labelseg run" in result.stderr
+
+
+def test_data_without_masks(finished):
+    labelseg(finished, "config", "data.masks", "--unset")
+    result = labelseg(finished, "evaluate")
+    assert result.exit_code == 1
+    assert "labelseg config data.masks DIR" in result.stderr

@@ -1,0 +1,143 @@
+"""What init finds, writes and refuses."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from conftest import labelseg
+
+from labelseg.cli import STAGES
+
+
+def tables(root: Path) -> dict:
+    return tomllib.loads((root / "labelseg.toml").read_text())
+
+
+def test_from_finds_everything_under_its_usual_name(data, tmp_path):
+    root = tmp_path / "w"
+    result = labelseg(root, "init", "--from", data)
+    assert result.exit_code == 0
+    assert tables(root)["data"] == {
+        "images": str(data / "images"),
+        "labels": str(data / "labels.csv"),
+        "masks": str(data / "masks"),
+        "classes": str(data / "classes.txt"),
+        "splits": str(data),
+    }
+    assert tables(root)["run"] == {"target": "segment", "split": "val"}
+
+
+def test_counts_are_told(data, tmp_path):
+    output = labelseg(tmp_path / "w", "init", "--from", data).stdout
+    assert [line.split() for line in output.splitlines()[1:4]] == [["train", "3", "3", "3"], ["val", "2", "2", "2"], ["all", "5", "5", "5"]]
+    assert "background, cat 3, dog 2" in output
+
+
+def test_paths_in_the_workspace_are_relative(data, tmp_path):
+    assert labelseg(data, "init", "--from", data).exit_code == 0
+    assert tables(data)["data"]["images"] == "images"
+    assert tables(data)["data"]["splits"] == "."
+    assert labelseg(data, "status").exit_code == 0
+
+
+def test_parts_named_one_by_one(data, tmp_path):
+    result = labelseg(tmp_path / "w", "init", "--images", data / "images", "--labels", data / "labels.csv")
+    assert result.exit_code == 0
+    assert set(tables(tmp_path / "w")["data"]) == {"images", "labels"}
+    assert tables(tmp_path / "w")["run"]["split"] == "train"
+
+
+def test_a_part_named_wins_over_the_one_found(data, tmp_path):
+    other = tmp_path / "other.csv"
+    other.write_text("image,labels\na1,dog\n")
+    assert labelseg(tmp_path / "w", "init", "--from", data, "--labels", other).exit_code == 0
+    assert tables(tmp_path / "w")["data"]["labels"] == str(other)
+
+
+def test_trainings_are_told_the_validation_split_and_the_weights(data, tmp_path):
+    weights = tmp_path / "w.safetensors"
+    weights.touch()
+    assert labelseg(tmp_path / "w", "init", "--from", data, "--weights", weights, stages=STAGES).exit_code == 0
+    found = tables(tmp_path / "w")
+    assert found["train-classifier"] == {"validation": "val", "weights": str(weights)}
+    assert found["train-segmenter"] == {"validation": "val", "weights": str(weights)}
+    assert found["train-affinity"] == {"weights": str(weights)}
+
+
+def test_a_training_does_not_validate_on_what_is_not_there(data, tmp_path):
+    for name in ("b1", "b2"):
+        (data / "masks" / f"{name}.png").unlink()
+    assert labelseg(tmp_path / "w", "init", "--from", data, stages=STAGES).exit_code == 0
+    assert "train-segmenter" not in tables(tmp_path / "w")
+    assert tables(tmp_path / "w")["train-classifier"] == {"validation": "val"}
+
+
+def test_a_share_can_be_held_out(data, tmp_path):
+    words = ["--images", data / "images", "--labels", data / "labels.csv", "--val", "0.4"]
+    assert labelseg(tmp_path / "w", "init", *words).exit_code == 0
+    assert tables(tmp_path / "w")["data"]["fractions"] == {"val": 0.4}
+    assert tables(tmp_path / "w")["run"]["split"] == "val"
+
+
+def test_scenes(tmp_path):
+    assert labelseg(tmp_path / "w", "init", "--scenes", "4").exit_code == 0
+    assert tables(tmp_path / "w")["data"] == {"scenes": {"train": 4, "val": 2}}
+
+
+def test_a_workspace_is_never_overwritten(data, tmp_path):
+    labelseg(tmp_path / "w", "init", "--from", data)
+    before = (tmp_path / "w" / "labelseg.toml").read_bytes()
+    result = labelseg(tmp_path / "w", "init", "--from", data)
+    assert result.exit_code == 2
+    assert "exists. Edit it" in result.stderr
+    assert (tmp_path / "w" / "labelseg.toml").read_bytes() == before
+
+
+def test_no_data_named(tmp_path):
+    result = labelseg(tmp_path / "w", "init")
+    assert result.exit_code == 2
+    assert "--images DIR --labels FILE" in result.stderr
+
+
+def test_scenes_stand_alone(data, tmp_path):
+    assert labelseg(tmp_path / "w", "init", "--from", data, "--scenes").exit_code == 2
+
+
+def test_a_folder_without_images(tmp_path):
+    result = labelseg(tmp_path / "w", "init", "--from", tmp_path)
+    assert result.exit_code == 1
+    assert "expected a folder images/" in result.stderr
+
+
+def test_an_unknown_class_names_its_line_and_nothing_is_written(data, tmp_path):
+    (data / "labels.csv").write_text("image,labels\na1,cat\na2,dgo\n")
+    result = labelseg(tmp_path / "w", "init", "--from", data)
+    assert result.exit_code == 1
+    assert "labels.csv line 3: 'dgo' is no class. Did you mean 'dog'?" in result.stderr
+    assert not (tmp_path / "w").exists()
+
+
+@pytest.mark.parametrize(("rename", "message"), [("masks", "none of its masks"), ("labels", "no image 'x'")])
+def test_names_that_match_no_image(data, tmp_path, rename, message):
+    for path in (data / "masks").iterdir():
+        path.rename(path.with_name(f"x{path.name}"))
+    changed = {"masks": "image,labels\na1,cat\n", "labels": "image,labels\nx,cat\n"}
+    (data / "labels.csv").write_text(changed[rename])
+    result = labelseg(tmp_path / "w", "init", "--from", data)
+    assert result.exit_code == 1
+    assert message in result.stderr
+
+
+def test_data_without_tags_cannot_learn_from_tags(data, tmp_path):
+    result = labelseg(tmp_path / "w", "init", "--images", data / "images", "--classes", data / "classes.txt")
+    assert result.exit_code == 1
+    assert "--labels FILE" in result.stderr
+
+
+def test_an_image_that_cannot_be_read_is_found(data, tmp_path):
+    (data / "images" / "a1.png").write_bytes((data / "images" / "a2.png").read_bytes()[:40])
+    result = labelseg(tmp_path / "w", "init", "--from", data)
+    assert result.exit_code == 1
+    assert "a1.png" in result.stderr

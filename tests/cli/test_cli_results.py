@@ -1,0 +1,232 @@
+"""predict, export, show, config, verify, gc, doctor and demo."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+
+import numpy as np
+import pytest
+from conftest import TRAIN, labelseg
+from PIL import Image
+from safetensors.numpy import load_file
+
+from labelseg import demo
+from labelseg.commands import upkeep
+
+
+def indices(path) -> np.ndarray:
+    image = Image.open(path)
+    assert image.mode == "P"
+    return np.array(image)
+
+
+def test_predict_writes_a_palette_mask_for_every_image(finished, data, tmp_path):
+    result = labelseg(finished, "predict", data / "images", "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    written = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert written == ["a1.png", "a2.png", "a3.png", "b1.png", "b2.png"]
+    for name in written:
+        assert (indices(tmp_path / "out" / name) == np.array(Image.open(data / "masks" / name))).all()
+    assert result.stdout.splitlines() == [str(tmp_path / "out" / name) for name in written]
+
+
+def test_predict_with_confidence_and_overlay(finished, data, tmp_path):
+    out = tmp_path / "out"
+    result = labelseg(finished, "predict", data / "images" / "a1.png", "-o", out, "--confidence", "--overlay")
+    assert result.exit_code == 0, result.output
+    assert np.unique(np.array(Image.open(out / "a1.confidence.png"))).tolist() == [128]
+    assert Image.open(out / "a1.overlay.jpg").size == (10, 8)
+
+
+def test_a_bad_file_is_told_and_the_others_go_on(finished, data, tmp_path):
+    (data / "images" / "a0.png").write_bytes(b"no image")
+    result = labelseg(finished, "predict", data / "images", "-o", tmp_path / "out")
+    assert result.exit_code == 3
+    assert "a0.png" in result.stderr
+    assert "1 of 6 images could not be segmented" in result.stderr
+    assert len(list((tmp_path / "out").iterdir())) == 5
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["{data}/images/a1.png", "{data}/masks/a1.png", "-o", "{data}/out"], "would both become a1.png"),
+        (["{data}/images", "-o", "{data}/images"], "is one of the images"),
+        (["{data}/images", "-o", "{data}/out", "--with", "spread"], "makes no masks of loose images"),
+        (["{data}/nothing.png", "-o", "{data}/out"], "nothing.png"),
+    ],
+)
+def test_predict_refuses(finished, data, words, message):
+    result = labelseg(finished, "predict", *(word.format(data=data) for word in words))
+    assert result.exit_code == 2
+    assert message in result.stderr.replace("\n", " ")
+    assert not (data / "out").exists()
+
+
+def test_predict_needs_a_model(data, tmp_path):
+    labelseg(tmp_path / "w", "init", "--from", data)
+    result = labelseg(tmp_path / "w", "predict", data / "images", "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "predict needs train-net, which has never run here. Run: labelseg train-net" in result.stderr
+
+
+def test_export_writes_masks_and_classes(finished, data, tmp_path):
+    assert labelseg(finished, "export", "spread", "-o", tmp_path / "out").exit_code == 0
+    for image_id in TRAIN:
+        assert (indices(tmp_path / "out" / f"{image_id}.png") == np.array(Image.open(data / "masks" / f"{image_id}.png"))).all()
+    assert (tmp_path / "out" / "classes.txt").read_text() == "background\ncat\ndog\n"
+
+
+def test_export_of_a_model(finished, tmp_path):
+    assert labelseg(finished, "export", "train-net", "--model", tmp_path / "net.safetensors").exit_code == 0
+    assert load_file(tmp_path / "net.safetensors")["w"].tolist() == [2]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        ("cam -o out", 2, "cam makes no masks. Name one of: spread, segment."),
+        ("train-net -o out", 2, "--model FILE.safetensors"),
+        ("train-net --model net.pth", 2, "ends in .safetensors"),
+        ("spread", 2, "labelseg export spread -o DIR"),
+        ("spread --split val -o out", 1, "has never run here on val"),
+    ],
+)
+def test_export_refuses(finished, tmp_path, monkeypatch, words, code, message):
+    monkeypatch.chdir(tmp_path)
+    result = labelseg(finished, "export", *words.split())
+    assert result.exit_code == code
+    assert message in result.stderr
+
+
+def test_show_tells_what_an_artifact_was_made_from(finished):
+    facts = json.loads(labelseg(finished, "show", "spread", "--json").stdout)
+    assert (facts["instance"], facts["split"], facts["items"], facts["failed"]) == ("spread", "train", 3, [])
+    assert facts["reads"] == {"cam": {"cam": {"model": "train-net"}}}
+    assert facts["parameters"]["rows"] == 0
+    assert facts["bytes"] > 100
+
+
+def test_show_a_model(finished):
+    lines = labelseg(finished, "show", "train-net").stdout.splitlines()
+    assert "    mAP                0.75" in lines
+
+
+def test_show_an_image(finished):
+    output = labelseg(finished, "show", "spread", "a1").stdout
+    assert "uint8 8 x 10, 0 to 1" in output
+    assert [line.split() for line in output.splitlines()[-2:]] == [["background", "50.0", "%"], ["cat", "50.0", "%"]]
+
+
+def test_a_sheet_shows_the_stages_side_by_side(finished, tmp_path):
+    result = labelseg(finished, "show", "spread", "a1", "--plot", tmp_path / "sheet.png")
+    assert "Drew image, cam, spread, truth" in result.stderr
+    assert Image.open(tmp_path / "sheet.png").size == (4 * 300 + 3 * 4, 240 + 16)
+
+
+def test_curves_of_a_model_are_drawn(finished, tmp_path):
+    pytest.importorskip("matplotlib")
+    assert labelseg(finished, "show", "train-net", "--plot", tmp_path / "curves.png").exit_code == 0
+    assert Image.open(tmp_path / "curves.png").size[0] > 100
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("cam zz", "cam holds no image 'zz'. The first it holds: a1"),
+        ("train-net a1", "is a model and holds no images"),
+        ("cam --split val", "cam has never run here on val"),
+    ],
+)
+def test_show_refuses(finished, words, message):
+    result = labelseg(finished, "show", *words.split())
+    assert result.exit_code in (1, 2)
+    assert message in result.stderr
+
+
+def test_config_tells_where_each_value_comes_from(finished, monkeypatch):
+    labelseg(finished, "config", "cam.flip", "no")
+    labelseg(finished, "config", "cam@b.scales", "1,2")
+    monkeypatch.setenv("LABELSEG_CAM__RULE", "irn")
+    rows = [re.split(" {2,}", line) for line in labelseg(finished, "config", "cam").stdout.splitlines()]
+    assert ["cam.model", '"train-net"', "default"] in rows
+    assert ["cam.flip", "false", "labelseg.toml [cam]"] in rows
+    assert ["cam.rule", '"irn"', "LABELSEG_CAM__RULE"] in rows
+    assert ["cam.b.flip", "false", "labelseg.toml [cam]"] in rows
+    assert ["cam.b.scales", "[1.0, 2.0]", "labelseg.toml [cam.b]"] in rows
+
+
+def test_config_sets_and_unsets(finished):
+    assert labelseg(finished, "config", "cam.scales", "0.5,2").exit_code == 0
+    assert tomllib.loads((finished / "labelseg.toml").read_text())["cam"]["scales"] == [0.5, 2.0]
+    assert labelseg(finished, "config", "cam.scales", "--unset").exit_code == 0
+    assert "scales" not in (finished / "labelseg.toml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("cam.scale 1", "Did you mean 'scales'?"),
+        ("cma.scales 1", "Did you mean 'cam'?"),
+        ("cam.scales x", "expected a number"),
+        ("run.target segmnt", "Did you mean 'segment'?"),
+        ("run.goal segment", "has no key 'goal'"),
+        ("data.mask x", "Did you mean 'masks'?"),
+        ("cam.flp", "Did you mean 'cam.flip'?"),
+        ("scales 1", "expected a key such as"),
+        ("cam.scales 1 --unset", "a VALUE, or a KEY and --unset"),
+    ],
+)
+def test_config_refuses(finished, words, message):
+    before = (finished / "labelseg.toml").read_bytes()
+    result = labelseg(finished, "config", *words.split())
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert (finished / "labelseg.toml").read_bytes() == before
+
+
+def test_verify_finds_a_changed_byte(finished):
+    assert labelseg(finished, "verify").exit_code == 0
+    chunk = max(
+        (path for path in (finished / ".labelseg" / "objects" / "spread").rglob("*") if path.is_file()), key=lambda p: p.name == "0"
+    )
+    content = bytearray(chunk.read_bytes())
+    content[len(content) // 2] ^= 255
+    chunk.write_bytes(content)
+    result = labelseg(finished, "verify", "spread")
+    assert result.exit_code == 1
+    assert "labelseg run --force spread" in result.stdout
+
+
+def test_gc_removes_what_nothing_stands_for(finished):
+    labelseg(finished, "spread", "--rows", "1")
+    assert "Would remove: 1 artifact, " in labelseg(finished, "gc", "--dry-run").stderr
+    assert "Removed: 1 artifact, " in labelseg(finished, "gc").stderr
+    assert labelseg(finished, "status", "--exit-code").exit_code == 0
+    assert labelseg(finished, "verify").exit_code == 0
+
+
+def test_gc_keeps_trials_unless_told(finished):
+    labelseg(finished, "spread", "--rows", "1", "--no-save")
+    assert "Removed: 0" in labelseg(finished, "gc").stderr
+    assert "Removed: 1" in labelseg(finished, "gc", "--unsaved").stderr
+    assert labelseg(finished, "evaluate", "--unsaved").exit_code == 1
+
+
+def test_doctor_tells_versions_and_disk(finished, monkeypatch):
+    monkeypatch.setattr(upkeep, "_torch_rows", lambda: [("devices", "cpu")])
+    rows = dict(line.split(maxsplit=1) for line in labelseg(finished, "doctor").stdout.splitlines())
+    assert rows.keys() >= {"labelseg", "python", "torch", "cores", "devices", "free", "workspace"}
+
+
+def test_demo_runs_the_chain_on_scenes(tmp_path, monkeypatch):
+    monkeypatch.setattr(demo, "TABLES", {"train-net": {"epochs": 1}})
+    monkeypatch.setattr(demo, "SCENES", {"train": 3, "val": 2})
+    result = labelseg(tmp_path, "demo", "d", "--seed", "3")
+    assert result.exit_code == 0, result.output
+    assert [line.split()[0] for line in result.stdout.splitlines()] == ["STAGE", "train-net", "segment", "all"]
+    tables = tomllib.loads((tmp_path / "d" / "labelseg.toml").read_text())
+    assert (tables["data"]["scenes"], tables["train-net"]) == ({"train": 3, "val": 2, "seed": 3}, {"epochs": 1, "seed": 3})
+    assert labelseg(tmp_path, "demo", "d", "--seed", "4").exit_code == 2

@@ -1,0 +1,100 @@
+"""run and status: the plan, the outcome, exit codes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from conftest import labelseg
+
+from labelseg.commands import run as run_module
+from labelseg.pipeline.locks import workspace_lock
+from labelseg.pipeline.runner import RunOptions
+
+
+def test_the_plan_comes_before_the_work_and_stdout_stays_empty(data, tmp_path):
+    labelseg(tmp_path / "w", "init", "--from", data)
+    result = labelseg(tmp_path / "w", "run")
+    assert (result.exit_code, result.stdout) == (0, "")
+    plan, first = result.stderr.index("never ran"), result.stderr.index("[1/2] train-net ...")
+    assert plan < first
+    assert "segment (val): 2 images in" in result.stderr
+
+
+def test_nothing_to_do_is_told(finished):
+    result = labelseg(finished, "run")
+    assert (result.exit_code, result.stderr) == (0, "segment (val) is fresh: nothing to do.\n")
+
+
+def test_a_changed_parameter_is_the_reason(finished):
+    labelseg(finished, "config", "cam.flip", "no")
+    assert "parameter flip: true -> false" in labelseg(finished, "cam", "--dry-run").stdout
+
+
+def test_dry_run_writes_the_plan_as_data(finished):
+    result = labelseg(finished, "run", "--force", "segment", "--dry-run")
+    assert result.stdout.splitlines()[1].split() == ["segment", "(val)", "2", "of", "2", "images", "forced"]
+
+
+def test_a_model_is_kept_although_its_images_changed(finished, tmp_path):
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    (lists / "train.txt").write_text("a1\na2\n")
+    (lists / "val.txt").write_text("b1\nb2\n")
+    assert labelseg(finished, "config", "data.splits", lists).exit_code == 0
+    result = labelseg(finished, "cam", "--dry-run")
+    assert "1 removed" in result.stdout
+    assert "train-net is kept although outdated: trained on" in result.stdout
+
+
+def test_failed_items_end_with_3_and_are_named(finished):
+    result = labelseg(finished, "cam", "--fail", "a2")
+    assert result.exit_code == 3
+    assert "1 failed" in result.stderr
+    assert "cam for a2: told to fail." in result.stderr
+    assert "failed" in labelseg(finished, "status").stdout
+    assert "cam failed on a2: cam for a2: told to fail." in labelseg(finished, "show", "cam", "a2").stderr
+
+
+def test_a_locked_workspace_ends_with_5(finished):
+    with workspace_lock(finished / ".labelseg", "labelseg run"):
+        result = labelseg(finished, "run", "--force", "segment")
+    assert result.exit_code == 5
+    assert "labelseg run" in result.stderr
+
+
+def test_an_unknown_stage_is_suggested(finished):
+    result = labelseg(finished, "run", "--until", "tran-net")
+    assert result.exit_code == 2
+    assert "Did you mean 'train-net'?" in result.stderr
+
+
+def test_options_of_run(monkeypatch, tmp_path):
+    found = []
+    monkeypatch.setattr(run_module, "carry_out", lambda place, *arguments: found.append(arguments))
+    words = "run --until cam --from train-net --force cam --force spread --retrain --keep-going --device cpu --workers 0"
+    assert labelseg(tmp_path, *words.split()).exit_code == 0
+    options = RunOptions(
+        until="cam", from_="train-net", force=frozenset({"cam", "spread"}), retrain=True, keep_going=True, device="cpu", workers=0
+    )
+    assert found == [(None, None, {}, options)]
+
+
+def test_status_is_a_table(finished):
+    lines = labelseg(finished, "status").stdout.splitlines()
+    assert lines[0].split() == ["STAGE", "SPLIT", "STATE", "ITEMS", "FAILED", "SECONDS", "WHY"]
+    assert all("fresh" in line for line in lines[1:])
+
+
+def test_status_as_json(finished):
+    rows = {row["instance"]: row for row in json.loads(labelseg(finished, "status", "--json").stdout)}
+    assert rows["cam"]["state"] == "fresh"
+    assert (rows["cam"]["split"], rows["cam"]["items"], rows["cam"]["failed"]) == ("train", 3, 0)
+
+
+@pytest.mark.parametrize(("change", "code"), [("psa", 0), ("irn", 4)])
+def test_exit_code_of_status(finished, change, code):
+    labelseg(finished, "config", "cam.rule", change)
+    result = labelseg(finished, "status", "--exit-code")
+    assert result.exit_code == code
+    assert result.stdout
