@@ -1,0 +1,104 @@
+"""The whole chain on a few scenes: what reruns, what is kept, what is written."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from labelseg.errors import ItemsFailedError
+from labelseg.pipeline.runner import RunOptions
+from tests.stages.conftest import HERE
+
+MAPS = ("cam", "refine", "affinity-labels", "propagate", "segment")
+MODELS = ("train-classifier", "train-affinity", "train-segmenter")
+
+
+def computed(report):
+    """Instance -> number of items computed, of what was not left alone."""
+    return {result.instance: result.computed for result in report.results if result.computed}
+
+
+def test_a_second_run_does_nothing(workspace):
+    assert computed(workspace.run(options=HERE)) == {}
+
+
+def test_all_are_fresh_after_a_run(workspace):
+    assert {row.instance: row.state for row in workspace.status()} == dict.fromkeys((*MAPS, *MODELS), "fresh")
+
+
+def test_masks_have_the_size_of_their_image_and_hold_its_classes_only(workspace):
+    for image_id, item in workspace["propagate", "train"].items():
+        assert item["mask"].shape == workspace.dataset.image(image_id).shape[:2]
+        assert set(np.unique(item["mask"])) <= {0, *workspace.dataset.tags(image_id)}
+
+
+def test_scores_lie_between_zero_and_one(workspace):
+    for item in workspace["cam", "train"].values():
+        assert item["scores"].min() >= 0
+        assert 0.99 <= item["scores"].max() <= 1
+
+
+def test_another_beta_computes_propagate_alone_and_the_old_one_nothing(workspace):
+    assert computed(workspace.run("propagate", "train", options=HERE, beta=16.0)) == {"propagate": 8}
+    assert computed(workspace.run("propagate", "train", options=HERE, beta=8.0)) == {}
+
+
+def test_another_beta_makes_the_segmenter_stale(workspace):
+    workspace.run("propagate", "train", options=HERE, beta=2.0)
+    states = {row.instance: row.state for row in workspace.status()}
+    assert states["train-segmenter"] == "stale"
+    assert states["train-affinity"] == "fresh"
+
+
+def test_a_new_image_costs_one_item_in_every_map_and_no_training(workspace):
+    root = workspace.root
+    first, name = sorted((root / "images").glob("train_*"))[0], "extra"
+    (root / "images" / f"{name}{first.suffix}").write_bytes(_turned(first))
+    with (root / "splits" / "train.txt").open("a") as split:
+        split.write(f"{name}\n")
+    with next(root.glob("*.csv")).open("a") as labels:
+        labels.write(f"{name},{workspace.dataset.classes[1]}\n")
+    again = type(workspace)(root)
+    report = again.run("propagate", "train", options=HERE)
+    assert computed(report) == {"cam": 1, "refine": 1, "affinity-labels": 1, "propagate": 1}
+    states = {row.instance: row.state for row in again.status()}
+    assert [states[model] for model in MODELS] == ["outdated"] * 3
+
+
+def test_neither_workers_nor_a_second_run_change_a_byte(workspace):
+    before = workspace.ref("refine", "train").digest
+    options = replace(HERE, workers=2, force=frozenset({"refine"}))
+    assert computed(workspace.run("refine", "train", options=options)) == {"refine": 8}
+    assert workspace.ref("refine", "train").digest == before
+
+
+def test_the_same_seed_trains_the_same_bytes(workspace):
+    before = workspace.ref("train-affinity").digest
+    workspace.run("train-affinity", options=replace(HERE, force=frozenset({"train-affinity"})))
+    assert workspace.ref("train-affinity").digest == before
+
+
+def test_a_corrupt_image_is_reported_and_the_others_are_kept(workspace):
+    broken = sorted((workspace.root / "images").glob("val_*"))[0]
+    broken.write_bytes(broken.read_bytes()[:100])
+    with pytest.raises(ItemsFailedError, match=broken.stem):
+        type(workspace)(workspace.root).run("segment", "val", options=HERE)
+    assert len(workspace["segment", "val"]) == 2
+
+
+def test_maps_at_a_stored_quarter_stand_for_the_full_ones(workspace):
+    workspace.run("cam", "train", options=RunOptions(workers=0, tag="full"), store="full")
+    quarter = workspace["cam", "train"]["train_0000"]["scores"]
+    assert quarter.shape[1:] == tuple(-(-side // 4) for side in workspace.dataset.image("train_0000").shape[:2])
+
+
+def _turned(path):
+    """Bytes of the picture upside down."""
+    target = path.with_name("turned.png")
+    Image.open(path).transpose(Image.Transpose.ROTATE_180).save(target)
+    data = target.read_bytes()
+    target.unlink()
+    return data

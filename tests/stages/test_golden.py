@@ -1,0 +1,26 @@
+"""What the stages compute stays what it was, or their version is raised."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from labelseg.stages import STAGES
+from tests.golden import FILE, summary
+
+GOLDEN = json.loads(FILE.read_text())
+
+
+@pytest.fixture(scope="module")
+def found(finished_root):
+    return summary(finished_root)
+
+
+@pytest.mark.parametrize("stage", [stage.name for stage in STAGES])
+def test_results_are_those_recorded_for_this_version(found, stage):
+    assert found[stage]["version"] == GOLDEN[stage]["version"], "record them: python -m tests.golden"
+    assert found[stage]["arrays"].keys() == GOLDEN[stage]["arrays"].keys()
+    for name, (size, mean, deviation) in GOLDEN[stage]["arrays"].items():
+        # Processors round differently, and a pixel may fall to another class for it.
+        assert found[stage]["arrays"][name] == [size, pytest.approx(mean, rel=0.01, abs=2e-3), pytest.approx(deviation, rel=0.01, abs=2e-3)]
