@@ -22,7 +22,7 @@ TABLES: dict[str, dict[str, Any]] = {
     "cam": {"scales": [1.0, 1.5, 2.0], "store": "full"},
     "refine": {"sxy": 20.0},
     "train-affinity": {**_TRAINING, "epochs": 10, "batch_size": 8},
-    "propagate": {"scale": 2.0},
+    "propagate": {"scales": [2.0]},
     "train-segmenter": {**_TRAINING, "validation": "val", "epochs": 20, "batch_size": 8, "width": 64},
     "segment": {"scales": [1.0, 1.5]},
 }

@@ -10,7 +10,7 @@ import click
 
 from labelseg.commands.context import Place, pass_place, talk
 from labelseg.commands.running import UNSAVED
-from labelseg.commands.tables import format_table, percent
+from labelseg.commands.tables import format_table, percent, reasons_text
 from labelseg.errors import DataError
 from labelseg.pipeline.values import suggestion
 
@@ -78,8 +78,8 @@ def evaluate(
             )
         if entry.left_out:
             talk(f"{entry.instance} ({entry.split}): {entry.left_out:,} images have no true mask and do not count.")
-    for error in errors:
-        talk(str(error))
+    for skipped in errors:
+        talk(str(skipped))
     if not unsaved:
         _tell_states(workspace, scores)
 
@@ -123,4 +123,4 @@ def _tell_states(workspace: Workspace, scores: list[Score]) -> None:
     for entry in scores:
         row = states.get((entry.instance, entry.split))
         if row is not None and row.state not in ("fresh", "failed"):
-            talk(f"{entry.instance} ({entry.split}) is {row.state}: {'; '.join(row.reasons)}. Scored is what stands.")
+            talk(f"{entry.instance} ({entry.split}) is {row.state}: {reasons_text(row.reasons)}. Scored is what stands.")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from labelseg.commands.context import Place, pass_place, talk
+from labelseg.commands.tables import reasons_text
 from labelseg.errors import ItemsFailedError, LabelsegError, UsageError
 
 if TYPE_CHECKING:
@@ -37,7 +38,12 @@ def predict(place: Place, files: tuple[Path, ...], output: Path, confidence: boo
     workspace = place.workspace()
     images = find_images(files)
     _check_overwrites(images, output)
+    stage, params = workspace.config.stage(instance), workspace.config.params(instance)
+    models = {source.instance for source in stage.sources(params)}
     segment = segmenter(workspace, instance, images, device)
+    for row in workspace.status():
+        if row.instance in models and not row.fresh:
+            talk(f"{row.instance} is {row.state}: {reasons_text(row.reasons)}. Used is what stands.")
     failed: list[str] = []
     with show_progress(len(images), "predict") as progress:
         for name, file in images.items():

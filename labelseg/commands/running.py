@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from labelseg.commands.context import Place, talk
-from labelseg.commands.tables import format_table, percent, seconds_text
+from labelseg.commands.tables import format_table, percent, reasons_text, seconds_text
 from labelseg.pipeline.runner import NodeResult, Report, RunOptions
 from labelseg.pipeline.runner import run as run_target
 
@@ -73,13 +73,13 @@ def carry_out(place: Place, target: str | None, split: str | None, params: Mappi
 def plan_text(plan: Report) -> str:
     """Write what a run will do and why, node by node."""
     kept = [
-        f"{_name(r)} is kept although outdated: {'; '.join(r.reasons)}. To train it again: --retrain"
+        f"{_name(r)} is kept although outdated: {reasons_text(r.reasons)}. To train it again: --retrain"
         for r in plan.results
         if r.action == "outdated-kept"
     ]
     if not plan.work:
         return "\n".join([*kept, f"{_name(plan.results[-1])} is fresh: nothing to do."])
-    rows = [(_name(result), _intention(result), "; ".join(result.reasons)) for result in plan.work]
+    rows = [(_name(result), _intention(result), reasons_text(result.reasons)) for result in plan.work]
     return "\n".join([format_table(("TO DO", "WORK", "WHY"), rows), *kept])
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from labelseg.commands.context import Place, pass_place
-from labelseg.commands.tables import format_table
+from labelseg.commands.tables import format_table, reasons_text
 from labelseg.errors import NotFreshError
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def _table(rows: list[StatusRow]) -> str:
             f"{row.items:,}" if row.created else "",
             f"{row.failed:,}" if row.failed else "",
             f"{row.seconds:,.1f}" if row.created else "",
-            "; ".join(row.reasons),
+            reasons_text(row.reasons),
         )
         for row in rows
     ]

@@ -17,6 +17,15 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Se
     return "\n".join(map(layout, lines))
 
 
+def reasons_text(reasons: Sequence[str]) -> str:
+    """Join reasons; of several changes of one thing that is read, tell the first and count the others."""
+    groups: dict[str, list[str]] = {}
+    for reason in reasons:
+        name, changed, _ = reason.partition(" changed: ")
+        groups.setdefault(name if changed else reason, []).append(reason)
+    return "; ".join(group[0] + (f" and {len(group) - 1} more" if len(group) > 1 else "") for group in groups.values())
+
+
 def seconds_text(seconds: float) -> str:
     """Write a duration: ``0.4 s``, ``75 s``, ``12 min 5 s``, ``2 h 3 min``."""
     if seconds < 10:

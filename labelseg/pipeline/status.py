@@ -98,9 +98,10 @@ def _nodes(config: Config, refs: Mapping[NodeId, Ref]) -> tuple[tuple[Node, ...]
     found: dict[NodeId, Node] = {}
     if config.run.get("target"):
         resolve(config, config.run["target"], config.split_of(config.run["target"]), into=found)
+    finished = {node_id.instance for node_id in refs}
     for instance in config.instances():
-        if "@" in instance:
-            resolve(config, instance, split, into=found)
+        if "@" in instance and instance not in finished:
+            resolve(config, instance, config.split_of(instance), into=found)
     broken = {}
     for node_id in refs:
         try:

@@ -14,6 +14,9 @@ from safetensors.numpy import load_file
 
 from labelseg import demo
 from labelseg.commands import upkeep
+from labelseg.pipeline.config import Config
+from labelseg.pipeline.graph import resolve
+from labelseg.stages import STAGES
 
 
 def indices(path) -> np.ndarray:
@@ -63,6 +66,13 @@ def test_predict_refuses(finished, data, words, message):
     assert result.exit_code == 2
     assert message in result.stderr.replace("\n", " ")
     assert not (data / "out").exists()
+
+
+def test_predict_tells_that_a_model_is_stale(finished, data, tmp_path):
+    labelseg(finished, "config", "train-net.epochs", "5")
+    result = labelseg(finished, "predict", data / "images" / "a1.png", "-o", tmp_path / "out")
+    assert result.exit_code == 0
+    assert "train-net is stale: parameter epochs: 2 -> 5. Used is what stands." in result.stderr
 
 
 def test_predict_needs_a_model(data, tmp_path):
@@ -230,3 +240,11 @@ def test_demo_runs_the_chain_on_scenes(tmp_path, monkeypatch):
     tables = tomllib.loads((tmp_path / "d" / "labelseg.toml").read_text())
     assert (tables["data"]["scenes"], tables["train-net"]) == ({"train": 3, "val": 2, "seed": 3}, {"epochs": 1, "seed": 3})
     assert labelseg(tmp_path, "demo", "d", "--seed", "4").exit_code == 2
+
+
+def test_the_parameters_of_the_demo_fit_the_stages(tmp_path):
+    (tmp_path / "labelseg.toml").touch()
+    data, tables = demo.demo_tables(7)
+    config = Config.from_tables(tmp_path / "labelseg.toml", {"data": data, **tables}, STAGES, {})
+    assert config.params("train-classifier").seed == 7
+    assert [node.instance for node in resolve(config, demo.TARGET, demo.SPLIT)] == [stage.name for stage in STAGES]
