@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import subprocess
 from importlib import import_module
 from pathlib import Path
+
+from benchmarks.recording import origin
 
 RESULTS = Path(__file__).parent / "results"
 BENCHMARKS = ("walk",)
@@ -26,12 +25,7 @@ def main() -> None:
             versus = f"{row['ratio']:8.1f} x {row['opponent']} ({row['opponent_s']:.3f} s)" if "ratio" in row else ""
             print(f"{row['name']:60s} {row['ours_s']:9.4f} s {versus}")
         if not options.quick:
-            record = {
-                "command": f"python -m benchmarks.run {name}",
-                "commit": subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=RESULTS.parent).stdout.strip(),
-                "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
-                "rows": rows,
-            }
+            record = {**origin(f"python -m benchmarks.run {name}"), "rows": rows}
             RESULTS.mkdir(exist_ok=True)
             (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
 

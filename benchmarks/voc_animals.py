@@ -9,41 +9,27 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import subprocess
-import sys
 import time
 from pathlib import Path
-from typing import Any
 
-HERE = Path(__file__).parent
+from benchmarks.recording import HERE, Result, labelseg
+
 SETTINGS = HERE / "voc_animals.toml"
 
 # Instances beside the main chain: name -> options of the stage command.
 EXTRAS = {
     "propagate@walk": ["--no-crf"],
-    "propagate@colour": ["--no-crf", "--affinity-kind", "colour"],
-    "propagate@constant": ["--no-crf", "--affinity-kind", "constant"],
+    "propagate@colour": ["--no-crf", "--affinity-kind", "colour", "--colour-range", "10", "--threshold", "0.5"],
+    "propagate@constant": ["--no-crf", "--affinity-kind", "constant", "--threshold", "0.6"],
 }
-
-
-def labelseg(workspace: Path, *arguments: str, capture: bool = False) -> str:
-    """Run one command in the workspace; its talk goes to the terminal."""
-    command = [sys.executable, "-m", "labelseg", "-C", str(workspace), *arguments]
-    print("$ labelseg", *arguments, flush=True)
-    done = subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE if capture else None)
-    return done.stdout or ""
 
 
 def prepare(workspace: Path, data: Path, weights: Path, seed: int) -> None:
     """Make the workspace with the frozen settings, unless it is there."""
     if (workspace / "labelseg.toml").exists():
         return
-    workspace.mkdir(parents=True, exist_ok=True)
-    labelseg(workspace, "init", "--from", str(data), "--recipe", "tags")
     tune = workspace / "splits" / "tune.txt"
-    tune.parent.mkdir(exist_ok=True)
+    tune.parent.mkdir(parents=True, exist_ok=True)
     tune.write_text((HERE / "voc_animals_tune.txt").read_text())
     for name in ("train", "train_fine", "val"):
         (tune.parent / f"{name}.txt").write_text((data / f"{name}.txt").read_text())
@@ -53,41 +39,6 @@ def prepare(workspace: Path, data: Path, weights: Path, seed: int) -> None:
     )
     settings = SETTINGS.read_text().replace("@WEIGHTS@", str(weights)).replace("seed = 0", f"seed = {seed}")
     (workspace / "labelseg.toml").write_text(config + settings)
-
-
-class Result:
-    """The JSON of a run, written after every step."""
-
-    def __init__(self, path: Path, seed: int) -> None:
-        self.path = path
-        self.values: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-        self.values.update(
-            command=f"python -m benchmarks.voc_animals --seed {seed}",
-            seed=seed,
-            commit=subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=HERE).stdout.strip(),
-            machine=f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
-            settings=SETTINGS.read_text(),
-        )
-
-    def add(self, group: str, name: str, value: Any) -> None:
-        """Record a value and write the file."""
-        self.values.setdefault(group, {})[name] = value
-        self.path.parent.mkdir(exist_ok=True)
-        self.path.write_text(json.dumps(self.values, indent=1) + "\n")
-
-
-def score(workspace: Path, result: Result, name: str, instance: str, split: str, on: str = "") -> None:
-    """Evaluate an instance and record it."""
-    options = ["--split", split, *(["--on", on] if on else [])]
-    rows = json.loads(labelseg(workspace, "evaluate", instance, *options, "--json", capture=True))
-    result.add("miou", f"{name} on {on or split}", rows[0])
-
-
-def stage_rows(workspace: Path, result: Result) -> None:
-    """Record items and seconds of every stage."""
-    for row in json.loads(labelseg(workspace, "status", "--json", capture=True)):
-        key = row["instance"] + (f" {row['split']}" if row.get("split") else "")
-        result.add("stages", key, {"items": row.get("items"), "seconds": row.get("seconds"), "state": row.get("state")})
 
 
 def main() -> None:
@@ -102,7 +53,9 @@ def main() -> None:
     options = parser.parse_args()
     workspace = options.workspace or Path("runs") / f"voc_animals-seed{options.seed}"
     prepare(workspace, options.data.resolve(), options.weights.resolve(), options.seed)
-    result = Result(HERE / "results" / f"voc_animals-seed{options.seed}.json", options.seed)
+    name = f"voc_animals-seed{options.seed}"
+    command = f"python -m benchmarks.voc_animals --data DIR --weights FILE --seed {options.seed}"
+    result = Result(name, command, options.seed, settings=SETTINGS.read_text())
 
     started = time.time()
     labelseg(workspace, "run", "--until", "propagate") if options.tune else labelseg(workspace, "run")
@@ -115,24 +68,26 @@ def main() -> None:
     for name, instance in (
         ("CAM", "cam"),
         ("refined", "refine"),
+        ("refined again, from the first walk", "refine@two"),
+        ("first walk", "propagate@one"),
         ("propagated", "propagate@walk"),
         ("control: colour affinity", "propagate@colour"),
         ("control: constant affinity", "propagate@constant"),
         ("propagated + dCRF", "propagate"),
     ):
-        own = instance.startswith("propagate@")
-        score(workspace, result, name, instance, split if own else "train", "" if own else split)
-    stage_rows(workspace, result)
+        own = instance in EXTRAS
+        result.score(workspace, name, instance, split if own else "train", "" if own else split)
+    result.stages(workspace)
     if options.tune:
         return
-    score(workspace, result, "segmenter", "segment", "val")
+    result.score(workspace, "segmenter", "segment", "val")
     model = json.loads(labelseg(workspace, "show", "train-classifier", "--json", capture=True))
     result.add("classifier", "val mAP, last epoch", model["metrics"]["last"]["mAP"])
     if not options.no_ceiling:
         labelseg(workspace, "train-segmenter", "--as", "gt", "--labels", "masks")
         labelseg(workspace, "segment", "--as", "gt", "--model", "train-segmenter@gt", "--split", "val")
-        score(workspace, result, "segmenter on true masks", "segment@gt", "val")
-    stage_rows(workspace, result)
+        result.score(workspace, "segmenter on true masks", "segment@gt", "val")
+    result.stages(workspace)
 
 
 if __name__ == "__main__":

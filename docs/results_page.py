@@ -128,7 +128,7 @@ def photo_parts(found: Sequence[Result]) -> list[str]:
 def scene_parts(found: Sequence[Result]) -> list[str]:
     """Write the part about scenes."""
     if not found:
-        return [missing("python -m benchmarks.run")]
+        return [missing("python -m benchmarks.scenes --seed 0")]
     rows = [
         [name, first(found, name, "images"), *numbers([miou(name)(r) for r in found]), *mean([miou(name)(r) for r in found])]
         for name in names(found, "miou")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from labelseg.data.image_ids import IMAGE_SUFFIXES, scan_files
 from labelseg.data.images import read_image
 from labelseg.errors import DataError, MissingArtifactError, UsageError
-from labelseg.pipeline.inputs import Item, MapInputs
+from labelseg.pipeline.inputs import Inputs, Item
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -99,7 +99,7 @@ def segmenter(workspace: Workspace, instance: str, files: Mapping[str, Path], de
             )
         models[source.role] = (source.instance.partition("@")[0], ref.key)
     images = LooseImages(files, tuple(workspace.dataset.classes), workspace.dataset.has_background)
-    inputs = MapInputs(dataset=images, store=workspace.store, models=models, device=workspace.pick_device(device))
+    inputs = Inputs(dataset=images, store=workspace.store, models=models, device=workspace.pick_device(device))
     compute = stage.run(inputs, params)
     return lambda name: compute(Item(name, images, workspace.store))
 

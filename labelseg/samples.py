@@ -12,6 +12,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from labelseg.data.transforms import (
+    MEAN_FILL,
     augment_for_classifier,
     color_jitter,
     normalize,
@@ -20,7 +21,7 @@ from labelseg.data.transforms import (
     random_scale,
 )
 from labelseg.errors import DataError
-from labelseg.ops import IGNORE
+from labelseg.masks import IGNORE
 from labelseg.pipeline.inputs import Item
 
 logger = logging.getLogger(__name__)
@@ -90,7 +91,7 @@ class LabelledGrid:
     def __call__(self, item: Item, rng: Generator) -> Sample:
         image, labels = item.image(), item.read(self.role)["labels"]
         box = random_crop_box(image.shape[:2], self.crop, rng, align=8)
-        image = box.cut(color_jitter(image, rng, *_strengths(self.jitter)), MEAN_COLOUR)
+        image = box.cut(color_jitter(image, rng, *_strengths(self.jitter)), MEAN_FILL)
         labels = box.on_grid(8).cut(labels, IGNORE)
         if rng.random() < 0.5:
             image, labels = image[:, ::-1], labels[:, ::-1]
@@ -111,7 +112,7 @@ class MaskedImage:
         image, mask = random_flip(image, rng, scaled_mask)
         assert mask is not None  # a mask given comes back
         box = random_crop_box(image.shape[:2], self.crop, rng)
-        image = color_jitter(box.cut(image, MEAN_COLOUR), rng, *_strengths(self.jitter))
+        image = color_jitter(box.cut(image, MEAN_FILL), rng, *_strengths(self.jitter))
         return normalize(image), box.cut(mask, IGNORE)
 
 
@@ -125,9 +126,6 @@ def tag_targets(tags: Sequence[int], n_classes: int, first_class: int) -> NDArra
 def _strengths(jitter: float) -> tuple[float, float, float, Any]:
     """Strengths of brightness, contrast, saturation and hue."""
     return jitter, jitter, jitter, jitter / 3
-
-
-MEAN_COLOUR = (124, 116, 104)  # of ImageNet: close to zero once normalised
 
 
 def source_mask(item: Item) -> NDArray[np.uint8]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.option("--seed", type=click.IntRange(min=0), show_default="0", help="Seed of scenes and trainings.")
 @pass_place
 def demo(place: Place, folder: Path, seed: int | None, device: str, workers: int | None) -> None:
-    """Make a workspace of built-in scenes and run the whole chain on it; a few minutes on a processor.
+    """Make a workspace of built-in scenes, run the whole chain and score every step on unseen scenes; a few minutes on a processor.
 
     Scenes are drawn, so nothing is downloaded. Interrupted, the same command goes on where it stopped.
     """
@@ -39,13 +39,24 @@ def demo(place: Place, folder: Path, seed: int | None, device: str, workers: int
     there = demo_place.config().data.get("scenes", {}).get("seed", 0)
     if seed not in (None, there):
         raise UsageError(f"{path} has seed {there}, not {seed}. Give another folder: labelseg demo DIR --seed {seed}")
-    carry_out(demo_place, None, None, {}, RunOptions(device=device, workers=workers, purpose="labelseg demo"))
+    options = RunOptions(device=device, workers=workers, purpose="labelseg demo")
+    carry_out(demo_place, None, None, {}, options)
+    for instance in _scored(demo_place.workspace()):  # every step on scenes that no training saw
+        carry_out(demo_place, instance, SPLIT, {}, options)
     click.echo(_results(demo_place.workspace()))
     talk(f"\nLook at one: labelseg -C {demo_place.root} show propagate train_0000 --plot sheet.png")
 
 
 for option in DEVICE_OPTIONS:
     option(demo)
+
+
+def _scored(workspace: Workspace) -> list[str]:
+    """List the instances that can be scored."""
+    from labelseg.scoring import scoreable
+
+    rows = [row.instance for row in workspace.status() if row.split and scoreable(workspace.config.stage(row.instance))]
+    return list(dict.fromkeys(rows))
 
 
 def _results(workspace: Workspace) -> str:

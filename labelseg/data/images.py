@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from labelseg.data.labels import IGNORE
 from labelseg.errors import DataError
+from labelseg.masks import IGNORE
 
 # All that Pillow raises on damaged files.
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error, zlib.error, Image.DecompressionBombError)
@@ -74,7 +74,10 @@ def read_mask(path: Path, n_classes: int, size: tuple[int, int] | None = None) -
     """
     image = _open(path, "a mask")
     if image.mode not in ("1", "L", "P", "I", "I;16", "I;16L", "I;16B"):
-        raise DataError(f"{path}: expected a grey or palette image of class ids, got {image.mode}. Convert it with: labelseg import-masks")
+        raise DataError(
+            f"{path}: expected a grey or palette image of class ids, got {image.mode}. "
+            "Write class ids as grey values, 255 where nothing is known."
+        )
     mask = np.array(image)
     mask = mask // _grey_step(path) if image.mode == "L" else mask
     if size is not None and mask.shape != tuple(size):

@@ -13,8 +13,8 @@ from xml.etree import ElementTree
 
 from labelseg.data.image_ids import nearest
 from labelseg.errors import DataError
+from labelseg.masks import IGNORE
 
-IGNORE = 255
 BACKGROUND = "background"
 HEADER = ("image", "labels")
 SEPARATORS = re.compile("[;|]")

@@ -19,10 +19,11 @@ from PIL import Image, ImageFilter
 
 from labelseg.data.badges import paint_badge
 from labelseg.data.export import export_masks
-from labelseg.data.labels import IGNORE, write_labels
+from labelseg.data.labels import write_labels
 from labelseg.data.scene_dataset import CLASSES, FIRST_SCENE, STYLES
 from labelseg.data.textures import random_color, random_texture, smooth_noise
 from labelseg.errors import UsageError
+from labelseg.masks import IGNORE
 
 Array = NDArray[Any]
 Window = tuple[slice, slice]

@@ -15,7 +15,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
-from labelseg.data.labels import IGNORE
+from labelseg.masks import IGNORE
 
 Array = NDArray[Any]
 # A mask goes in and a mask comes out, or None and None; the checker cannot know that the default None is one of the two.

@@ -1,4 +1,3 @@
 """Pure maths on arrays: class activation maps, affinities, random walks, dense CRFs, losses and metrics."""
 
-IGNORE = 255
 """The label of a pixel that takes part in nothing: no loss, no pair, no metric."""

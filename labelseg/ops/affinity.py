@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from labelseg.errors import UsageError
-from labelseg.ops import IGNORE
+from labelseg.masks import IGNORE
 from labelseg.ops.pairs import Offset, pair_windows
 
 EPSILON = 1e-5

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelseg.errors import DataError
-from labelseg.ops import IGNORE
+from labelseg.masks import IGNORE
 
 
 class ConfusionMatrix:

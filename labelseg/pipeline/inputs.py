@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from labelseg.pipeline.progress import Bar
 
-__all__ = ["Inputs", "Item", "Items", "MapInputs", "Model"]
+__all__ = ["Inputs", "Item", "Items", "Model"]
 
 
 class Dataset(Protocol):
@@ -202,6 +202,3 @@ class Inputs:
         from labelseg.pipeline.progress import show_progress
 
         return show_progress(total, desc)
-
-
-MapInputs = Inputs

@@ -291,9 +291,12 @@ class Planner:
         retrained = [f"{p.instance} was retrained" for p in node.parents if p.is_model and then_inputs.get(p.role) != inputs[p.role]]
         manifest = self.manifest(node.stage.name, ref.key)
         if node.is_model:
-            then = {f"{param}/{i}": row for param, rows in manifest.meta.get("rows", {}).items() for i, row in rows}
-            now = {f"{param}/{i}": row for param, rows in self.rows(node, standings).items() for i, row in rows}
-            return [*retrained, *data_reasons(now, then, trained=True)]
+            then_rows = manifest.meta.get("rows", {})
+            reasons = list(retrained)
+            for param, rows in self.rows(node, standings).items():
+                found = data_reasons(dict(rows), dict(then_rows.get(param, ())), trained=param == SPLIT_PARAM)
+                reasons += found if param == SPLIT_PARAM else [f"{param}: {reason}" for reason in found]
+            return reasons
         if retrained:
             return retrained
         now = self.item_keys(recipe, node, inputs, self.entries(node, SPLIT_PARAM, standings))

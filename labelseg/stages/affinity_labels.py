@@ -26,7 +26,7 @@ class Params:
 
 def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
     """Keep the cells where both refined readings agree, and leave the others neutral."""
-    from labelseg.ops import IGNORE
+    from labelseg.masks import IGNORE
     from labelseg.ops.affinity import affinity_labels
 
     def compute(item: Item) -> dict[str, Any]:

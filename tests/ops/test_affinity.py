@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from labelseg.errors import UsageError
-from labelseg.ops import IGNORE
+from labelseg.masks import IGNORE
 from labelseg.ops.affinity import PairLabels, affinity_labels, affinity_loss, block_mean, pair_affinities, pair_labels
 from labelseg.ops.pairs import pair_offsets, psa_origins
 

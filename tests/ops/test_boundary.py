@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from labelseg.errors import UsageError
-from labelseg.ops import IGNORE
+from labelseg.masks import IGNORE
 from labelseg.ops.affinity import pair_labels
 from labelseg.ops.boundary import boundary_loss, displacement_errors, path_affinities, path_cells, path_offsets
 from labelseg.ops.cam import cam_mask, resize_maps

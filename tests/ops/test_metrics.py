@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labelseg.errors import DataError
-from labelseg.ops import IGNORE
+from labelseg.masks import IGNORE
 from labelseg.ops.cam import cam_mask
 from labelseg.ops.metrics import ConfusionMatrix, ThresholdSweep, average_precision, mean_average_precision
 

@@ -1,0 +1,63 @@
+"""Run labelseg commands and write what they measured to JSON, after every step, so that nothing is measured twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+
+
+def labelseg(workspace: Path, *arguments: str, capture: bool = False) -> str:
+    """Run one command in the workspace; its talk goes to the terminal."""
+    command = [sys.executable, "-m", "labelseg", "-C", str(workspace), *arguments]
+    print("$ labelseg", *arguments, flush=True)
+    done = subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE if capture else None)
+    return done.stdout or ""
+
+
+def origin(command: str) -> dict[str, str]:
+    """Where a result comes from: command, commit, machine."""
+    return {
+        "command": command,
+        "commit": subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=HERE).stdout.strip(),
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
+    }
+
+
+class Result:
+    """The JSON of a benchmark with a seed.
+
+    Args:
+        name: Name of the file under ``benchmarks/results``.
+        command: What gives the result.
+        seed: Seed of the run.
+    """
+
+    def __init__(self, name: str, command: str, seed: int, **notes: Any) -> None:
+        self.path = HERE / "results" / f"{name}.json"
+        self.values: dict[str, Any] = json.loads(self.path.read_text()) if self.path.exists() else {}
+        self.values.update(origin(command), seed=seed, **notes)
+
+    def add(self, group: str, name: str, value: Any) -> None:
+        """Record a value and write the file."""
+        self.values.setdefault(group, {})[name] = value
+        self.path.parent.mkdir(exist_ok=True)
+        self.path.write_text(json.dumps(self.values, indent=1) + "\n")
+
+    def score(self, workspace: Path, name: str, instance: str, split: str, on: str = "") -> None:
+        """Evaluate an instance and record it."""
+        options = ["--split", split, *(["--on", on] if on else [])]
+        rows = json.loads(labelseg(workspace, "evaluate", instance, *options, "--json", capture=True))
+        self.add("miou", f"{name} on {on or split}", rows[0])
+
+    def stages(self, workspace: Path) -> None:
+        """Record items and seconds of every stage."""
+        for row in json.loads(labelseg(workspace, "status", "--json", capture=True)):
+            key = row["instance"] + (f" {row['split']}" if row.get("split") else "")
+            self.add("stages", key, {"items": row.get("items"), "seconds": row.get("seconds"), "state": row.get("state")})
