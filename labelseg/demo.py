@@ -18,12 +18,21 @@ _TRAINING: dict[str, Any] = {
     "precision": "32-true",
 }
 TABLES: dict[str, dict[str, Any]] = {
-    "train-classifier": {**_TRAINING, "validation": "val", "epochs": 25, "batch_size": 16, "long_side": [112, 176]},
-    "cam": {"scales": [1.0, 1.5, 2.0], "store": "full"},
-    "refine": {"sxy": 20.0},
-    "train-affinity": {**_TRAINING, "epochs": 10, "batch_size": 8},
-    "propagate": {"scales": [2.0]},
-    "train-segmenter": {**_TRAINING, "validation": "val", "epochs": 20, "batch_size": 8, "width": 64},
+    "train-classifier": {**_TRAINING, "validation": "val", "epochs": 20, "batch_size": 16, "long_side": [112, 176], "evaluate_every": 20},
+    "cam": {"scales": [1.0, 1.5, 2.0]},
+    "refine": {"alpha_low": 3.0, "alpha_high": 12.0, "alpha": 5.0, "sxy": 40.0, "srgb": 8.0},
+    "train-affinity": {**_TRAINING, "init": "train-classifier", "epochs": 8, "batch_size": 8, "crop": 192, "scale": [2.0, 2.0]},
+    "propagate": {"scales": [2.0], "beta": 6.0, "threshold": 0.6},
+    "train-segmenter": {
+        **_TRAINING,
+        "init": "train-classifier",
+        "validation": "val",
+        "evaluate_every": 45,
+        "epochs": 45,
+        "lr": 0.003,
+        "batch_size": 8,
+        "width": 64,
+    },
     "segment": {"scales": [1.0, 1.5]},
 }
 

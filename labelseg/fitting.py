@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from labelseg.models.backbones import Backbone, build_backbone
 from labelseg.models.networks import Network, to_model
-from labelseg.models.weights import load_weights
+from labelseg.models.weights import load_arrays, load_weights
 from labelseg.optimization import Optimization, parameter_groups
 from labelseg.pipeline.inputs import Inputs, Model
 from labelseg.training import TrainingSet, TrainTask, train
@@ -21,11 +21,16 @@ if TYPE_CHECKING:
 Evaluate = Callable[[nn.Module], Mapping[str, float]]
 
 
-def make_backbone(params: TrainingParams) -> Backbone:
+def make_backbone(inputs: Inputs, params: TrainingParams) -> Backbone:
     """Build the backbone of a training, with its initial weights and what is frozen; seeds torch for the head that follows."""
     torch.manual_seed(params.seed)
     backbone = build_backbone(params.backbone, params.output_stride)
-    load_weights(backbone, params.weights)
+    if params.init:
+        tensors = inputs.model("init").tensors
+        own = {name.removeprefix("backbone."): tensor for name, tensor in tensors.items() if name.startswith("backbone.")}
+        load_arrays(backbone, own, f"backbone of {params.init} for {params.backbone}")
+    else:
+        load_weights(backbone, params.weights)
     if params.freeze_batchnorm:
         backbone.freeze_batchnorm()
     return backbone.freeze_blocks(params.freeze_blocks)

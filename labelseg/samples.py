@@ -77,25 +77,51 @@ class TaggedImage:
 
 @dataclass(frozen=True)
 class LabelledGrid:
-    """Makes (image (3, crop, crop) float32, labels (crop / 8, crop / 8) uint8) for AffinityNet, at the image's own scale.
+    """Makes (image (3, crop, crop) float32, labels (crop / 8, crop / 8) uint8) for AffinityNet.
 
     Crops start at multiples of 8, so that the labels of the stride-8 grid serve.
+
+    Attributes:
+        crop: Side of the crop, a multiple of 8.
+        jitter: Strength of colour jitter.
+        scale: Range of the factor that images are resized by; (1, 1) leaves them as they are, as the published code does.
 
     Source: published PSA code (spec psa 1.7); differs by the places of crops.
     """
 
     crop: int
     jitter: float
-    role: str = "labels"
+    scale: tuple[float, float] = (1.0, 1.0)
 
     def __call__(self, item: Item, rng: Generator) -> Sample:
-        image, labels = item.image(), item.read(self.role)["labels"]
+        image, labels = item.image(), item.read("labels")["labels"]
+        if self.scale != (1.0, 1.0):
+            size = image.shape[:2]
+            image, _ = random_scale(image, *self.scale, rng)
+            labels = resample_cells(labels, size, image.shape[:2])
         box = random_crop_box(image.shape[:2], self.crop, rng, align=8)
         image = box.cut(color_jitter(image, rng, *_strengths(self.jitter)), MEAN_FILL)
         labels = box.on_grid(8).cut(labels, IGNORE)
         if rng.random() < 0.5:
             image, labels = image[:, ::-1], labels[:, ::-1]
         return normalize(image), labels.copy()
+
+
+def resample_cells(labels: NDArray[np.uint8], size: tuple[int, int], resized: tuple[int, int], stride: int = 8) -> NDArray[np.uint8]:
+    """Give each cell of a resized image's grid the label of the cell that its middle came from.
+
+    Args:
+        labels: (ceil(H / stride), ceil(W / stride)) of an image of ``size`` = (H, W).
+        resized: (H', W') of the resized image.
+
+    Returns:
+        (ceil(H' / stride), ceil(W' / stride)).
+    """
+    places = []
+    for before, after, cells in zip(size, resized, labels.shape, strict=True):
+        middles = np.minimum(np.arange(0, after, stride) + stride / 2, after - 0.5) * (before / after)
+        places.append(np.minimum(middles.astype(np.int64) // stride, cells - 1))
+    return labels[np.ix_(*places)]
 
 
 @dataclass(frozen=True)

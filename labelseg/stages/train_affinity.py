@@ -25,6 +25,9 @@ class Params(TrainingParams):
     norm: str = option(
         "group", help="Normalisation after the reductions (kind psa); the published ResNet-38 has none.", choices=("group", "none")
     )
+    scale: tuple[float, ...] = option(
+        (1.0, 1.0), help="Range of the factor that images are resized by; take in the scales of propagate.", minimum=0.1
+    )
     batch_size: int = option(8, help="Images an update.", minimum=1)
     epochs: int = option(5, help="Passes over the split.", minimum=1)
     optimizer: str = option("adam", help="Optimiser.", choices=("sgd", "adam", "adamw"))
@@ -46,8 +49,10 @@ def run(inputs: Inputs, params: Params) -> Model:
         raise UsageError(f"crop of train-affinity: expected a multiple of 8, got {params.crop}.")
     if params.kind == "psa" and len(params.widths) != 3:
         raise UsageError(f"widths of train-affinity: expected three numbers such as 64,128,256, got {params.widths}.")
+    if len(params.scale) != 2:
+        raise UsageError(f"scale of train-affinity: expected two numbers such as 1,1.5, got {params.scale}.")
     offsets = pair_offsets(params.radius)
-    backbone = make_backbone(params)
+    backbone = make_backbone(inputs, params)
     net = AffinityNet(backbone, params.widths, params.norm) if params.kind == "psa" else BoundaryNet(backbone)  # type: ignore[arg-type]
     cells = params.crop // net.stride
     origins = psa_origins((cells, cells), params.radius) if params.psa_compat else None
@@ -59,7 +64,9 @@ def run(inputs: Inputs, params: Params) -> Model:
         terms = affinity_loss(net.pair_affinities(module(images), offsets), pair_labels(labels, offsets, origins))
         return terms._asdict()
 
-    return fit(inputs, params, net, Samples(inputs.items(), LabelledGrid(params.crop, params.jitter)), loss)
+    return fit(
+        inputs, params, net, Samples(inputs.items(), LabelledGrid(params.crop, params.jitter, (params.scale[0], params.scale[1]))), loss
+    )
 
 
 STAGE = Stage(

@@ -17,6 +17,7 @@ class Params(TrainingParams):
     """Parameters of ``train-classifier``."""
 
     long_side: tuple[int, ...] = option((288, 512), help="Range of the longer side that images are resized to, pixels.", minimum=8)
+    evaluate_every: int = option(1, help="Epochs between evaluations on the validation split.", minimum=1)
     dropout: float = option(
         0.0, help="Share of the last channels dropped in training; the published code drops half.", minimum=0.0, maximum=0.99
     )
@@ -42,7 +43,7 @@ def run(inputs: Inputs, params: Params) -> Model:
         )
     held = [item for item in inputs.items("validation") if item.tags is not None] if params.validation else []
 
-    net = Classifier(make_backbone(params), n_classes, params.dropout)
+    net = Classifier(make_backbone(inputs, params), n_classes, params.dropout)
     make = TaggedImage(params.crop, (params.long_side[0], params.long_side[1]), params.jitter, n_classes, first_class)
 
     def evaluate(module):  # type: ignore[no-untyped-def]
@@ -56,6 +57,7 @@ def run(inputs: Inputs, params: Params) -> Model:
         lambda module, batch: {"loss": multilabel_soft_margin(module(batch[0]).float(), batch[1])},
         evaluate=evaluate if held else None,
         select="mAP",
+        evaluate_every=params.evaluate_every,
     )
 
 

@@ -42,7 +42,7 @@ def run(inputs: Inputs, params: Params) -> Model:
 
     if len(params.scale) != 2:
         raise UsageError(f"scale of train-segmenter: expected two numbers such as 0.75,1.5, got {params.scale}.")
-    backbone = make_backbone(params)
+    backbone = make_backbone(inputs, params)
     net = Segmenter(backbone, len(inputs.classes), params.head, params.width, "group", params.separable)  # type: ignore[arg-type]
     held = [item for item in inputs.items("validation") if item.has("mask")] if params.validation else []
     make = MaskedImage(params.crop, (params.scale[0], params.scale[1]), params.jitter, source_mask)

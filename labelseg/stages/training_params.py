@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from labelseg.pipeline.stage import file_option, option, split_option
+from labelseg.pipeline.stage import file_option, option, source, split_option
 
 BACKBONES = ("mobilenet_v2", "resnet18", "resnet50", "resnet101", "tiny")
 
@@ -19,6 +19,7 @@ class TrainingParams:
     weights: str = file_option(
         "imagenet", help="Initial weights of the backbone: a .safetensors or .pth file, imagenet (torchvision), or none."
     )
+    init: str = source("", help="Instance whose backbone is taken over instead of weights; empty takes weights.", kind="model")
     output_stride: int = option(16, help="Stride of the backbone's last level: 8, 16 or 32.", minimum=8, maximum=32)
     freeze_blocks: int = option(0, help="First blocks of the backbone that stay as they are.", minimum=0)
     freeze_batchnorm: bool = option(True, help="Keep statistics and affine parameters of every BatchNorm.")
