@@ -18,7 +18,7 @@ _TRAINING: dict[str, Any] = {
     "precision": "32-true",
 }
 TABLES: dict[str, dict[str, Any]] = {
-    "train-classifier": {**_TRAINING, "validation": "val", "epochs": 20, "batch_size": 16, "long_side": [112, 176], "evaluate_every": 20},
+    "train-classifier": {**_TRAINING, "validation": "val", "epochs": 35, "batch_size": 16, "long_side": [112, 176], "evaluate_every": 35},
     "cam": {"scales": [1.0, 1.5, 2.0]},
     "refine": {"alpha_low": 3.0, "alpha_high": 12.0, "alpha": 5.0, "sxy": 40.0, "srgb": 8.0},
     "train-affinity": {**_TRAINING, "init": "train-classifier", "epochs": 8, "batch_size": 8, "crop": 192, "scale": [2.0, 2.0]},
