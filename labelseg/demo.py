@@ -33,7 +33,7 @@ TABLES: dict[str, dict[str, Any]] = {
         "batch_size": 8,
         "width": 64,
     },
-    "segment": {"scales": [1.0, 1.5]},
+    "segment": {"scales": [1.0, 1.5], "crf": True},
 }
 
 
