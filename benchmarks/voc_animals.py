@@ -20,7 +20,7 @@ SETTINGS = HERE / "voc_animals.toml"
 EXTRAS = {
     "propagate@walk": ["--no-crf"],
     "propagate@colour": ["--no-crf", "--affinity-kind", "colour", "--colour-range", "10", "--threshold", "0.5"],
-    "propagate@constant": ["--no-crf", "--affinity-kind", "constant", "--threshold", "0.6"],
+    "propagate@constant": ["--no-crf", "--affinity-kind", "constant", "--threshold", "0.98"],
 }
 
 
