@@ -32,6 +32,7 @@ format: $(READY)  ## rewrite the code in the house style
 
 docs: $(READY)  ## regenerate docs/cli.md and docs/results.md
 	$(BIN)/python docs/generate.py
+	$(BIN)/python docs/results_page.py
 
 bench: $(READY)  ## measure against the named opponents; QUICK=1 for a short form
 	$(BIN)/python -m benchmarks.run $(if $(QUICK),--quick)

@@ -10,6 +10,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,7 +65,7 @@ class TrainTask:
         precision: ``32-true`` or ``bf16-mixed``.
         channels_last: Memory layout; with bf16 it halves a step on many processors.
         accumulate: Parts in which a batch passes through the network; their gradients add up, weighted by size.
-        workers: Processes that load samples; 0 loads in this one.
+        workers: Processes that load samples; 0 loads in a thread of this one.
         collate: Makes a batch of samples.
         checkpoints: Folder that belongs to this training alone; a run that finds a checkpoint goes on from it.
         checkpoint_seconds: Time between checkpoints inside an epoch; each epoch ends with one.
@@ -210,7 +211,7 @@ class _Training:
     def run(self) -> TrainResult:
         task, plan, progress = self.task, self.plan, self.progress
         self.module.train()
-        batches = iter(self._loader())
+        batches = _ahead(iter(self._loader())) if task.workers == 0 else iter(self._loader())
         saved = started = time.monotonic()
         with task.progress(plan.total, task.title) as bar:
             if bar is not None:
@@ -304,6 +305,16 @@ class _Training:
     def _log_iteration(self, losses: Mapping[str, float]) -> None:
         if self.task.log is not None and self.progress.iteration % _LOG_EVERY == 0:
             self.task.log({"event": "iteration", "iteration": self.progress.iteration, **losses})
+
+
+def _ahead(batches: Iterator[Any]) -> Iterator[Any]:
+    """Load the next batch in a thread while this one is computed on."""
+    end = object()
+    with ThreadPoolExecutor(1, "loader") as loader:
+        upcoming = loader.submit(next, batches, end)
+        while (batch := upcoming.result()) is not end:
+            upcoming = loader.submit(next, batches, end)
+            yield batch
 
 
 def _fabric(task: TrainTask) -> Fabric:

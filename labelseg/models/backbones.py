@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from labelseg.errors import UsageError
+from labelseg.models.depthwise import replace_dilated_depthwise
 
 OutputStride = Literal[8, 16, 32]
 
@@ -103,6 +104,7 @@ class Backbone(nn.Module):
                 module.stride = (1, 1)
                 if module.kernel_size == (3, 3):
                     module.dilation = module.padding = (reach, reach)
+        replace_dilated_depthwise(self)
 
 
 class ResNet(Backbone):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from labelseg.errors import UsageError
 from labelseg.models.backbones import Backbone
+from labelseg.models.depthwise import replace_dilated_depthwise
 
 Norm = Literal["group", "batch"]
 
@@ -103,6 +104,7 @@ class DeepLabV3PlusHead(nn.Module):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
         nn.init.normal_(self.classify.weight, std=0.01)
         nn.init.zeros_(self.classify.bias)  # type: ignore[arg-type]
+        replace_dilated_depthwise(self)
 
     def forward(self, taps: list[Tensor]) -> Tensor:
         low, high = taps[0], taps[-1]
