@@ -110,7 +110,7 @@ def read_voc_annotation(path: Path, classes: Sequence[str]) -> tuple[int, ...]:
     for element in objects:
         name = (element.text or "").strip()
         if name not in index:
-            raise DataError(f"{path}: '{name}' is no class.{nearest(name, tuple(classes))}")
+            raise _no_class(str(path), name, tuple(classes))
         found.add(index[name])
     return tuple(sorted(found))
 
@@ -159,5 +159,11 @@ def _split_cell(cell: str, index: Mapping[str, int], where: str) -> list[str]:
         names = [cell] if cell in index else cell.split()
     for name in names:
         if name not in index:
-            raise DataError(f"{where}: '{name}' is no class.{nearest(name, tuple(index))}")
+            raise _no_class(where, name, tuple(index))
     return names
+
+
+def _no_class(where: str, name: str, classes: Sequence[str]) -> DataError:
+    """Say that a label names no class, and which there are."""
+    known = ", ".join(classes) if len(classes) <= 30 else f"{', '.join(classes[:30])} and {len(classes) - 30} more"
+    return DataError(f"{where}: '{name}' is no class.{nearest(name, classes) or f' Classes are: {known}.'}")
