@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from pathlib import Path
 
 from benchmarks.recording import HERE, Result, labelseg
@@ -43,6 +42,13 @@ def prepare(workspace: Path, data: Path, weights: Path, seed: int) -> None:
     (workspace / "labelseg.toml").write_text(config + settings)
 
 
+def chain_seconds(workspace: Path) -> float:
+    """Sum up what the stages of the chain took, the controls and the ceiling left out."""
+    rows = json.loads(labelseg(workspace, "status", "--json", capture=True))
+    beside = {*EXTRAS, "train-segmenter@gt", "segment@gt"}
+    return sum(row["seconds"] or 0 for row in rows if row["instance"] not in beside and row.get("split") in (None, "", "train", "val"))
+
+
 def main() -> None:
     """Run the chain, its controls and the ceiling, and write the figures down."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -59,10 +65,7 @@ def main() -> None:
     command = f"python -m benchmarks.voc_animals --data DIR --weights FILE --seed {options.seed}"
     result = Result(name, command, options.seed, settings=SETTINGS.read_text())
 
-    started = time.time()
     labelseg(workspace, "run", "--until", "propagate") if options.tune else labelseg(workspace, "run")
-    if not options.tune and time.time() - started > 60:
-        result.add("chain", "seconds of `labelseg run`", round(time.time() - started))
     for extra, flags in EXTRAS.items():
         stage, _, name = extra.partition("@")
         labelseg(workspace, stage, "--as", name, *flags, "--split", "tune" if options.tune else "train_fine")
@@ -91,6 +94,7 @@ def main() -> None:
         labelseg(workspace, "segment", "--as", "gt", "--model", "train-segmenter@gt", "--split", "val")
         result.score(workspace, "segmenter on true masks", "segment@gt", "val")
     result.stages(workspace)
+    result.add("chain", "seconds of the stages of `labelseg run`", round(chain_seconds(workspace)))
 
 
 if __name__ == "__main__":
