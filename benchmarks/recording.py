@@ -57,7 +57,8 @@ class Result:
         self.add("miou", f"{name} on {on or split}", rows[0])
 
     def stages(self, workspace: Path) -> None:
-        """Record items and seconds of every stage."""
+        """Record items and seconds of every stage, in place of what was recorded before."""
+        self.values["stages"] = {}
         for row in json.loads(labelseg(workspace, "status", "--json", capture=True)):
             key = row["instance"] + (f" {row['split']}" if row.get("split") else "")
             self.add("stages", key, {"items": row.get("items"), "seconds": row.get("seconds"), "state": row.get("state")})
