@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks.recording import origin
 
 RESULTS = Path(__file__).parent / "results"
-BENCHMARKS = ("walk",)
+BENCHMARKS = ("walk", "cam")
 
 
 def main() -> None:

@@ -163,7 +163,7 @@ def _split_cell(cell: str, index: Mapping[str, int], where: str) -> list[str]:
     return names
 
 
-def _no_class(where: str, name: str, classes: Sequence[str]) -> DataError:
+def _no_class(where: str, name: str, classes: tuple[str, ...]) -> DataError:
     """Say that a label names no class, and which there are."""
     known = ", ".join(classes) if len(classes) <= 30 else f"{', '.join(classes[:30])} and {len(classes) - 30} more"
     return DataError(f"{where}: '{name}' is no class.{nearest(name, classes) or f' Classes are: {known}.'}")

@@ -33,10 +33,12 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
     import numpy as np
 
     from labelseg.inference import Predictor, class_probabilities
+    from labelseg.models.folding import fold_batchnorm
     from labelseg.models.networks import load_network
     from labelseg.ops.crf import Bilateral, dense_crf
 
-    predictor = Predictor(load_network(inputs.model("model"), "segmenter"), inputs.device, params.precision)
+    net = fold_batchnorm(load_network(inputs.model("model"), "segmenter"))
+    predictor = Predictor(net, inputs.device, params.precision)
     bilateral = Bilateral(params.sxy, params.srgb, params.weight)
 
     def compute(item: Item) -> dict[str, np.ndarray]:
