@@ -13,14 +13,13 @@ import numpy as np
 import zarr
 from blake3 import blake3
 from numpy.typing import NDArray
-from zarr.abc.store import ByteRequest
 from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
-from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import LocalStore
 
 from labelseg.errors import ArtifactError
 from labelseg.pipeline.headers import ArraySlice, HeaderItem, PartHeader, part_id, remedy
 from labelseg.pipeline.keys import DIGEST_BYTES
+from labelseg.pipeline.shards import Shard
 
 CHUNK_BYTES = 256 << 10
 DTYPES = ("bool", "uint8", "int16", "int32", "int64", "float16", "float32", "float64")
@@ -98,7 +97,7 @@ class OpenPart:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.header = PartHeader.read(path)
-        self._flat: dict[str, zarr.Array | NDArray] = {}
+        self._flat: dict[str, Shard] = {}
 
     def read(self, index: int) -> dict[str, NDArray]:
         """Read the arrays of one item: of large arrays only the chunks that hold it.
@@ -129,29 +128,13 @@ class OpenPart:
         size = math.prod(where.shape)
         if size == 0:
             return np.empty(where.shape, where.dtype)
+        stack = f"{name}.{where.dtype}"
         try:
-            flat = self._stack(f"{name}.{where.dtype}")
-            values = np.array(flat[where.offset : where.offset + size])
-            return values.reshape(where.shape)
-        except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+            if stack not in self._flat:
+                self._flat[stack] = Shard(self.path / "data" / stack)
+            return self._flat[stack].read(where.offset, where.offset + size).reshape(where.shape)
+        except (OSError, ValueError, RuntimeError, KeyError, TypeError, IndexError) as error:
             raise ArtifactError(f"{self.path}: {name} is damaged ({type(error).__name__}: {error}). {remedy(self.path)}") from error
-
-    def _stack(self, stack: str) -> zarr.Array | NDArray:
-        """Open a flat array; one of a single chunk is read whole and kept, since any read of it decodes that chunk."""
-        if stack not in self._flat:
-            array = zarr.open_array(_PartFiles(self.path, read_only=True), path=f"data/{stack}", mode="r", zarr_format=3)
-            self._flat[stack] = np.asarray(array[:]) if array.nbytes <= CHUNK_BYTES else array
-        return self._flat[stack]
-
-
-class _PartFiles(LocalStore):
-    """The files of a part. A shard that is missing or empty is an error: zarr alone would take it for zeros."""
-
-    async def get(self, key: str, prototype: BufferPrototype | None = None, byte_range: ByteRequest | None = None) -> Buffer | None:
-        value = await super().get(key, prototype, byte_range)
-        if not value and "/c/" in key:
-            raise FileNotFoundError(f"{key} is missing or empty")
-        return value
 
 
 def _check(stage: str, item: str, name: str, array: NDArray) -> None:
