@@ -26,7 +26,8 @@ class Optimization:
     """Optimiser and schedule.
 
     The learning rate of update t, counted from 0 and set before it, is ``lr * (1 - t / total) ** power``; it grows linearly
-    over the first ``warmup`` updates. After the last update it stays.
+    over the first ``warmup`` updates. For the first ``hold`` updates it does not fall; then it goes on where it would be without
+    the hold, by a jump. After the last update it stays.
 
     Attributes:
         kind: ``sgd``, ``adam`` or ``adamw``.
@@ -34,6 +35,8 @@ class Optimization:
         momentum: Of SGD; of Adam the first beta. The published PSA code trains with 5e-4, by a slip (psa.md 1.4).
         power: 0 keeps the learning rate constant.
         warmup: Updates.
+        hold: Updates.
+        nesterov: Look ahead along the momentum; SGD only.
         clip_norm: Highest norm of the gradient; None does not clip.
     """
 
@@ -42,6 +45,8 @@ class Optimization:
     momentum: float = 0.9
     power: float = 0.9
     warmup: int = 0
+    hold: int = 0
+    nesterov: bool = False
     clip_norm: float | None = None
 
     def build(self, groups: Sequence[ParameterGroup]) -> torch.optim.Optimizer:
@@ -58,7 +63,7 @@ class Optimization:
         if not trained:
             raise UsageError("training: every parameter is frozen, there is nothing to train.")
         if self.kind == "sgd":
-            return torch.optim.SGD(trained, lr=self.lr, momentum=self.momentum)
+            return torch.optim.SGD(trained, lr=self.lr, momentum=self.momentum, nesterov=self.nesterov)
         if self.kind == "adam":
             return torch.optim.Adam(trained, lr=self.lr, betas=(self.momentum, 0.999))
         if self.kind == "adamw":
@@ -67,7 +72,7 @@ class Optimization:
 
     def factor(self, iteration: int, total: int) -> float:
         """The share of ``lr`` at an update counted from 0."""
-        decay = (1 - min(iteration, total - 1) / total) ** self.power
+        decay = 1.0 if iteration < self.hold else (1 - min(iteration, total - 1) / total) ** self.power
         return decay * min(1.0, (iteration + 1) / self.warmup) if self.warmup else decay
 
     def apply(self, optimizer: torch.optim.Optimizer, iteration: int, total: int) -> None:
