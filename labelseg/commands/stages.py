@@ -68,16 +68,15 @@ def stage_command(stage: Stage) -> click.Command:
 
 def _run_stage(place: Place, stage: Stage, given: Mapping[str, Any], values: Mapping[str, Any]) -> None:
     """Bring one instance of a stage up to date."""
-    instance = f"{stage.name}@{values['as_name']}" if values["as_name"] else stage.name
-    if "@" in (values["as_name"] or "") or "." in (values["as_name"] or ""):
-        raise UsageError(f"--as {values['as_name']}: expected a name without @ and dot.")
+    name, given = _instance_name(stage, given, values["as_name"] or "")
+    instance = f"{stage.name}@{name}" if name else stage.name
     options = RunOptions(
         force=frozenset({instance} if values["force"] else ()),
         retrain=values["retrain"],
         dry_run=values["dry_run"],
         only=values["only"],
         keep_going=values["keep_going"],
-        create=bool(values["as_name"]),
+        create=bool(name),
         tag=UNSAVED if values["no_save"] else None,
         device=values["device"],
         workers=values["workers"],
@@ -85,6 +84,18 @@ def _run_stage(place: Place, stage: Stage, given: Mapping[str, Any], values: Map
     )
     files = {name: located(place.root, value) for name, value in given.items() if declared_fields(stage)[name][0].metadata.get("file")}
     carry_out(place, instance, values.get("split") if stage.kind == "map" else None, {**given, **files}, options)
+
+
+def _instance_name(stage: Stage, given: Mapping[str, Any], as_name: str) -> tuple[str, Mapping[str, Any]]:
+    """Choose the instance to work as: the one named, or the link of a chain; also the options that are left to it."""
+    if "@" in as_name or "." in as_name:
+        raise UsageError(f"--as {as_name}: expected a name without @ and dot.")
+    if as_name or not stage.numbered:
+        return as_name, given
+    if stage.numbered not in given:
+        number = _dashed(stage.numbered)
+        raise UsageError(f"{stage.name} goes {number} by {number}. Name the one to reach: labelseg {stage.name} --{number} 1")
+    return str(given[stage.numbered]), {name: value for name, value in given.items() if name != stage.numbered}
 
 
 def _parameter(stage: Stage, name: str, field: Field, kind: Any) -> click.Option:

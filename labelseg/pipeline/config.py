@@ -133,6 +133,9 @@ class Config:
         values = {key: value for key, (value, _) in self.given(instance).items()}
         for key, value in (overrides or {}).items():
             values[key] = read_value(stage, key, value, f"{instance} --{key.replace('_', '-')}")
+        number = _number(stage, instance)
+        if number is not None and values[stage.numbered] != number:
+            raise UsageError(f"{instance}: its {stage.numbered} is {values[stage.numbered]}, but its name says {number}.")
         return stage.params(**values)
 
     def given(self, instance: str) -> dict[str, tuple[Any, str]]:
@@ -144,6 +147,8 @@ class Config:
         stage = self.stage(instance)
         _, suffix = instance_parts(instance)
         found: dict[str, tuple[Any, str]] = {}
+        if (number := _number(stage, instance)) is not None:
+            found[stage.numbered] = number, "the name"
         for name in dict.fromkeys(("", suffix)):
             table = f"{self.path.name} [{stage.name}.{name}]" if name else f"{self.path.name} [{stage.name}]"
             for key, value in self._table(stage, name).items():
@@ -164,14 +169,18 @@ class Config:
         return replace(self, tables={**self.tables, name: table})
 
     def _named(self, stage: Stage) -> list[str]:
-        """List the names of the instances of a stage: the tables within its table."""
-        return [key for key, value in self.tables.get(stage.name, {}).items() if isinstance(value, dict)]
+        """List the names of the instances of a stage: the tables within its table, and in a chain all numbers up to the highest."""
+        names = [key for key, value in self.tables.get(stage.name, {}).items() if isinstance(value, dict)]
+        if not stage.numbered:
+            return names
+        highest = max((int(name) for name in names if name.isdecimal()), default=-1)
+        return [*map(str, range(highest + 1)), *(name for name in names if not name.isdecimal())]
 
     def _table(self, stage: Stage, name: str) -> dict[str, Any]:
         """Return what is written for a stage itself or for one named instance of it."""
         table = self.tables.get(stage.name, {})
         if name:
-            return table[name]
+            return table.get(name, {})
         return {key: value for key, value in table.items() if not isinstance(value, dict)}
 
 
@@ -185,6 +194,12 @@ def require_run_target(config: Config) -> str:
     if not isinstance(target, str) or not target:
         raise UsageError(f'{config.path}: expected [run] target = "STAGE". Add it, or run one stage: labelseg STAGE.')
     return target
+
+
+def _number(stage: Stage, instance: str) -> int | None:
+    """Read the place in a chain that the name of an instance tells."""
+    name = instance_parts(instance)[1]
+    return int(name) if stage.numbered and name.isdecimal() else None
 
 
 def _variable(stage: str, name: str, key: str) -> str:

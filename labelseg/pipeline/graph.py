@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from labelseg.errors import UsageError
 from labelseg.pipeline.config import Config
-from labelseg.pipeline.stage import Source, Stage
+from labelseg.pipeline.stage import Source, Stage, instance_parts
 
 GROUND_TRUTH = "masks"
 SPLIT_PARAM = "split"
@@ -80,14 +80,18 @@ def resolve(
         config: The configuration.
         instance: The target.
         split: Split of the target where that is a map; a model ignores it.
-        overrides: Parameters of the target that win over the configuration.
+        overrides: Parameters of the target that win over the configuration; shared ones do so for all instances of its stage.
         into: Nodes found before, to which the new ones are added; None starts anew.
 
     Raises:
         UsageError: an unknown instance, a source of the wrong kind, a cycle, or a map without a split.
     """
     found = {} if into is None else into
-    changed = {instance: overrides} if overrides else {}
+    changed: dict[str, Mapping[str, Any]] = {}
+    if overrides:
+        stage = config.stage(instance)
+        shared = stage.shared(overrides)
+        changed = {name: shared for name in config.instances() if instance_parts(name)[0] == stage.name} | {instance: overrides}
     _visit(config, instance, split, changed, found, ())
     return tuple(found.values())
 

@@ -48,7 +48,7 @@ def params_json(params: Any) -> dict[str, Any]:
 
 
 def key_params(stage: Stage, params: Any, fingerprint: Callable[[Path], str], root: Path | None = None) -> dict[str, Any]:
-    """List the parameters that enter a key: no sources or splits, and the content digest in place of a file's path.
+    """List the parameters that enter a key: no sources or splits, none without effect, and the content digest in place of a file's path.
 
     Args:
         stage: The stage that ``params`` belong to.
@@ -58,7 +58,8 @@ def key_params(stage: Stage, params: Any, fingerprint: Callable[[Path], str], ro
     """
     values = params_json(params)
     for declared in fields(stage.params):
-        if "source" in declared.metadata or "split" in declared.metadata:
+        effective = declared.metadata.get("effective")
+        if "source" in declared.metadata or "split" in declared.metadata or (effective is not None and not effective(params)):
             del values[declared.name]
         elif "file" in declared.metadata and values[declared.name]:
             path = (root or Path()) / Path(values[declared.name]).expanduser()

@@ -185,7 +185,10 @@ class _Run:
         for name in options.force:
             _find(self.nodes, name, "--force")
         if not (options.tag or options.dry_run) and (params or config is not workspace.config):
-            workspace.write_config(target, params)
+            shared = config.stage(target).shared(params)
+            if shared:
+                workspace.write_config(instance_parts(target)[0], shared)
+            workspace.write_config(target, {name: value for name, value in params.items() if name not in shared})
         self.planner = Planner(workspace.dataset, workspace.store.catalog, workspace.index, workspace.root, options.tag)
 
     def execute(self) -> Report:

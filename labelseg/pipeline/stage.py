@@ -16,9 +16,21 @@ def option(
     choices: tuple[str, ...] | None = None,
     minimum: float | None = None,
     maximum: float | None = None,
+    shared: bool = False,
+    effective: Callable[[Any], bool] | None = None,
 ) -> Any:
-    """Declare a parameter of a stage; it becomes an option of the command and part of the artifact's key."""
-    return field(default=default, metadata={"help": help, "choices": choices, "minimum": minimum, "maximum": maximum})
+    """Declare a parameter of a stage; it becomes an option of the command and part of the artifact's key.
+
+    Args:
+        default: Its default.
+        help: One sentence.
+        choices: Values it may have.
+        minimum, maximum: Its bounds.
+        shared: Whether all instances have it in common: given for one of them, it is written to the table of the stage.
+        effective: Tells from the parameters whether this one has an effect on results; where it has none, it stays out of the key.
+    """
+    limits = {"choices": choices, "minimum": minimum, "maximum": maximum}
+    return field(default=default, metadata={"help": help, **limits, "shared": shared, "effective": effective})
 
 
 def source(default: str, *, help: str, kind: SourceKind) -> Any:
@@ -64,6 +76,8 @@ class Stage:
             a function from params to a tuple; for a model a function from params to a mapping from the name of
             a split parameter to a tuple.
         has_masks: Whether the items hold an array ``mask`` and so can serve as a label source.
+        numbered: Parameter that counts the links of a chain, or empty: then the instance ``stage@2`` is number 2 and reads, by
+            default, number 1; those before the highest one need no table.
     """
 
     name: str
@@ -73,6 +87,7 @@ class Stage:
     run: Callable[..., Any]
     uses: Callable[[Any], tuple[str, ...] | Mapping[str, tuple[str, ...]]]
     has_masks: bool = False
+    numbered: str = ""
 
     def sources(self, params: Any) -> tuple[Source, ...]:
         """List what the stage reads under ``params``, in the order of declaration; empty names are left out."""
@@ -87,6 +102,11 @@ class Stage:
         """Map the name of each split parameter to its value; empty names are left out."""
         named = {f.name: getattr(params, f.name) for f in fields(self.params) if f.metadata.get("split")}
         return {name: value for name, value in named.items() if value}
+
+    def shared(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Pick the values of parameters that all instances have in common."""
+        common = {f.name for f in fields(self.params) if f.metadata.get("shared")}
+        return {name: value for name, value in values.items() if name in common}
 
     @property
     def help(self) -> str:

@@ -1,0 +1,119 @@
+"""Chains of one stage: each link reads the one before, and the highest number brings all of them up to date."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import toy
+
+from labelseg.errors import UsageError
+from labelseg.pipeline.artifacts import Model
+from labelseg.pipeline.keys import key_params
+from labelseg.pipeline.runner import RunOptions
+from labelseg.pipeline.stage import Stage, option, source, split_option
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinkParams:
+    """Parameters of a link."""
+
+    link: int = option(0, help="Number.", minimum=0)
+    unit: int = option(1, help="What each link adds.", shared=True)
+    bonus: int = option(0, help="What later links add.", effective=lambda params: params.link > 0)
+    previous: str = source("", help="Link before.", kind="model")
+    split: str = split_option("train", help="Split.")
+
+    def __post_init__(self) -> None:
+        if self.link and not self.previous:
+            object.__setattr__(self, "previous", f"link@{self.link - 1}")
+
+
+def run_link(inputs, params) -> Model:
+    """Add to the link before."""
+    toy.note(inputs, inputs.instance)
+    before = int(inputs.model("previous").tensors["w"][0]) if params.previous else 0
+    return Model({"w": np.array([before + params.unit + params.bonus], np.int64)})
+
+
+LINK = Stage("link", 1, "model", LinkParams, run_link, lambda params: {"split": ("image",)}, numbered="link")
+FIRST = RunOptions(workers=0, device="cpu", create=True)
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    toy.make(tmp_path / "w", images=2)
+    (tmp_path / "w" / "labelseg.toml").write_text("")
+    return tmp_path / "w"
+
+
+def workspace(root, environ=None):
+    return toy.ToyWorkspace(root, stages=(LINK,), environ=environ)
+
+
+def run(root, instance, options=FIRST, **params):
+    workspace(root).run(instance, options=options, **params)
+    return toy.computed(root)
+
+
+def test_the_last_link_brings_all_up_to_date(root):
+    assert run(root, "link@2") == ["link@0", "link@1", "link@2"]
+    assert int(workspace(root).model("link@2").tensors["w"][0]) == 3
+    assert run(root, "link@2") == []
+
+
+def test_links_before_the_highest_need_no_table(root):
+    run(root, "link@2")
+    assert (root / "labelseg.toml").read_text().split() == ["[link.2]"]
+    assert workspace(root).config.instances() == ["link", "link@0", "link@1", "link@2"]
+    assert {row.instance: row.state for row in workspace(root).status()} == {"link@0": "fresh", "link@1": "fresh", "link@2": "fresh"}
+
+
+def test_a_shared_parameter_given_for_one_link_holds_for_all(root):
+    assert run(root, "link@1", unit=5) == ["link@0", "link@1"]
+    assert int(workspace(root).model("link@1").tensors["w"][0]) == 10
+    assert workspace(root).config.tables["link"] == {"unit": 5, "1": {}}
+    assert run(root, "link@1") == []
+
+
+def test_a_dry_run_knows_a_shared_parameter_that_it_does_not_write(root):
+    run(root, "link@1")
+    report = workspace(root).run("link@1", options=RunOptions(dry_run=True), unit=7)
+    assert [result.action for result in report.results] == ["trained", "trained"]
+    assert workspace(root).config.params("link@0").unit == 1
+
+
+def test_a_parameter_without_effect_leaves_a_link_fresh(root):
+    run(root, "link@1")
+    with (root / "labelseg.toml").open("a") as file:
+        file.write("[link]\nbonus = 3\n")
+    assert run(root, "link@1") == ["link@1"]
+    assert "bonus" not in key_params(LINK, LinkParams(), lambda path: "")
+    assert "bonus" in key_params(LINK, LinkParams(link=1), lambda path: "")
+
+
+def test_another_number_than_the_name_says_is_refused(root):
+    (root / "labelseg.toml").write_text("[link.1]\nlink = 2\n")
+    with pytest.raises(UsageError, match="link@1: its link is 2, but its name says 1"):
+        workspace(root)
+
+
+def test_a_link_beyond_the_highest_is_unknown(root):
+    run(root, "link@1")
+    with pytest.raises(UsageError, match="has no table"):
+        workspace(root).config.params("link@2")
+
+
+def test_a_named_link_stands_beside_the_chain(root):
+    run(root, "link@1")
+    assert run(root, "link@side", link=2, bonus=4) == ["link@side"]
+    assert int(workspace(root).model("link@side").tensors["w"][0]) == 7
+    assert workspace(root).config.instances() == ["link", "link@0", "link@1", "link@side"]
+
+
+def test_the_environment_reaches_a_link_without_a_table(root):
+    (root / "labelseg.toml").write_text("[link.1]\n")
+    config = workspace(root, {"LABELSEG_LINK__0__UNIT": "9"}).config
+    assert (config.params("link@0").unit, config.params("link@1").unit) == (9, 1)
