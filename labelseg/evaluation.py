@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from torch import nn
 
+from labelseg.data.label_maps import label_map
+from labelseg.data.resized_crop import short_side_crop
 from labelseg.inference import Predictor, class_probabilities, tag_probabilities
 from labelseg.ops.metrics import ConfusionMatrix, mean_average_precision
 from labelseg.pipeline.inputs import Item
@@ -30,3 +32,44 @@ def segmenter_scores(net: nn.Module, items: Sequence[Item], n_classes: int, devi
     for item in items:
         matrix.update(item.mask(), class_probabilities(predictor, item.image(), (1.0,), False).argmax(axis=0))
     return {"mIoU": matrix.miou()}
+
+
+def step_scores(
+    net: nn.Module,
+    items: Sequence[Item],
+    classes: Sequence[str],
+    class_ids: Sequence[int],
+    n_old: int,
+    device: str,
+    precision: str,
+    crop: int,
+) -> Mapping[str, float]:
+    """Compute the mIoU of a segmenter that knows some of the classes, at one scale without mirror; unknown ones count as background.
+
+    Args:
+        net: The segmenter.
+        items: Images with true masks.
+        classes: Class names by id.
+        class_ids: Class id of each channel, background first.
+        n_old: Number of old channels, background included.
+        device: Where to compute.
+        precision: Of the forward passes.
+        crop: 0 scores whole images; else the middle square of images whose shorter side is resized to this, as published with 512.
+
+    Returns:
+        ``mIoU`` over all seen classes and background, ``mIoU old`` and ``mIoU new`` without background, ``IoU NAME`` of each class;
+        what the truth does not hold is left out. With a crop each name begins with ``crop512``.
+    """
+    predictor = Predictor(net, device, precision)
+    matrix = ConfusionMatrix(len(class_ids))
+    channels = label_map(class_ids)
+    for item in items:
+        image, mask = item.image(), item.mask()
+        if crop:
+            image, mask = short_side_crop(image, mask, crop)
+        matrix.update(channels[mask], class_probabilities(predictor, image, (1.0,), False).argmax(axis=0))
+    iou = matrix.iou()
+    groups = {"mIoU": iou, "mIoU old": iou[1:n_old], "mIoU new": iou[n_old:]}
+    found = {name: float(np.mean(values[~np.isnan(values)])) for name, values in groups.items() if not np.isnan(values).all()}
+    found |= {f"IoU {classes[class_id]}": float(value) for class_id, value in zip(class_ids, iou, strict=True) if not np.isnan(value)}
+    return {f"crop{crop} {name}" if crop else name: value for name, value in found.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from labelseg.models.backbones import Backbone, build_backbone
 from labelseg.models.networks import Network, to_model
 from labelseg.models.weights import load_arrays, load_weights
-from labelseg.optimization import Optimization, parameter_groups
+from labelseg.optimization import Optimization, ParameterGroup, parameter_groups
 from labelseg.pipeline.inputs import Inputs, Model
-from labelseg.training import TrainingSet, TrainTask, train
+from labelseg.training import TrainingSet, TrainResult, TrainTask, train
 
 if TYPE_CHECKING:
     from labelseg.stages.training_params import TrainingParams
@@ -56,13 +56,44 @@ def fit(
     Returns:
         The weights of the last or the best epoch, the metrics of both and the curves.
     """
-    result = train(
+    result = run_training(
+        inputs,
+        params,
+        net,
+        samples,
+        loss,
+        groups=parameter_groups(net, params.weight_decay, head_scale=params.head_lr_scale),
+        optimization=Optimization(lr=params.lr, kind=params.optimizer, momentum=params.momentum, warmup=params.warmup),  # type: ignore[arg-type]
+        evaluate=evaluate,
+        select=select,
+        evaluate_every=evaluate_every,
+    )
+    net.load_state_dict(result.best if params.keep == "best" else result.last)
+    tensors, meta = to_model(net, {"classes": list(inputs.classes)})
+    return Model(tensors=tensors, meta=meta, metrics=epoch_metrics(result), curves=result.curves)
+
+
+def run_training(
+    inputs: Inputs,
+    params: TrainingParams,
+    module: nn.Module,
+    samples: TrainingSet,
+    loss: Callable[[nn.Module, Any], Mapping[str, Tensor]],
+    *,
+    groups: Sequence[ParameterGroup],
+    optimization: Optimization,
+    evaluate: Evaluate | None = None,
+    select: str = "",
+    evaluate_every: int = 1,
+) -> TrainResult:
+    """Run the loop on any module, with groups and schedule of its own; the rest as in ``fit``."""
+    return train(
         TrainTask(
-            module=net,
+            module=module,
             loss=loss,
             dataset=samples,
-            groups=parameter_groups(net, params.weight_decay, head_scale=params.head_lr_scale),
-            optimization=Optimization(lr=params.lr, kind=params.optimizer, momentum=params.momentum, warmup=params.warmup),  # type: ignore[arg-type]
+            groups=groups,
+            optimization=optimization,
             batch_size=params.batch_size,
             epochs=params.epochs,
             seed=params.seed,
@@ -78,11 +109,8 @@ def fit(
             progress=inputs.progress,
         )
     )
-    net.load_state_dict(result.best if params.keep == "best" else result.last)
-    tensors, meta = to_model(net, {"classes": list(inputs.classes)})
-    return Model(tensors=tensors, meta=meta, metrics=_metrics(result.curves, result.best_epoch), curves=result.curves)
 
 
-def _metrics(curves: list[dict[str, float]], best_epoch: int) -> dict[str, Any]:
-    """The records of the last and the best epoch."""
-    return {"last": curves[-1], "best": curves[best_epoch - 1], "best_epoch": best_epoch}
+def epoch_metrics(result: TrainResult) -> dict[str, Any]:
+    """Pick the records of the last and the best epoch."""
+    return {"last": result.curves[-1], "best": result.curves[result.best_epoch - 1], "best_epoch": result.best_epoch}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -14,9 +15,11 @@ from torch import Tensor, nn
 from labelseg.data.transforms import normalize
 from labelseg.errors import UsageError
 from labelseg.models.affinity_net import AffinityNet, BoundaryNet
+from labelseg.models.localizer import StepNetwork
 from labelseg.ops.affinity import block_mean, pair_affinities
 from labelseg.ops.cam import resize_maps, scaled_size
 from labelseg.ops.pairs import Offset, pair_validity
+from labelseg.ops.wilson_step import StepSettings, make_targets
 
 
 class Predictor:
@@ -134,6 +137,33 @@ def class_probabilities(predictor: Predictor, image: NDArray[np.uint8], scales: 
         resized = resize_maps(probabilities, size)
         total = total + resized if total.size else resized
     return total / np.float32(len(scales))
+
+
+@torch.inference_mode()
+def step_targets(
+    net: StepNetwork, image: NDArray[np.uint8], labels: NDArray[np.float32], settings: StepSettings, device: str, precision: str = "32-true"
+) -> NDArray[np.float32]:
+    """Compose the target of a class-incremental step for a whole image.
+
+    Args:
+        net: The networks of the step; moved to the device.
+        image: (H, W, 3) uint8 RGB.
+        labels: (T - 1,) image labels in the order of channels.
+        settings: How the target is put together.
+
+    Returns:
+        (T, h, w) float32 in [0, 1], at the size of the features.
+    """
+    net.to(device).eval()
+    net.old.to(device)
+    inputs = torch.from_numpy(normalize(image))[None].to(device)
+    with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=precision == "bf16-mixed"):
+        outputs = net(inputs)
+    assert outputs.localizer_eval is not None  # only a warm-up has none
+    known = torch.from_numpy(labels)[None].to(device)
+    # The refined scores serve the localizer alone.
+    targets = make_targets(outputs.localizer_eval, outputs.old_logits, inputs, known, replace(settings, refine=False))
+    return targets.target[0].cpu().numpy()
 
 
 def tag_probabilities(predictor: Predictor, image: NDArray[np.uint8]) -> NDArray[np.float32]:

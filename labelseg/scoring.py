@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from labelseg.errors import DataError, MissingArtifactError, UsageError
+from labelseg.masks import IGNORE
 from labelseg.ops.cam import cam_mask, resize_maps, score_mask
 from labelseg.ops.metrics import ConfusionMatrix, ThresholdSweep
 from labelseg.pipeline.artifacts import Artifact
@@ -39,6 +40,8 @@ class Score:
         iou: Class -> IoU; None for a class that the truth does not hold.
         threshold: Background score that activation maps were compared with; None for masks.
         tuned: Whether the threshold is the best one for these very images, so that the score flatters.
+        old, new: Mean IoU of the classes that a class-incremental model knew before its last step, and learned in it; None for others.
+        unknown: Classes that the model does not know: their pixels count as background.
     """
 
     instance: str
@@ -51,6 +54,9 @@ class Score:
     iou: dict[str, float | None] = field(default_factory=dict)
     threshold: float | None = None
     tuned: bool = False
+    old: float | None = None
+    new: float | None = None
+    unknown: tuple[str, ...] = ()
 
 
 def scoreable(stage: Stage) -> bool:
@@ -120,6 +126,7 @@ def score(workspace: Workspace, ref: Ref, on: str | None = None, threshold: floa
         raise DataError(f"{ref.instance}: no image of {where} has a true mask. Name the masks: labelseg config data.masks DIR")
     matrix = ConfusionMatrix(len(dataset.classes))
     tuned = False
+    known: list[list[int]] = []
     if stage.name == CAM and dataset.has_background:
         given = _cam_threshold(workspace, threshold)
         tuned = given is None
@@ -131,11 +138,14 @@ def score(workspace: Workspace, ref: Ref, on: str | None = None, threshold: floa
     else:
         threshold = None
         for truth, arrays in _pairs(workspace, ref, artifact, with_truth):
-            matrix.update(truth, predicted_mask(arrays, truth.shape, threshold))
+            seen = np.isin(truth, [*arrays["known_ids"], IGNORE]) if "known_ids" in arrays else True
+            matrix.update(np.where(seen, truth, 0), predicted_mask(arrays, truth.shape, threshold))
+            known = known or _step_classes(arrays)
     iou = dict(zip(dataset.classes, map(_number, matrix.iou()), strict=True))
     return Score(
         ref.instance, ref.split, on or ref.split, len(with_truth), len(ids) - len(with_truth),
         _number(matrix.miou()), _number(matrix.accuracy()), iou, threshold, tuned,
+        *_step_scores(matrix, known, dataset.classes),
     )  # fmt: skip
 
 
@@ -189,6 +199,31 @@ def _cam_threshold(workspace: Workspace, given: float | None) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
         raise UsageError(f"[evaluate] threshold: expected a number from 0 to 1, got {value!r}.")
     return float(value)
+
+
+def _step_classes(arrays: dict[str, NDArray[Any]]) -> list[list[int]]:
+    """List the old and the new classes of a class-incremental model, background left out; nothing for another one."""
+    if "known_ids" not in arrays:
+        return []
+    known, new = arrays["known_ids"].tolist(), arrays["new_ids"].tolist()
+    return [[k for k in known if k and k not in new], new]
+
+
+def _step_scores(
+    matrix: ConfusionMatrix, known: list[list[int]], classes: tuple[str, ...]
+) -> tuple[float | None, float | None, tuple[str, ...]]:
+    """Average old and new classes apart, and list those that count as background."""
+    if not known:
+        return None, None, ()
+    old, new = known
+    unknown = tuple(name for k, name in enumerate(classes) if k and k not in (*old, *new))
+    return _mean(matrix.iou()[old]), _mean(matrix.iou()[new]), unknown
+
+
+def _mean(values: NDArray[np.float64]) -> float | None:
+    """Average what is not NaN; None when nothing is left."""
+    there = values[~np.isnan(values)]
+    return float(there.mean()) if there.size else None
 
 
 def _stage_name(ref: Ref) -> str:

@@ -17,11 +17,11 @@ FILE = Path(__file__).parent / "reference" / "golden.json"
 
 
 def summary(root):
-    """Stage -> version, and mean and deviation of each of its arrays over all items."""
+    """Instance -> version of its stage, and mean and deviation of each of its arrays over all items."""
     workspace = Workspace(root)
     found = {}
     for ref in workspace.catalog.refs():
-        stage = workspace.stages[ref.instance]
+        stage = workspace.config.stage(ref.instance)
         if stage.kind == "model":
             arrays = {name: tensor.astype(np.float64).ravel() for name, tensor in workspace.model(ref.instance).tensors.items()}
             values = {"tensors": np.concatenate(list(arrays.values()))}
@@ -37,12 +37,17 @@ def summary(root):
 
 def main():
     """Run the chain and write the summaries."""
-    from tests.stages.conftest import HERE, make_workspace
+    from tests.stages import conftest, wilson_chain
 
-    with tempfile.TemporaryDirectory() as folder:
-        root = make_workspace(Path(folder))
-        Workspace(root).run(options=HERE)
-        FILE.write_text(json.dumps(summary(root), indent=1, sort_keys=True) + "\n")
+    with tempfile.TemporaryDirectory() as chain, tempfile.TemporaryDirectory() as steps:
+        Workspace(conftest.make_workspace(Path(chain))).run(options=conftest.HERE)
+        wilson_chain.run_steps(Path(steps))
+        FILE.write_text(json.dumps(summary(chain) | wilson_steps(steps), indent=1, sort_keys=True) + "\n")
+
+
+def wilson_steps(root):
+    """Summaries of what only a chain of steps computes."""
+    return {instance: values for instance, values in summary(root).items() if instance.startswith("wilson")}
 
 
 if __name__ == "__main__":

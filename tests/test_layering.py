@@ -23,6 +23,8 @@ ALLOWED = {
     "pipeline": {"labelseg.errors", "labelseg.pipeline"},
     "inference": {*NETWORKS},
     "samples": {*NETWORKS, "labelseg.pipeline.inputs"},
+    "step_samples": {*NETWORKS, "labelseg.pipeline.inputs", "labelseg.samples"},
+    "increments": {*NETWORKS, "labelseg.pipeline.inputs"},
 }
 FOREIGN = {
     "errors": {"torch", "numpy", "zarr", "click", "PIL"},

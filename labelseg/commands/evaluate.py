@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from itertools import compress
 from typing import TYPE_CHECKING
 
 import click
@@ -76,6 +77,8 @@ def evaluate(
             talk(
                 f"* threshold {entry.threshold:g} was chosen on the scored images, which flatters {entry.instance}. To set it: --threshold"
             )
+        if entry.unknown:
+            talk(f"{entry.instance} ({entry.split}) does not know {', '.join(entry.unknown)}: their pixels count as background.")
         if entry.left_out:
             talk(f"{entry.instance} ({entry.split}): {entry.left_out:,} images have no true mask and do not count.")
     for skipped in errors:
@@ -94,12 +97,15 @@ def score_table(scores: list[Score]) -> str:
             percent(entry.miou),
             percent(entry.accuracy),
             "" if entry.threshold is None else f"{entry.threshold:g}{'*' if entry.tuned else ''}",
+            percent(entry.old),
+            percent(entry.new),
         )
         for entry in scores
     ]
-    header = ("STAGE", "SPLIT", "IMAGES", "MIOU", "ACCURACY", "THRESHOLD")
-    columns = len(header) if any(entry.threshold is not None for entry in scores) else len(header) - 1
-    return format_table(header[:columns], [row[:columns] for row in rows], right=header[2:])
+    header = ("STAGE", "SPLIT", "IMAGES", "MIOU", "ACCURACY", "THRESHOLD", "OLD", "NEW")
+    steps = any(entry.new is not None or entry.old is not None for entry in scores)
+    shown = [True] * 5 + [any(entry.threshold is not None for entry in scores), steps, steps]
+    return format_table(tuple(compress(header, shown)), [tuple(compress(row, shown)) for row in rows], right=header[2:])
 
 
 def class_table(scores: list[Score]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from labelseg.errors import ArtifactError, UsageError
@@ -35,7 +36,10 @@ def describe(net: Network) -> dict[str, Any]:
 
 
 def to_model(net: Network, meta: Mapping[str, Any]) -> tuple[dict[str, NDArray], dict[str, Any]]:
-    """Turn a network into named arrays and JSON; ``meta`` (classes and the like) is added to the description."""
+    """Turn a network into named arrays and JSON; ``meta`` (classes and the like) is added to the description.
+
+    A model may hold arrays of helpers besides, under prefixes that ``meta["helpers"]`` lists.
+    """
     return state_arrays(net), {**meta, **describe(net)}
 
 
@@ -50,9 +54,31 @@ def build_from(meta: Mapping[str, Any], tensors: Mapping[str, NDArray]) -> Netwo
         raise ArtifactError(f"model: expected one of {', '.join(NETWORKS)}, got {meta.get('network')!r}.")
     backbone = build_backbone(meta["backbone"], meta["output_stride"])
     net = NETWORKS[meta["network"]](backbone, **meta["settings"])
-    load_arrays(net, tensors, f"model {meta['network']}")
+    load_arrays(net, {name: a for name, a in tensors.items() if not _is_helper(meta, name)}, f"model {meta['network']}")
     net.eval()
     return net
+
+
+def helper_arrays(tensors: Mapping[str, NDArray], prefix: str) -> dict[str, NDArray]:
+    """Pick the arrays of one helper of a model, without its prefix."""
+    return {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}
+
+
+def known_classes(meta: Mapping[str, Any]) -> list[int]:
+    """List the class id of each channel of a segmenter: of a model that knows some of the classes those, else all in their order."""
+    return list(meta.get("class_ids", range(meta["settings"]["n_classes"])))
+
+
+def step_arrays(meta: Mapping[str, Any]) -> dict[str, NDArray]:
+    """Say beside a mask what its segmenter could tell: ``known_ids`` and, of these, ``new_ids`` learned last; nothing where that is all."""
+    if "class_ids" not in meta:
+        return {}
+    ids = np.array(meta["class_ids"], np.int16)
+    return {"known_ids": ids, "new_ids": ids[meta["increment"]["n_old"] :]}
+
+
+def _is_helper(meta: Mapping[str, Any], name: str) -> bool:
+    return name.startswith(tuple(meta.get("helpers", ())))
 
 
 def load_network(model: Any, expected: str) -> Any:

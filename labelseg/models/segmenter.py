@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from labelseg.errors import UsageError
 from labelseg.models.backbones import Backbone
+from labelseg.models.deeplabv3 import DeepLabV3Head
 from labelseg.models.depthwise import replace_dilated_depthwise
 
 Norm = Literal["group", "batch"]
@@ -22,37 +23,49 @@ class Segmenter(nn.Module):
     Args:
         backbone: Its last tap is read, by ``deeplabv3plus`` also its stride-4 tap.
         n_classes: Number of classes, background included where the data has one.
-        head: ``atrous``: two 3x3 convolutions of rate 12 (psa.md 1.10); ``deeplabv3plus``: Chen et al. 2018.
-        width: Channels inside ``deeplabv3plus``.
-        norm: Normalisation inside ``deeplabv3plus``; ``group`` does not care about the batch size.
-        separable: Depthwise-separable 3x3 convolutions in ``deeplabv3plus``: several times cheaper.
+        head: ``atrous``: two 3x3 convolutions of rate 12 (psa.md 1.10); ``deeplabv3plus``: Chen et al. 2018; ``deeplabv3``: without the
+            stride-4 tap, of class-incremental steps.
+        width: Channels inside ``deeplabv3plus`` and ``deeplabv3``.
+        norm: Normalisation there; ``group`` does not care about the batch size.
+        separable: Depthwise-separable 3x3 convolutions there: several times cheaper.
+        pool: As in ``DeepLabV3Head``.
     """
 
     def __init__(
         self,
         backbone: Backbone,
         n_classes: int,
-        head: Literal["atrous", "deeplabv3plus"] = "deeplabv3plus",
+        head: Literal["atrous", "deeplabv3plus", "deeplabv3"] = "deeplabv3plus",
         width: int = 256,
         norm: Norm = "group",
         separable: bool = False,
+        pool: int = 0,
     ) -> None:
         super().__init__()
         self.settings = {"n_classes": n_classes, "head": head, "width": width, "norm": norm, "separable": separable}
+        if pool:
+            self.settings["pool"] = pool
         self.backbone = backbone
         self.head: nn.Module
         if head == "atrous":
             self.head = AtrousHead(backbone.channels[-1], n_classes)
+        elif head == "deeplabv3":
+            self.head = DeepLabV3Head(backbone.channels[-1], n_classes, _rates(backbone), width, norm, separable, pool)
         elif head == "deeplabv3plus":
-            rates = tuple(rate * 16 // backbone.output_stride for rate in (6, 12, 18))
+            rates = _rates(backbone)
             self.head = DeepLabV3PlusHead(backbone.channels[0], backbone.channels[-1], n_classes, rates, width, norm, separable)
         else:
-            raise UsageError(f"head of the segmenter: expected atrous or deeplabv3plus, got {head!r}.")
+            raise UsageError(f"head of the segmenter: expected atrous, deeplabv3plus or deeplabv3, got {head!r}.")
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute logits (B, K, H, W) of normalised images (B, 3, H, W)."""
         logits = self.head(self.backbone(x)).float()  # bfloat16 would round neighbours to equal values
         return F.interpolate(logits, size=x.shape[2:], mode="bilinear", align_corners=False)
+
+
+def _rates(backbone: Backbone) -> tuple[int, ...]:
+    """Dilations that reach equally far in the image at any output stride."""
+    return tuple(rate * 16 // backbone.output_stride for rate in (6, 12, 18))
 
 
 class AtrousHead(nn.Module):

@@ -138,6 +138,13 @@ class Config:
             raise UsageError(f"{instance}: its {stage.numbered} is {values[stage.numbered]}, but its name says {number}.")
         return stage.params(**values)
 
+    def shared(self, instance: str, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Pick the values that hold for the whole chain, where the instance is a link of one."""
+        stage = self.stage(instance)
+        if _number(stage, instance) is None:
+            return {}
+        return {name: value for name, value in values.items() if declared_fields(stage)[name][0].metadata.get("shared")}
+
     def given(self, instance: str) -> dict[str, tuple[Any, str]]:
         """Map each parameter of an instance that the file or the environment sets to its value and to where that stands.
 

@@ -80,7 +80,7 @@ def resolve(
         config: The configuration.
         instance: The target.
         split: Split of the target where that is a map; a model ignores it.
-        overrides: Parameters of the target that win over the configuration; shared ones do so for all instances of its stage.
+        overrides: Parameters of the target that win over the configuration; those shared by a chain do so in all of it.
         into: Nodes found before, to which the new ones are added; None starts anew.
 
     Raises:
@@ -89,8 +89,7 @@ def resolve(
     found = {} if into is None else into
     changed: dict[str, Mapping[str, Any]] = {}
     if overrides:
-        stage = config.stage(instance)
-        shared = stage.shared(overrides)
+        stage, shared = config.stage(instance), config.shared(instance, overrides)
         changed = {name: shared for name in config.instances() if instance_parts(name)[0] == stage.name} | {instance: overrides}
     _visit(config, instance, split, changed, found, ())
     return tuple(found.values())

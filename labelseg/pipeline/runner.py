@@ -185,7 +185,7 @@ class _Run:
         for name in options.force:
             _find(self.nodes, name, "--force")
         if not (options.tag or options.dry_run) and (params or config is not workspace.config):
-            shared = config.stage(target).shared(params)
+            shared = config.shared(target, params)
             if shared:
                 workspace.write_config(instance_parts(target)[0], shared)
             workspace.write_config(target, {name: value for name, value in params.items() if name not in shared})

@@ -26,7 +26,7 @@ def option(
         help: One sentence.
         choices: Values it may have.
         minimum, maximum: Its bounds.
-        shared: Whether all instances have it in common: given for one of them, it is written to the table of the stage.
+        shared: Whether all links of a chain have it in common: given for one of them, it is written to the table of the stage.
         effective: Tells from the parameters whether this one has an effect on results; where it has none, it stays out of the key.
     """
     limits = {"choices": choices, "minimum": minimum, "maximum": maximum}
@@ -102,11 +102,6 @@ class Stage:
         """Map the name of each split parameter to its value; empty names are left out."""
         named = {f.name: getattr(params, f.name) for f in fields(self.params) if f.metadata.get("split")}
         return {name: value for name, value in named.items() if value}
-
-    def shared(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Pick the values of parameters that all instances have in common."""
-        common = {f.name for f in fields(self.params) if f.metadata.get("shared")}
-        return {name: value for name, value in values.items() if name in common}
 
     @property
     def help(self) -> str:

@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from labelseg.pipeline.stage import Stage
-from labelseg.stages import affinity_labels, cam, propagate, refine, segment, train_affinity, train_classifier, train_segmenter
+from labelseg.stages import (
+    affinity_labels,
+    cam,
+    propagate,
+    refine,
+    segment,
+    train_affinity,
+    train_classifier,
+    train_segmenter,
+    wilson,
+    wilson_labels,
+)
 
 STAGES: tuple[Stage, ...] = (
     train_classifier.STAGE,
@@ -13,5 +24,7 @@ STAGES: tuple[Stage, ...] = (
     train_affinity.STAGE,
     propagate.STAGE,
     train_segmenter.STAGE,
+    wilson.STAGE,
+    wilson_labels.STAGE,
     segment.STAGE,
 )

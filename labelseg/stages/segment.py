@@ -34,11 +34,12 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
 
     from labelseg.inference import Predictor, class_probabilities
     from labelseg.models.folding import fold_batchnorm
-    from labelseg.models.networks import load_network
+    from labelseg.models.networks import known_classes, load_network, step_arrays
     from labelseg.ops.crf import Bilateral, dense_crf
 
-    net = fold_batchnorm(load_network(inputs.model("model"), "segmenter"))
-    predictor = Predictor(net, inputs.device, params.precision)
+    model = inputs.model("model")
+    predictor = Predictor(fold_batchnorm(load_network(model, "segmenter")), inputs.device, params.precision)
+    class_ids, step = np.array(known_classes(model.meta), np.uint8), step_arrays(model.meta)
     bilateral = Bilateral(params.sxy, params.srgb, params.weight)
 
     def compute(item: Item) -> dict[str, np.ndarray]:
@@ -47,8 +48,9 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
         if params.crf:
             probabilities = dense_crf(image, probabilities, iterations=params.crf_iters, bilateral=bilateral, backend=params.crf_backend)
         return {
-            "mask": probabilities.argmax(axis=0).astype(np.uint8),
+            "mask": class_ids[probabilities.argmax(axis=0)],
             "confidence": probabilities.max(axis=0).astype(np.float16),
+            **step,
         }
 
     return compute

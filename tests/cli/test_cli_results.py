@@ -247,4 +247,5 @@ def test_the_parameters_of_the_demo_fit_the_stages(tmp_path):
     data, tables = demo.demo_tables(7)
     config = Config.from_tables(tmp_path / "labelseg.toml", {"data": data, **tables}, STAGES, {})
     assert config.params("train-classifier").seed == 7
-    assert [node.instance for node in resolve(config, demo.TARGET, demo.SPLIT)] == [stage.name for stage in STAGES]
+    chain = [node.instance for node in resolve(config, demo.TARGET, demo.SPLIT)]
+    assert chain == [stage.name for stage in STAGES if not stage.name.startswith("wilson")]

@@ -113,6 +113,12 @@ def test_a_named_link_stands_beside_the_chain(root):
     assert workspace(root).config.instances() == ["link", "link@0", "link@1", "link@side"]
 
 
+def test_a_shared_parameter_of_a_named_link_is_its_own(root):
+    run(root, "link@1")
+    assert run(root, "link@side", link=1, unit=4, previous="link@0") == ["link@side"]
+    assert workspace(root).config.params("link@0").unit == 1
+
+
 def test_the_environment_reaches_a_link_without_a_table(root):
     (root / "labelseg.toml").write_text("[link.1]\n")
     config = workspace(root, {"LABELSEG_LINK__0__UNIT": "9"}).config

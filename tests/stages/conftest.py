@@ -9,6 +9,7 @@ import pytest
 from labelseg.data.scenes import write_scenes
 from labelseg.pipeline.runner import RunOptions
 from labelseg.workspace import Workspace
+from tests.stages.wilson_chain import run_steps
 
 HERE = RunOptions(workers=0)
 
@@ -79,3 +80,9 @@ def workspace(finished_root, tmp_path):
     """A copy of the finished workspace that a test may change."""
     shutil.copytree(finished_root, tmp_path / "ws")
     return Workspace(tmp_path / "ws")
+
+
+@pytest.fixture(scope="session")
+def steps_root(tmp_path_factory):
+    """The folder of a workspace in which two steps of wilson ran; nobody changes it."""
+    return run_steps(tmp_path_factory.mktemp("steps"))

@@ -6,18 +6,23 @@ import json
 
 import pytest
 
+from labelseg.pipeline.stage import instance_parts
 from labelseg.stages import STAGES
-from tests.golden import FILE, summary
+from tests.golden import FILE, summary, wilson_steps
 
 GOLDEN = json.loads(FILE.read_text())
 
 
 @pytest.fixture(scope="module")
-def found(finished_root):
-    return summary(finished_root)
+def found(finished_root, steps_root):
+    return summary(finished_root) | wilson_steps(steps_root)
 
 
-@pytest.mark.parametrize("stage", [stage.name for stage in STAGES])
+def test_results_of_every_stage_are_recorded():
+    assert {instance_parts(instance)[0] for instance in GOLDEN} == {stage.name for stage in STAGES}
+
+
+@pytest.mark.parametrize("stage", list(GOLDEN))
 def test_results_are_those_recorded_for_this_version(found, stage):
     assert found[stage]["version"] == GOLDEN[stage]["version"], "record them: python -m tests.golden"
     assert found[stage]["arrays"].keys() == GOLDEN[stage]["arrays"].keys()

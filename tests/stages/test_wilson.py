@@ -1,0 +1,312 @@
+"""Steps of wilson on scenes: what is trained from what, what is kept, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from labelseg.cli import program
+from labelseg.errors import DataError, UsageError
+from labelseg.ops.wilson import present_scores
+from labelseg.pipeline.runner import RunOptions
+from labelseg.scoring import score
+from labelseg.workspace import Workspace
+from tests.stages.wilson_chain import BASE, HERE, NEW, make_workspace
+
+CLASSES = {"target": 1, "cross": 2, "star": 3, "flag": 4, "diamond": 5, "eyes": 6}
+
+
+@pytest.fixture
+def workspace(steps_root, tmp_path):
+    """A copy that a test may change."""
+    shutil.copytree(steps_root, tmp_path / "ws")
+    return Workspace(tmp_path / "ws")
+
+
+@pytest.fixture(scope="module")
+def finished(steps_root):
+    """The workspace itself; nobody changes it."""
+    return Workspace(steps_root)
+
+
+def labelseg(root, *words):
+    return CliRunner().invoke(program, ["-C", str(root), *map(str, words)], prog_name="labelseg")
+
+
+def refused(workspace, error, match, instance="wilson@x", **params):
+    """Assert that a step is refused and that the steps before stand as they were."""
+    before = {ref.instance: ref.digest for ref in workspace.catalog.refs()}
+    with pytest.raises(error, match=match):
+        workspace.run(instance, options=HERE, **params)
+    assert {ref.instance: ref.digest for ref in workspace.catalog.refs()} == before
+
+
+# --- the chain --------------------------------------------------------------------------------------------------------
+
+
+def test_one_command_runs_all_steps_and_a_second_nothing(finished):
+    states = {row.instance: row.state for row in finished.status()}
+    assert (states["wilson@0"], states["wilson@1"]) == ("fresh", "fresh")
+    report = finished.run("wilson@1", options=RunOptions(dry_run=True))
+    assert report.work == []
+
+
+def test_a_step_adds_its_channels_to_those_before(finished):
+    base, new = (finished.model(name).meta for name in ("wilson@0", "wilson@1"))
+    assert base["class_ids"] == [0, 1, 2, 3]
+    assert new["class_ids"] == [0, 1, 2, 3, 4, 5]
+    assert new["increment"]["n_old"] == 4
+
+
+def test_old_new_and_all_are_scored_after_a_step(finished):
+    base, new = (finished.model(name).metrics["last"] for name in ("wilson@0", "wilson@1"))
+    assert {"mIoU", "mIoU new", "IoU target"} <= base.keys() and "mIoU old" not in base
+    assert {"mIoU", "mIoU old", "mIoU new"} <= new.keys()
+
+
+def test_curves_hold_every_loss_and_both_gates(finished):
+    first, last = finished.model("wilson@1").curves
+    assert {"cls", "loc", "enc"} <= first.keys() and "seg" not in first
+    assert {"cls", "loc", "enc", "sss", "seg", "sss_gate", "seg_gate"} <= last.keys()
+    assert last["seg_gate"] == 1.0
+    assert last["loss"] == pytest.approx(sum(last[name] for name in ("cls", "loc", "enc", "sss", "seg")), rel=1e-5)
+
+
+def test_the_localizer_is_new_at_every_step_and_stored_with_it(finished):
+    tensors = finished.model("wilson@1").tensors
+    assert tensors["localizer.layers.6.weight"].shape[0] == 6
+    assert not any(name.startswith("localizer.") for name in finished.model("wilson@0").tensors)
+
+
+def test_the_scenario_is_in_the_key_of_every_step(workspace):
+    labelseg(workspace.root, "config", "wilson.scenario", "disjoint")
+    states = {row.instance: (row.state, row.reasons) for row in Workspace(workspace.root).status()}
+    for step in ("wilson@0", "wilson@1"):
+        assert states[step][0] == "stale"
+        assert "parameter scenario: overlap -> disjoint" in states[step][1]
+
+
+def test_a_parameter_of_later_steps_leaves_step_0_fresh(workspace):
+    labelseg(workspace.root, "config", "wilson.alpha", "0.9")
+    states = {row.instance: row.state for row in Workspace(workspace.root).status()}
+    assert (states["wilson@0"], states["wilson@1"]) == ("fresh", "stale")
+
+
+def test_the_same_classes_in_other_words_are_the_same_step(workspace):
+    labelseg(workspace.root, "config", "wilson.task", f"{BASE};flag;diamond")
+    assert {row.instance: row.state for row in Workspace(workspace.root).status()}["wilson@0"] == "fresh"
+
+
+def test_the_command_takes_the_number_of_the_step(finished):
+    result = labelseg(finished.root, "wilson", "--step", 1, "--dry-run")
+    assert (result.exit_code, result.output) == (0, "wilson@1 is fresh: nothing to do.\n")
+    result = labelseg(finished.root, "wilson")
+    assert result.exit_code == 2 and "wilson goes step by step" in result.output
+
+
+def test_a_task_given_with_a_step_is_written_for_all(tmp_path):
+    root = make_workspace(tmp_path, train=2)
+    result = labelseg(root, "wilson", "--step", 1, "--task", "target;star", "--alpha", "0.75", "--dry-run")
+    assert [line.split()[0] for line in result.output.splitlines()[1:]] == ["wilson@0", "wilson@1"]
+
+
+RESUMED = """
+import os, sys
+from labelseg.pipeline.runner import RunOptions
+from labelseg import checkpoints
+from labelseg.workspace import Workspace
+save = checkpoints.Checkpoints.save
+def save_and_die(self, progress, *rest):
+    save(self, progress, *rest)
+    if progress.iteration == int(sys.argv[2]):
+        os._exit(9)
+checkpoints.Checkpoints.save = save_and_die
+Workspace(sys.argv[1]).run("wilson@again", options=RunOptions(workers=0, create=True), step=1, epochs=3, previous="wilson@0")
+"""
+
+
+def test_a_killed_step_goes_on_to_the_same_bytes(workspace):
+    options = {"step": 1, "epochs": 3, "previous": "wilson@0"}
+    whole = workspace.root.parent / "whole"
+    shutil.copytree(workspace.root, whole)
+    Workspace(whole).run("wilson@again", options=HERE, **options)
+    killed = subprocess.run([sys.executable, "-c", RESUMED, str(workspace.root), "1"], cwd=Path(__file__).parents[2], check=False)
+    assert killed.returncode == 9
+    again = Workspace(workspace.root)
+    again.run("wilson@again", options=HERE)
+    assert again.ref("wilson@again").digest == Workspace(whole).ref("wilson@again").digest
+    assert again.model("wilson@again").curves == Workspace(whole).model("wilson@again").curves
+
+
+# --- masks and pseudo labels ------------------------------------------------------------------------------------------
+
+
+def test_masks_hold_class_ids_that_the_model_knows(finished):
+    for name, known in (("segment@base", [0, 1, 2, 3]), ("segment@new", [0, 1, 2, 3, 4, 5])):
+        for image_id, item in finished[name, "val"].items():
+            assert item["mask"].shape == finished.dataset.image(image_id).shape[:2]
+            assert set(np.unique(item["mask"]).tolist()) <= set(known)
+            assert item["known_ids"].tolist() == known
+
+
+def test_classes_that_a_model_does_not_know_count_as_background(finished):
+    found = score(finished, finished.ref("segment@base", "val"))
+    assert found.unknown == ("flag", "diamond", "eyes")
+    assert [found.iou[name] for name in found.unknown] == [None] * 3
+    counts = np.zeros((4, 4))
+    for image_id, item in finished["segment@base", "val"].items():
+        truth = finished.dataset.mask(image_id)
+        truth = np.where((truth > 3) & (truth < 255), 0, truth)
+        for t, p in zip(truth[truth < 255], item["mask"][truth < 255], strict=True):
+            counts[t, p] += 1
+    iou = np.diag(counts) / (counts.sum(axis=0) + counts.sum(axis=1) - np.diag(counts))
+    assert found.miou == pytest.approx(iou.mean())
+    assert (found.old, found.new) == (None, pytest.approx(iou[1:].mean()))
+
+
+def test_evaluate_shows_old_and_new_classes(finished):
+    result = labelseg(finished.root, "evaluate", "segment@new", "--json")
+    found = json.loads(result.stdout)[0]
+    assert found["unknown"] == ["eyes"]
+    there = [found["iou"][name] for name in ("target", "cross", "star") if found["iou"][name] is not None]
+    assert found["old"] == pytest.approx(np.mean(there))
+    assert labelseg(finished.root, "evaluate", "segment@new").stdout.splitlines()[0].split()[-2:] == ["OLD", "NEW"]
+
+
+def test_pseudo_labels_tell_present_new_classes_apart_and_keep_old_ones(finished):
+    for image_id, item in finished["wilson-labels", "train"].items():
+        tags = finished.dataset.tags(image_id)
+        target = item["target"]
+        assert target.dtype == np.float16 and target.min() >= 0 and target.max() <= 1
+        assert item["mask"].shape == tuple(item["size"])
+        for channel, class_id in enumerate(item["class_ids"].tolist()):
+            if class_id in (4, 5):
+                assert bool(target[channel].any()) == (class_id in tags)
+        assert target[1:4].any()
+
+
+def test_pseudo_labels_are_those_that_training_would_use(finished):
+    import torch
+
+    from labelseg.data.transforms import normalize
+    from labelseg.incremental import load_step
+
+    net, settings = load_step(finished.model("wilson@1"), finished.model("wilson@0"))
+    image_id = next(i for i, item in finished["wilson-labels", "train"].items() if 4 in finished.dataset.tags(i))
+    x = torch.from_numpy(normalize(finished.dataset.image(image_id)))[None]
+    with torch.no_grad():
+        outputs = net(x)
+        tags = finished.dataset.tags(image_id)
+        labels = torch.tensor([[0.0, 0, 0, 4 in tags, 5 in tags]])
+        m = present_scores(outputs.localizer_eval.softmax(dim=1), labels)[0]
+        q = settings.alpha * (m == m.max(dim=0).values) + (1 - settings.alpha) * m
+        old = outputs.old_logits[0].sigmoid()
+        expected = torch.cat([torch.minimum(old[:1], q[:1]), old[1:], q[4:]])
+    np.testing.assert_allclose(finished["wilson-labels", "train"][image_id]["target"], expected, atol=1e-3)
+
+
+def test_pseudo_labels_of_step_0_are_refused(workspace):
+    refused(workspace, UsageError, "has no localizer", "wilson-labels@x", split="train", model="wilson@0", previous="wilson@0")
+
+
+# --- other ways to make a step ----------------------------------------------------------------------------------------
+
+
+def test_a_trained_segmenter_is_taken_over_as_step_0(workspace):
+    workspace.run("train-segmenter@gt", options=HERE, labels="masks")
+    workspace.run("wilson@taken", options=HERE, adopt="train-segmenter@gt", new=("star", "target"))
+    given, taken = workspace.model("train-segmenter@gt"), workspace.model("wilson@taken")
+    assert (taken.meta["class_ids"], taken.meta["activation"]) == ([0, 3, 1], "softmax")
+    rows = given.tensors["head.classify.weight"][[0, 3, 1]]
+    assert np.array_equal(taken.tensors["head.classify.weight"], rows)
+    workspace.run("wilson@after", options=HERE, step=1, previous="wilson@taken", new=("flag", "diamond"))
+    assert workspace.model("wilson@after").meta["class_ids"] == [0, 3, 1, 4, 5]
+    refused(workspace, UsageError, "does not know 'eyes'", "wilson@y", adopt="wilson@1", new=("eyes",))
+
+
+def test_masks_of_new_classes_fine_tune_the_segmenter(workspace):
+    workspace.run("wilson@tuned", options=HERE, step=1, labels="masks", previous="wilson@0")
+    meta, curves = workspace.model("wilson@tuned").meta, workspace.model("wilson@tuned").curves
+    assert meta["class_ids"] == [0, 1, 2, 3, 4, 5] and "helpers" not in meta
+    assert "cls" not in curves[-1]
+
+
+def test_joint_training_is_step_0_of_all_classes(workspace):
+    workspace.run("wilson@joint", options=HERE, new=(*BASE.split(","), *NEW.split(",")))
+    assert workspace.model("wilson@joint").meta["class_ids"] == [0, 1, 2, 3, 4, 5]
+
+
+def test_one_class_is_learned_with_negatives(workspace):
+    refused(workspace, UsageError, "--negatives SPLIT", "wilson@one", step=1, new=("flag",), previous="wilson@0")
+    workspace.run("wilson@one", options=HERE, negatives="train")
+    workspace.run("wilson@two", options=HERE, step=2, new=("diamond",), previous="wilson@one", negatives="train")
+    assert workspace.model("wilson@two").meta["class_ids"] == [0, 1, 2, 3, 4, 5]
+
+
+def test_stored_old_images_are_replayed_when_asked_for(workspace):
+    workspace.run("wilson@stored", options=HERE, step=1, previous="wilson@0", replay="train", replay_images=2)
+    assert workspace.ref("wilson@stored").digest != workspace.ref("wilson@1").digest
+    assert workspace.model("wilson@stored").curves[-1]["iteration"] > 0
+
+
+def test_the_published_crop_is_scored_beside_full_images(workspace):
+    workspace.run("wilson@published", options=HERE, adopt="wilson@1", protocol="crop512")
+    last = workspace.model("wilson@published").metrics["last"]
+    assert {"mIoU", "mIoU new", "crop512 mIoU", "crop512 mIoU new"} <= last.keys()
+
+
+# --- what is refused --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("params", "error", "match"),
+    [
+        ({"step": 2, "new": ("eyes", "flag"), "previous": "wilson@0"}, UsageError, "is step 2, but wilson@0 is step 0"),
+        ({"step": 1, "new": NEW.split(","), "previous": "wilson@0", "scenario": "disjoint"}, UsageError, "with overlap; all steps"),
+        ({"step": 1, "new": ("flag", "flag"), "previous": "wilson@0"}, UsageError, "'flag' is listed twice"),
+        ({"step": 1, "new": ("flag", "star"), "previous": "wilson@0"}, UsageError, "'star' is already known after wilson@0"),
+        ({"step": 1, "new": ("flag", "flug"), "previous": "wilson@0"}, UsageError, "no class 'flug'. Did you mean 'flag'"),
+        (
+            {"step": 1, "new": ("flag", "eyes"), "previous": "wilson@0", "split": "few"},
+            DataError,
+            r"of the new class '(flag|eyes)'",
+        ),
+        ({"step": 1, "new": NEW.split(","), "previous": "wilson@0", "adopt": "wilson@0"}, UsageError, "taken over as step 0"),
+        ({"step": 0, "new": ("flag",), "previous": "wilson@0"}, UsageError, "step 0 follows no other"),
+        ({"step": 5}, UsageError, "no step 5"),
+    ],
+)
+def test_a_step_that_is_not_possible_is_refused_and_nothing_is_lost(workspace, params, error, match):
+    without = [i for i in workspace.dataset.ids("train") if not {4, 6} <= set(workspace.dataset.tags(i))]
+    lacking = next(k for k in (4, 6) if any(k not in workspace.dataset.tags(i) for i in without))
+    chosen = [i for i in without if lacking not in workspace.dataset.tags(i)]
+    (workspace.root / "splits" / "few.txt").write_text("\n".join(chosen) + "\n")
+    refused(Workspace(workspace.root), error, match, **params)
+
+
+def test_a_step_without_classes_is_refused(workspace):
+    labelseg(workspace.root, "config", "wilson.task", "--unset")
+    refused(Workspace(workspace.root), UsageError, "no classes to learn", step=1, previous="wilson@0")
+
+
+def test_data_without_background_is_refused(tmp_path):
+    root = make_workspace(tmp_path, train=2)
+    (root / "classes.txt").write_text("\n".join(["field", *CLASSES]) + "\n")
+    refused(Workspace(root), UsageError, "has no background", "wilson@0")
+
+
+def test_a_step_after_something_that_is_no_model_is_refused(workspace):
+    refused(workspace, UsageError, "segment trains no model", step=1, previous="segment")
+
+
+def test_a_step_after_another_network_is_refused(workspace):
+    settings = {"backbone": "tiny", "weights": "none", "epochs": 1, "batch_size": 4, "crop": 64, "long_side": (64, 96)}
+    workspace.run("train-classifier", options=RunOptions(workers=0), **settings)
+    refused(workspace, UsageError, "to be a segmenter, got classifier", step=1, previous="train-classifier", new=("flag", "diamond"))
