@@ -20,6 +20,7 @@ Value = Callable[[Result], float | None]
 
 PHOTOS = "voc_animals"
 SCENES = "scenes"
+STEPS = "wilson"
 PROPAGATED, CRF = "propagated on train_fine", "propagated + dCRF on train_fine"
 COLOUR = "control: colour affinity on train_fine"
 SEGMENTER, CEILING = "segmenter on val", "segmenter on true masks on val"
@@ -92,6 +93,8 @@ def page(folder: Path = RESULTS) -> str:
         *photo_parts(photos),
         "## Built-in scenes",
         *scene_parts(scenes),
+        "## New classes from tags",
+        *step_parts(seeds(folder, STEPS)),
         "## Speed and size",
         *speed_parts(rows),
     ]
@@ -145,6 +148,27 @@ def scene_parts(found: Sequence[Result]) -> list[str]:
         table(["step", "images", *heads(found), *mean_head(found)], rows),
         *stage_parts(found),
         *group_part(found, "chain", "### Whole demonstration", 1),
+        source(found),
+    ]
+
+
+def step_parts(found: Sequence[Result]) -> list[str]:
+    """Write the part about class-incremental steps."""
+    if not found:
+        return [missing("python -m benchmarks.wilson --data DIR --weights FILE --seed 0")]
+
+    def value(name: str, key: str, factor: float) -> str:
+        cells = [r.get("wilson", {}).get(name, {}).get(key) for r in found]
+        return number(average([factor * cell for cell in cells if cell is not None]))
+
+    columns = (("old", 100), ("new", 100), ("all", 100), ("seconds after step 0", 1))
+    over = f" Mean over {len(found)} seeds." if len(found) > 1 else ""
+    return [
+        "Photos of VOC animals: cat, dog and person from masks, then cow, horse and sheep from tags. mIoU on whole images of `val` at one scale; *old* and *new* "
+        f"without background, *all* with it and over the classes known at that step. Settings: [benchmarks/wilson.toml](../benchmarks/wilson.toml).{over}",
+        table(["row", *(key for key, _ in columns)], [[n, *(value(n, key, by) for key, by in columns)] for n in names(found, "wilson")]),
+        *group_part(found, "bars", "### Bars of WILSON, overlap", 1),
+        *stage_parts(found),
         source(found),
     ]
 

@@ -180,7 +180,7 @@ def _weak_samples(inputs: Inputs, params: Params, increment: Increment) -> StepS
     only_one = len(increment.new_ids) == 1 and all(increment.new_ids[0] in item_classes(item) for item in positives)
     if only_one and not (negatives or replayed):
         raise single_class_refusal(increment.name, inputs.classes[increment.new_ids[0]])
-    make = LabelledCrop(params.crop, params.jitter, increment.class_ids, 1 if params.all_tags else increment.n_old)
+    make = LabelledCrop(params.crop, params.jitter, increment.class_ids)
     others = [Samples(found, kind) for found, kind in ((negatives, make), (replayed, replace(make, masked=True))) if found]
     return StepSamples(Samples(positives, make), others)
 

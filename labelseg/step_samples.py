@@ -49,7 +49,6 @@ class LabelledCrop:
         crop: Side of the crop.
         jitter: Strength of colour jitter.
         class_ids: Class id of each channel, background first.
-        first: First channel whose labels are kept.
         masked: Whether to read the item's true mask; else every pixel of it is 255.
 
     Source: Cermelli et al. 2022 (WILSON); spec wilson 1.7.
@@ -58,7 +57,6 @@ class LabelledCrop:
     crop: int
     jitter: float
     class_ids: tuple[int, ...]
-    first: int
     masked: bool = False
 
     def __call__(self, item: Item, rng: Generator) -> Sample:
@@ -66,7 +64,7 @@ class LabelledCrop:
         mask = label_map(self.class_ids)[item.mask()] if self.masked else np.full(image.shape[:2], IGNORE, np.uint8)
         image, mask = random_resized_crop(image, self.crop, rng, mask)
         image, mask = random_flip(image, rng, mask)
-        labels = image_labels(item.tags or (), self.class_ids, self.first)
+        labels = image_labels(item.tags or (), self.class_ids)
         return normalize(_jittered(image, rng, self.jitter)), labels, mask, np.asarray(self.masked)
 
 

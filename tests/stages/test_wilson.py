@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from labelseg import incremental
 from labelseg.cli import program
 from labelseg.errors import DataError, UsageError
 from labelseg.ops.wilson import present_scores
 from labelseg.pipeline.runner import RunOptions
 from labelseg.scoring import score
+from labelseg.step_samples import MaskedCrop
 from labelseg.workspace import Workspace
 from tests.stages.wilson_chain import BASE, HERE, NEW, make_workspace
 
@@ -77,6 +79,15 @@ def test_curves_hold_every_loss_and_both_gates(finished):
     assert {"cls", "loc", "enc", "sss", "seg", "sss_gate", "seg_gate"} <= last.keys()
     assert last["seg_gate"] == 1.0
     assert last["loss"] == pytest.approx(sum(last[name] for name in ("cls", "loc", "enc", "sss", "seg")), rel=1e-5)
+
+
+def test_rates_stay_in_the_warm_up_and_then_fall(finished):
+    first, last = finished.model("wilson@1").curves
+    assert first["lr"] == 0.001
+    steps, total = last["iteration"] // 2, last["iteration"]
+    assert last["lr"] == pytest.approx(0.001 * (1 - (total - 1) / total) ** 0.9)
+    assert first["iteration"] == steps
+    assert finished.model("wilson@0").curves[0]["lr"] < 0.01
 
 
 def test_the_localizer_is_new_at_every_step_and_stored_with_it(finished):
@@ -231,11 +242,14 @@ def test_a_trained_segmenter_is_taken_over_as_step_0(workspace):
     refused(workspace, UsageError, "does not know 'eyes'", "wilson@y", adopt="wilson@1", new=("eyes",))
 
 
-def test_masks_of_new_classes_fine_tune_the_segmenter(workspace):
+def test_masks_of_new_classes_fine_tune_the_segmenter(workspace, monkeypatch):
+    used = []
+    monkeypatch.setattr(incremental, "MaskedCrop", lambda *settings: used.append(settings) or MaskedCrop(*settings))
     workspace.run("wilson@tuned", options=HERE, step=1, labels="masks", previous="wilson@0")
     meta, curves = workspace.model("wilson@tuned").meta, workspace.model("wilson@tuned").curves
     assert meta["class_ids"] == [0, 1, 2, 3, 4, 5] and "helpers" not in meta
     assert "cls" not in curves[-1]
+    assert used[0][2][[0, 1, 2, 3, 4, 5, 6, 255]].tolist() == [0, 0, 0, 0, 4, 5, 0, 255]  # old classes are background here
 
 
 def test_joint_training_is_step_0_of_all_classes(workspace):
