@@ -164,8 +164,9 @@ def step_parts(found: Sequence[Result]) -> list[str]:
     columns = (("old", 100), ("new", 100), ("all", 100), ("seconds after step 0", 1))
     over = f" Mean over {len(found)} seeds." if len(found) > 1 else ""
     return [
-        "Photos of VOC animals: cat, dog and person from masks, then cow, horse and sheep from tags. mIoU on whole images of `val` at one scale; *old* and *new* "
-        f"without background, *all* with it and over the classes known at that step. Settings: [benchmarks/wilson.toml](../benchmarks/wilson.toml).{over}",
+        "Photos of VOC animals: cat, dog and person from masks, then cow, horse and sheep from tags. mIoU on whole images of `val` at one "
+        "scale; *old* and *new* without background, *all* with it and over the classes known at that step. "
+        f"Settings: [benchmarks/wilson.toml](../benchmarks/wilson.toml).{over}",
         table(["row", *(key for key, _ in columns)], [[n, *(value(n, key, by) for key, by in columns)] for n in names(found, "wilson")]),
         *group_part(found, "bars", "### Bars of WILSON, overlap", 1),
         *stage_parts(found),
