@@ -82,13 +82,16 @@ def record_row(result: Result, workspace: Path, row: str) -> None:
 
 def bars(rows: dict[str, Any]) -> dict[str, Any]:
     """Compare WILSON with what it has to reach: old classes within 5 points of step 0, new ones above the offline alternative."""
-    found = {}
-    if STEP in rows and WILSON in rows:
-        found["old classes, points below step 0"] = round(100 * (rows[STEP]["old"] - rows[WILSON]["old"]), 2)
-    if OFFLINE in rows and WILSON in rows:
-        found["new classes, points above the offline alternative"] = round(100 * (rows[WILSON]["new"] - rows[OFFLINE]["new"]), 2)
-        spent = [rows[row]["seconds after step 0"] for row in (WILSON, OFFLINE)]
-        found["wall time, share of the offline alternative's"] = round(spent[0] / spent[1], 2) if spent[1] else None
+    found: dict[str, float | None] = {}
+    values = {(row, key): rows.get(row, {}).get(key) for row in (STEP, OFFLINE, WILSON) for key in ("old", "new", "seconds after step 0")}
+
+    def difference(one: tuple[str, str], other: tuple[str, str]) -> float | None:
+        return None if values[one] is None or values[other] is None else round(100 * (values[one] - values[other]), 2)
+
+    found["old classes, points below step 0"] = difference((STEP, "old"), (WILSON, "old"))
+    found["new classes, points above the offline alternative"] = difference((WILSON, "new"), (OFFLINE, "new"))
+    spent, allowed = values[WILSON, "seconds after step 0"], values[OFFLINE, "seconds after step 0"]
+    found["wall time, share of the offline alternative's"] = round(spent / allowed, 2) if spent and allowed else None
     return found
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from labelseg.errors import UsageError
 from labelseg.models.backbones import Backbone
-from labelseg.models.deeplabv3 import DeepLabV3Head
+from labelseg.models.deeplabv3 import RATES, DeepLabV3Head
 from labelseg.models.depthwise import replace_dilated_depthwise
 
 Norm = Literal["group", "batch"]
@@ -50,22 +50,18 @@ class Segmenter(nn.Module):
         if head == "atrous":
             self.head = AtrousHead(backbone.channels[-1], n_classes)
         elif head == "deeplabv3":
-            self.head = DeepLabV3Head(backbone.channels[-1], n_classes, _rates(backbone), width, norm, separable, pool)
+            rates = RATES[backbone.output_stride]
+            self.head = DeepLabV3Head(backbone.channels[-1], n_classes, rates, width, norm, separable, pool)
         elif head == "deeplabv3plus":
-            rates = _rates(backbone)
+            rates = tuple(rate * 16 // backbone.output_stride for rate in (6, 12, 18))
             self.head = DeepLabV3PlusHead(backbone.channels[0], backbone.channels[-1], n_classes, rates, width, norm, separable)
         else:
-            raise UsageError(f"head of the segmenter: expected atrous, deeplabv3plus or deeplabv3, got {head!r}.")
+            raise UsageError(f"head of the segmenter: expected deeplabv3, atrous or deeplabv3plus, got {head!r}.")
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute logits (B, K, H, W) of normalised images (B, 3, H, W)."""
         logits = self.head(self.backbone(x)).float()  # bfloat16 would round neighbours to equal values
         return F.interpolate(logits, size=x.shape[2:], mode="bilinear", align_corners=False)
-
-
-def _rates(backbone: Backbone) -> tuple[int, ...]:
-    """Dilations that reach equally far in the image at any output stride."""
-    return tuple(rate * 16 // backbone.output_stride for rate in (6, 12, 18))
 
 
 class AtrousHead(nn.Module):
