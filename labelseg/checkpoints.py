@@ -54,14 +54,14 @@ class Checkpoints:
         self.path = folder / "last.safetensors"
         self._saved_best = 0
 
-    def save(self, progress: Progress, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        """Write network, optimiser and progress; a run killed here leaves the checkpoint before."""
+    def save(self, progress: Progress, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer) -> None:
+        """Write networks by name, optimiser and progress; a run killed here leaves the checkpoint before."""
         self.folder.mkdir(parents=True, exist_ok=True)
         best = self._best(progress.best_epoch)
         if progress.best is not None and progress.best_epoch != self._saved_best:
             _write(best, progress.best, {})
             self._saved_best = progress.best_epoch
-        tensors = {f"module.{name}": value for name, value in module.state_dict().items()}
+        tensors = {f"{role}.{name}": value for role, module in modules.items() for name, value in module.state_dict().items()}
         for index, values in optimizer.state_dict()["state"].items():
             tensors.update({f"optimizer.{index}.{name}": value for name, value in values.items() if isinstance(value, Tensor)})
         counters = {
@@ -76,8 +76,8 @@ class Checkpoints:
             if old != best:
                 old.unlink()
 
-    def load(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> Progress | None:
-        """Restore network and optimiser from the checkpoint; None when there is none.
+    def load(self, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer) -> Progress | None:
+        """Restore networks and optimiser from the checkpoint; None when there is none.
 
         Raises:
             ArtifactError: the checkpoint cannot be read or is of another training.
@@ -90,7 +90,9 @@ class Checkpoints:
         progress = Progress(**record["progress"])
         if progress.best_epoch:
             progress.best, self._saved_best = _read(self._best(progress.best_epoch))[0], progress.best_epoch
-        module.load_state_dict({name.removeprefix("module."): value for name, value in tensors.items() if name.startswith("module.")})
+        for role, module in modules.items():
+            own = f"{role}."
+            module.load_state_dict({name.removeprefix(own): value for name, value in tensors.items() if name.startswith(own)})
         state: dict[int, dict[str, Tensor]] = {}
         for name, value in tensors.items():
             if name.startswith("optimizer."):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 from labelseg.data.label_maps import label_map
 from labelseg.data.resized_crop import short_side_crop
 from labelseg.inference import Predictor, class_probabilities, tag_probabilities
 from labelseg.ops.metrics import ConfusionMatrix, mean_average_precision
+from labelseg.ops.windows import sum_over_windows
 from labelseg.pipeline.inputs import Item
 from labelseg.samples import tag_targets
 
@@ -25,12 +27,27 @@ def classifier_scores(
     return {"mAP": mean_average_precision(scores, targets)}
 
 
-def segmenter_scores(net: nn.Module, items: Sequence[Item], n_classes: int, device: str, precision: str) -> Mapping[str, float]:
-    """Compute the mIoU of a segmenter on images with true masks, at one scale without mirror."""
-    predictor = Predictor(net, device, precision)
+def segmenter_scores(
+    net: nn.Module,
+    items: Sequence[Item],
+    n_classes: int,
+    device: str,
+    precision: str,
+    window: int = 0,
+    read_mask: Callable[[Item], NDArray[np.uint8]] = Item.mask,
+) -> Mapping[str, float]:
+    """Compute the mIoU of a segmenter on images with masks, at one scale without mirror.
+
+    Args:
+        window: Side of the windows whose probabilities are summed; 0 takes whole images.
+        read_mask: Reads the mask of an item; the true one by default.
+    """
+    # The logarithm of summed probabilities: the softmax that follows makes them sum to 1.
+    forward = (lambda images: sum_over_windows(images, window, net).log()) if window else None
+    predictor = Predictor(net, device, precision, forward)
     matrix = ConfusionMatrix(n_classes)
     for item in items:
-        matrix.update(item.mask(), class_probabilities(predictor, item.image(), (1.0,), False).argmax(axis=0))
+        matrix.update(read_mask(item), class_probabilities(predictor, item.image(), (1.0,), False).argmax(axis=0))
     return {"mIoU": matrix.miou()}
 
 

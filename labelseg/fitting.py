@@ -46,12 +46,23 @@ def fit(
     evaluate: Evaluate | None = None,
     select: str = "",
     evaluate_every: int = 1,
+    iterations: int = 0,
+    patience: int = 0,
+    groups: Sequence[ParameterGroup] | None = None,
+    teacher: Network | None = None,
+    ratios: Mapping[str, tuple[str, str]] | None = None,
+    meta: Mapping[str, Any] | None = None,
 ) -> Model:
     """Train a network under the parameters that all training stages share.
 
     Args:
         evaluate: Maps the network to metrics on the validation split.
         select: The metric whose highest value marks the best epoch.
+        iterations: Updates in place of ``params.epochs``; 0 takes those.
+        patience, ratios: As of a ``TrainTask``.
+        groups: What is trained and how; None takes ``parameter_groups``.
+        teacher: A copy of the network that follows it and is kept in its place.
+        meta: JSON to be kept with the model.
 
     Returns:
         The weights of the last or the best epoch, the metrics of both and the curves.
@@ -62,15 +73,20 @@ def fit(
         net,
         samples,
         loss,
-        groups=parameter_groups(net, params.weight_decay, head_scale=params.head_lr_scale),
+        groups=groups or parameter_groups(net, params.weight_decay, head_scale=params.head_lr_scale),
         optimization=Optimization(lr=params.lr, kind=params.optimizer, momentum=params.momentum, warmup=params.warmup),  # type: ignore[arg-type]
         evaluate=evaluate,
         select=select,
         evaluate_every=evaluate_every,
+        iterations=iterations,
+        patience=patience,
+        teacher=teacher,
+        ratios=ratios,
     )
-    net.load_state_dict(result.best if params.keep == "best" else result.last)
-    tensors, meta = to_model(net, {"classes": list(inputs.classes)})
-    return Model(tensors=tensors, meta=meta, metrics=epoch_metrics(result), curves=result.curves)
+    kept = teacher or net
+    kept.load_state_dict(result.best if params.keep == "best" else result.last)
+    tensors, described = to_model(kept, {"classes": list(inputs.classes), **(meta or {})})
+    return Model(tensors=tensors, meta=described, metrics=epoch_metrics(result), curves=result.curves)
 
 
 def run_training(
@@ -85,6 +101,10 @@ def run_training(
     evaluate: Evaluate | None = None,
     select: str = "",
     evaluate_every: int = 1,
+    iterations: int = 0,
+    patience: int = 0,
+    teacher: nn.Module | None = None,
+    ratios: Mapping[str, tuple[str, str]] | None = None,
 ) -> TrainResult:
     """Run the loop on any module, with groups and schedule of its own; the rest as in ``fit``."""
     return train(
@@ -95,7 +115,8 @@ def run_training(
             groups=groups,
             optimization=optimization,
             batch_size=params.batch_size,
-            epochs=params.epochs,
+            epochs=None if iterations else params.epochs,
+            iterations=iterations or None,
             seed=params.seed,
             device=inputs.device,
             precision=params.precision,  # type: ignore[arg-type]
@@ -105,6 +126,9 @@ def run_training(
             evaluate=(lambda module, epoch: evaluate(module)) if evaluate else None,
             evaluate_every=evaluate_every,
             select=select if evaluate else "",
+            patience=patience if evaluate else 0,
+            teacher=teacher,
+            ratios=ratios or {},
             log=inputs.log,
             progress=inputs.progress,
         )

@@ -82,22 +82,40 @@ class Optimization:
             group["lr"] = rate * group["lr_scale"]
 
 
-def parameter_groups(net: nn.Module, weight_decay: float, head_scale: float = 10.0, bias_scale: float = 2.0) -> list[ParameterGroup]:
+def parameter_groups(
+    net: nn.Module, weight_decay: float, head_scale: float = 10.0, bias_scale: float = 2.0, undecayed: tuple[str, ...] = ()
+) -> list[ParameterGroup]:
     """Sort the parameters of a network into the published four groups.
 
     Args:
         net: Its parameters under ``backbone`` are the pretrained ones, all others are new.
         weight_decay: Of weights; biases and normalisation parameters have none.
         head_scale: Learning rate of new parameters, relative to pretrained ones; 1 for a backbone with random weights.
-        bias_scale: Learning rate of parameters without weight decay, relative to weights.
+        bias_scale: Learning rate of biases and normalisation parameters, relative to weights.
+        undecayed: Beginnings of the names of weights without weight decay.
 
     Source: Ahn & Kwak 2018, the published code; psa.md 1.4.
     """
     groups = []
     for is_new, part_scale in ((False, 1.0), (True, head_scale)):
-        part = [parameter for name, parameter in net.named_parameters() if name.startswith("backbone.") is not is_new]
-        weights = [parameter for parameter in part if parameter.ndim > 1]
-        biases = [parameter for parameter in part if parameter.ndim <= 1]
+        part = {name: parameter for name, parameter in net.named_parameters() if name.startswith("backbone.") is not is_new}
+        weights = [parameter for name, parameter in part.items() if parameter.ndim > 1 and not name.startswith(undecayed)]
+        exempt = [parameter for name, parameter in part.items() if parameter.ndim > 1 and name.startswith(undecayed)]
+        biases = [parameter for parameter in part.values() if parameter.ndim <= 1]
         groups.append(ParameterGroup(parameters=weights, lr_scale=part_scale, weight_decay=weight_decay))
+        if exempt:
+            groups.append(ParameterGroup(parameters=exempt, lr_scale=part_scale))
         groups.append(ParameterGroup(parameters=biases, lr_scale=part_scale * bias_scale))
+    return groups
+
+
+def even_groups(net: nn.Module, weight_decay: float, head_scale: float = 10.0) -> list[ParameterGroup]:
+    """Sort the parameters of a network into pretrained and new ones, all of them with weight decay.
+
+    Source: Yang et al. 2023, the published code; unimatch.md 1.6.
+    """
+    groups = []
+    for is_new, scale in ((False, 1.0), (True, head_scale)):
+        part = [parameter for name, parameter in net.named_parameters() if name.startswith("backbone.") is not is_new]
+        groups.append(ParameterGroup(parameters=part, lr_scale=scale, weight_decay=weight_decay))
     return groups

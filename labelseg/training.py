@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from labelseg.checkpoints import Checkpoints, Progress, cpu_tensors
 from labelseg.errors import LabelsegError, UsageError
+from labelseg.ops.schedules import teacher_ratio
 from labelseg.optimization import Optimization, ParameterGroup
 
 _ORDER, _SAMPLE, _ITERATION = range(3)  # first word of each seed; keeps the three streams apart
@@ -72,6 +73,10 @@ class TrainTask:
         evaluate: Maps network (in evaluation mode, without gradients) and epoch, from 1, to metrics.
         evaluate_every: Epochs between evaluations; the last epoch always has one.
         select: The metric whose highest value marks the best epoch; empty: the last epoch.
+        patience: Evaluations without a new best after which the training ends; 0 never.
+        teacher: A copy of the network that follows it, as an average over updates. It is evaluated and kept in place of the network; the
+            loss may use it.
+        ratios: Name of a curve -> two losses; it is the first over the second, pooled, and absent where that is 0. The two get no curves.
         log: Takes a JSON record of each epoch and of every 50th iteration.
         progress: Makes a display from a total and a title.
     """
@@ -96,6 +101,9 @@ class TrainTask:
     evaluate: Callable[[nn.Module, int], Mapping[str, float]] | None = None
     evaluate_every: int = 1
     select: str = ""
+    patience: int = 0
+    teacher: nn.Module | None = None
+    ratios: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     log: Callable[[dict[str, Any]], Any] | None = None
     progress: Callable[[int, str], AbstractContextManager[Bar | None]] = field(default=lambda total, title: nullcontext())
     title: str = "training"
@@ -106,7 +114,7 @@ class TrainResult:
     """What a training gave; the network itself is left with the last weights.
 
     Attributes:
-        last: State after the last epoch, on the CPU.
+        last: State after the last epoch, on the CPU; that of the teacher where there is one.
         best: State of the best epoch; ``last`` itself when nothing was selected.
         best_epoch: Counted from 1.
         curves: A record of each epoch: ``epoch``, ``iteration``, ``lr``, mean losses and metrics.
@@ -199,14 +207,20 @@ class _Training:
     def __init__(self, task: TrainTask, plan: _Plan, fabric: Fabric) -> None:
         self.task, self.plan, self.fabric = task, plan, fabric
         if task.channels_last:
-            task.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            for net in (task.module, task.teacher):
+                if net is not None:
+                    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.module, self.optimizer = fabric.setup(task.module, task.optimization.build(task.groups))
+        self.kept = task.module if task.teacher is None else task.teacher
+        self.modules = {"module": task.module}
+        if task.teacher is not None:
+            self.modules["teacher"] = task.teacher.to(fabric.device).requires_grad_(False).eval()
         self.progress = Progress()
         self.store: Checkpoints | None = None
         if task.checkpoints is not None:
             identity = {"seed": task.seed, "samples": plan.samples, "batch": list(plan.parts), "total": plan.total}
             self.store = Checkpoints(task.checkpoints, identity)
-            self.progress = self.store.load(task.module, self.optimizer.optimizer) or self.progress
+            self.progress = self.store.load(self.modules, self.optimizer.optimizer) or self.progress
 
     def run(self) -> TrainResult:
         task, plan, progress = self.task, self.plan, self.progress
@@ -216,8 +230,10 @@ class _Training:
         with task.progress(plan.total, task.title) as bar:
             if bar is not None:
                 bar.update(progress.iteration)
-            while progress.iteration < plan.total:
+            while progress.iteration < plan.total and not self._is_exhausted():
                 losses = self._update(batches)
+                if task.teacher is not None:
+                    follow(task.teacher, task.module, progress.iteration)
                 progress.iteration += 1
                 for name, value in losses.items():
                     progress.sums[name] = progress.sums.get(name, 0.0) + value
@@ -227,13 +243,13 @@ class _Training:
                     self._end_epoch(time.monotonic() - started)
                     started = time.monotonic()
                 if self.store is not None and (ends_epoch or time.monotonic() - saved >= task.checkpoint_seconds):
-                    self.store.save(progress, task.module, self.optimizer.optimizer)
+                    self.store.save(progress, self.modules, self.optimizer.optimizer)
                     saved = time.monotonic()
                 if bar is not None:
                     bar.update(1)
-        last = cpu_tensors(task.module.state_dict())
-        epochs = math.ceil(plan.total / plan.steps)
-        return TrainResult(last=last, best=progress.best or last, best_epoch=progress.best_epoch or epochs, curves=progress.curves)
+        last = cpu_tensors(self.kept.state_dict())
+        best_epoch = progress.best_epoch or len(progress.curves)
+        return TrainResult(last=last, best=progress.best or last, best_epoch=best_epoch, curves=progress.curves)
 
     def _loader(self) -> DataLoader[Any]:
         task = self.task
@@ -285,26 +301,55 @@ class _Training:
             "epoch": epoch,
             "iteration": progress.iteration,
             "lr": task.optimization.lr * task.optimization.factor(progress.iteration - 1, plan.total),
-            **{name: total / updates for name, total in progress.sums.items()},
+            **self._with_ratios({name: total / updates for name, total in progress.sums.items()}),
         }
         progress.sums = {}
         is_last = progress.iteration == plan.total
         if task.evaluate is not None and (is_last or epoch % task.evaluate_every == 0):
             self.module.eval()
             with torch.no_grad():
-                metrics = {name: float(value) for name, value in task.evaluate(self.module, epoch).items()}
+                evaluated = self.module if task.teacher is None else task.teacher
+                metrics = {name: float(value) for name, value in task.evaluate(evaluated, epoch).items()}
             self.module.train()
             record.update(metrics)
             if task.select and metrics[task.select] > progress.best_value:
                 progress.best_value, progress.best_epoch = metrics[task.select], epoch
-                progress.best = cpu_tensors(task.module.state_dict())
+                progress.best = cpu_tensors(self.kept.state_dict())
         progress.curves.append(record)
         if task.log is not None:
             task.log({"event": "epoch", **record, "seconds": round(seconds, 3)})
 
+    def _is_exhausted(self) -> bool:
+        """Whether the best epoch lies so far back that the training ends early."""
+        task, progress = self.task, self.progress
+        evaluated = sum(task.select in record for record in progress.curves if record["epoch"] > progress.best_epoch)
+        return 0 < task.patience <= evaluated and progress.best_epoch > 0
+
+    def _with_ratios(self, means: Mapping[str, float]) -> dict[str, float]:
+        """Put ratios in the place of what they are made of."""
+        parts = {name for pair in self.task.ratios.values() for name in pair}
+        ratios = {name: means[top] / means[under] for name, (top, under) in self.task.ratios.items() if means.get(under)}
+        return {**{name: value for name, value in means.items() if name not in parts}, **ratios}
+
     def _log_iteration(self, losses: Mapping[str, float]) -> None:
         if self.task.log is not None and self.progress.iteration % _LOG_EVERY == 0:
-            self.task.log({"event": "iteration", "iteration": self.progress.iteration, **losses})
+            self.task.log({"event": "iteration", "iteration": self.progress.iteration, **self._with_ratios(losses)})
+
+
+@torch.no_grad()
+def follow(teacher: nn.Module, student: nn.Module, update: int) -> None:
+    """Move every tensor of a teacher towards the student's, buffers included; whole numbers are cut, not rounded.
+
+    Args:
+        teacher: Changed in place.
+        student: Of the same architecture.
+        update: Counted from 0, where the teacher becomes a copy.
+
+    Source: Yang et al. 2025 (UniMatch V2); unimatch.md 6.
+    """
+    ratio = teacher_ratio(update)
+    for own, other in zip(teacher.state_dict().values(), student.state_dict().values(), strict=True):
+        own.copy_(own * ratio + other.detach() * (1 - ratio))
 
 
 def _ahead(batches: Iterator[Any]) -> Iterator[Any]:

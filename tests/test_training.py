@@ -407,3 +407,80 @@ def test_damaged_checkpoint_is_reported_with_its_path(tmp_path):
 def test_only_one_best_state_is_kept(tmp_path):
     train(task(checkpoints=tmp_path / "run", evaluate=lambda net, epoch: {"score": epoch}, select="score"))
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["best-3.safetensors", "last.safetensors"]
+
+
+# --- teacher, ratios, patience ----------------------------------------------------------------------------------------
+
+
+def teacher_of(net):
+    import copy
+
+    return copy.deepcopy(net)
+
+
+def test_a_teacher_is_the_average_that_the_schedule_says():
+    states = []
+
+    def loss(net, batch):
+        states.append({name: value.clone() for name, value in net.state_dict().items()})
+        return logistic_loss(net, batch)
+
+    net = small_net()
+    result = train(task(module=net, teacher=teacher_of(net), loss=loss, epochs=1))
+    states.append(net.state_dict())
+    expected = dict(states[1].items())
+    for update, ratio in ((1, 0.5), (2, 2 / 3)):
+        expected = {name: (value * ratio + states[update + 1][name].double() * (1 - ratio)) for name, value in expected.items()}
+        expected = {name: value.to(states[0][name].dtype) for name, value in expected.items()}
+    for name, value in result.last.items():
+        torch.testing.assert_close(value, expected[name])
+    assert not equal(result.last, net.state_dict())
+
+
+def test_the_teacher_is_evaluated_and_kept():
+    net = small_net()
+    teacher, seen = teacher_of(net), []
+
+    def evaluate(module, epoch):
+        seen.append(module is teacher)
+        return {"score": -epoch}
+
+    result = train(task(module=net, teacher=teacher, evaluate=evaluate, select="score"))
+    assert seen == [True] * 3
+    assert equal(result.last, teacher.state_dict())
+    assert result.best_epoch == 1
+    assert not teacher.training
+
+
+@pytest.mark.parametrize("kind", ["sgd", "adamw"])
+def test_a_teacher_that_crashed_in_mid_epoch_goes_on_to_equal_weights(tmp_path, kind):
+    def run(**changes):
+        net = small_net()
+        return train(task(module=net, teacher=teacher_of(net), optimization=Optimization(kind=kind, lr=0.02), **changes))
+
+    straight = run()
+    with pytest.raises(Crash):
+        run(loss=crash_at(5), checkpoints=tmp_path / "run", checkpoint_seconds=0)
+    assert equal(run(checkpoints=tmp_path / "run").last, straight.last)
+
+
+def test_a_ratio_is_pooled_over_the_epoch_and_absent_without_ground():
+    counts = iter([(1.0, 1.0), (0.0, 3.0), (0.0, 0.0)] + [(0.0, 0.0)] * 6)
+
+    def loss(net, batch):
+        right, counted = next(counts)
+        return {**logistic_loss(net, batch), "right": torch.tensor(right), "counted": torch.tensor(counted)}
+
+    curves = train(task(loss=loss, ratios={"accuracy": ("right", "counted")})).curves
+    assert curves[0]["accuracy"] == pytest.approx(0.25)
+    assert "accuracy" not in curves[1]
+    assert not {"right", "counted"} & curves[0].keys()
+
+
+@pytest.mark.parametrize(("scores", "epochs", "best"), [((1, 3, 2, 2, 9), 4, 2), ((1, 2, 3, 4, 5), 5, 5), ((5, 1, 6, 1, 1), 5, 3)])
+def test_training_ends_after_two_evaluations_without_a_new_best(tmp_path, scores, epochs, best):
+    changes = {"epochs": 5, "evaluate": lambda net, epoch: {"score": scores[epoch - 1]}, "select": "score", "patience": 2}
+    result = train(task(checkpoints=tmp_path / "run", **changes))
+    assert (len(result.curves), result.best_epoch) == (epochs, best)
+    again = train(task(checkpoints=tmp_path / "run", loss=crash_at(1), **changes))
+    assert equal(again.last, result.last)

@@ -190,12 +190,21 @@ def _conv_bn_relu(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
 
 
+def _deep_stem(name: str, output_stride: int) -> Backbone:
+    """Build a ResNet with a deep stem; its module builds on this one."""
+    from labelseg.models.deep_stem import DeepStemResNet
+
+    return DeepStemResNet(name, output_stride)
+
+
 BACKBONES: dict[str, Callable[[int], Backbone]] = {
     "tiny": TinyNet,
     "mobilenet_v2": MobileNetV2,
     "resnet18": lambda stride: ResNet("resnet18", stride),
     "resnet50": lambda stride: ResNet("resnet50", stride),
     "resnet101": lambda stride: ResNet("resnet101", stride),
+    "resnet50_deep": lambda stride: _deep_stem("resnet50_deep", stride),
+    "resnet101_deep": lambda stride: _deep_stem("resnet101_deep", stride),
 }
 
 

@@ -12,6 +12,7 @@ from labelseg.errors import ArtifactError, UsageError
 from labelseg.models.affinity_net import AffinityNet, BoundaryNet
 from labelseg.models.backbones import build_backbone
 from labelseg.models.classifier import Classifier
+from labelseg.models.pseudoseg import PseudoSegNet
 from labelseg.models.segmenter import Segmenter
 from labelseg.models.weights import load_arrays, state_arrays
 
@@ -21,7 +22,9 @@ NETWORKS: dict[str, type[Network]] = {
     "affinity-net": AffinityNet,
     "boundary-net": BoundaryNet,
     "segmenter": Segmenter,
+    "pseudoseg": PseudoSegNet,
 }
+SEGMENTERS = "segmenter|pseudoseg"
 
 
 def describe(net: Network) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -13,8 +14,11 @@ from labelseg.errors import UsageError
 from labelseg.models.backbones import Backbone
 from labelseg.models.deeplabv3 import RATES, DeepLabV3Head
 from labelseg.models.depthwise import replace_dilated_depthwise
+from labelseg.models.unimatch_head import UniMatchHead
 
 Norm = Literal["group", "batch"]
+Head = Literal["atrous", "deeplabv3plus", "deeplabv3", "unimatch"]
+Perturb = Callable[[list[Tensor]], list[Tensor]]
 
 
 class Segmenter(nn.Module):
@@ -24,18 +28,21 @@ class Segmenter(nn.Module):
         backbone: Its last tap is read, by ``deeplabv3plus`` also its stride-4 tap.
         n_classes: Number of classes, background included where the data has one.
         head: ``atrous``: two 3x3 convolutions of rate 12 (psa.md 1.10); ``deeplabv3plus``: Chen et al. 2018; ``deeplabv3``: without the
-            stride-4 tap, of class-incremental steps.
-        width: Channels inside ``deeplabv3plus`` and ``deeplabv3``.
-        norm: Normalisation there; ``group`` does not care about the batch size.
+            stride-4 tap, of class-incremental steps; ``unimatch``: DeepLabV3+ as in the published checkpoints of UniMatch.
+        width: Channels inside of the latter three.
+        norm: Normalisation of ``deeplabv3plus`` and ``deeplabv3``; ``group`` does not care about the batch size.
         separable: Depthwise-separable 3x3 convolutions there: several times cheaper.
         pool: As in ``DeepLabV3Head``.
+
+    Attributes:
+        align_corners: Whether corner cells of logits and image coincide when logits are enlarged.
     """
 
     def __init__(
         self,
         backbone: Backbone,
         n_classes: int,
-        head: Literal["atrous", "deeplabv3plus", "deeplabv3"] = "deeplabv3plus",
+        head: Head = "deeplabv3plus",
         width: int = 256,
         norm: Norm = "group",
         separable: bool = False,
@@ -45,6 +52,7 @@ class Segmenter(nn.Module):
         self.settings = {"n_classes": n_classes, "head": head, "width": width, "norm": norm, "separable": separable}
         if pool:
             self.settings["pool"] = pool
+        self.align_corners = head == "unimatch"
         self.backbone = backbone
         self.head: nn.Module
         if head == "atrous":
@@ -55,13 +63,22 @@ class Segmenter(nn.Module):
         elif head == "deeplabv3plus":
             rates = tuple(rate * 16 // backbone.output_stride for rate in (6, 12, 18))
             self.head = DeepLabV3PlusHead(backbone.channels[0], backbone.channels[-1], n_classes, rates, width, norm, separable)
+        elif head == "unimatch":
+            rates = tuple(rate * 16 // backbone.output_stride for rate in (6, 12, 18))
+            self.head = UniMatchHead(backbone.channels[0], backbone.channels[-1], n_classes, rates, width)
         else:
-            raise UsageError(f"head of the segmenter: expected deeplabv3, atrous or deeplabv3plus, got {head!r}.")
+            raise UsageError(f"head of the segmenter: expected atrous, deeplabv3plus, deeplabv3 or unimatch, got {head!r}.")
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Compute logits (B, K, H, W) of normalised images (B, 3, H, W)."""
-        logits = self.head(self.backbone(x)).float()  # bfloat16 would round neighbours to equal values
-        return F.interpolate(logits, size=x.shape[2:], mode="bilinear", align_corners=False)
+    def forward(self, x: Tensor, perturb: Perturb | None = None) -> Tensor:
+        """Compute logits (B, K, H, W) of normalised images (B, 3, H, W).
+
+        Args:
+            x: The images.
+            perturb: What is done to the taps before the head sees them; it may return more images than it was given.
+        """
+        taps = self.backbone(x)
+        logits = self.head(taps if perturb is None else perturb(taps)).float()  # bfloat16 would round neighbours to equal values
+        return F.interpolate(logits, size=x.shape[2:], mode="bilinear", align_corners=self.align_corners)
 
 
 class AtrousHead(nn.Module):

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from labelseg.errors import DataError, UsageError
 from labelseg.models.backbones import Backbone
+from labelseg.models.unimatch_head import from_published_names
 
 _HEADS = ("classifier.", "fc.")
 _UNUSED = "num_batches_tracked"  # BatchNorm counts batches, but with a fixed momentum it never reads the count
@@ -41,6 +42,47 @@ def load_weights(backbone: Backbone, spec: str) -> None:
     own = {key.removeprefix("backbone."): value for key, value in state.items() if key.startswith("backbone.")}
     source = f"weights {spec} for {backbone.name}"
     load_state(backbone, own or {key: value for key, value in state.items() if not key.startswith(_HEADS)}, source)
+
+
+def read_segmenter(spec: str) -> dict[str, NDArray]:
+    """Read the tensors of a segmenter from a file, whether they have the names of this project or of the published UniMatch code.
+
+    Args:
+        spec: Path of a ``.safetensors``, ``.pth`` or ``.pt`` file.
+
+    Returns:
+        Name -> array under the names of this project; those of other files as they stand.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    state = {name.removeprefix("module."): value for name, value in _read_file(Path(spec)).items()}
+    published = "head.b0.0.weight" in state
+    return {name: value.numpy() for name, value in (from_published_names(state) if published else state).items()}
+
+
+def load_overlapping(net: nn.Module, arrays: Mapping[str, NDArray], source: str) -> None:
+    """Load the tensors of another network where that has the parts backbone and head too; a part that it lacks stays as it is.
+
+    Args:
+        net: Changed in place. Its parts are the first words of its names.
+        arrays: Name -> array; parts that the network lacks, and everything if there is no head, are left out.
+        source: To begin the error with.
+
+    Raises:
+        DataError: a part is there and does not fit.
+    """
+    own = net.state_dict()
+    parts = {name.split(".")[0] for name in own}
+    given = {name: torch.from_numpy(np.array(value)) for name, value in arrays.items() if name.split(".")[0] in parts}
+    there = {name.split(".")[0] for name in given}
+    if "head" not in there:
+        return
+    kept = {name: value for name, value in own.items() if name.split(".")[0] not in there}
+    try:
+        load_state(net, {**kept, **given}, source)
+    except DataError as error:
+        raise DataError(f"{error} Give it the same head, width and classes, or take the backbone alone: --take backbone") from error
 
 
 def load_state(net: nn.Module, state: Mapping[str, Tensor], source: str) -> None:

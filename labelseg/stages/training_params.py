@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from labelseg.pipeline.stage import file_option, option, source, split_option
 
-BACKBONES = ("mobilenet_v2", "resnet18", "resnet50", "resnet101", "tiny")
+BACKBONES = ("mobilenet_v2", "resnet18", "resnet50", "resnet101", "resnet50_deep", "resnet101_deep", "tiny")
 
 
 @dataclass(frozen=True, kw_only=True)
