@@ -22,6 +22,7 @@ from labelseg.commands.init import init
 from labelseg.commands.predict import predict
 from labelseg.commands.run import run
 from labelseg.commands.show import show
+from labelseg.commands.split import split
 from labelseg.commands.stages import stage_command
 from labelseg.commands.status import status
 from labelseg.commands.upkeep import doctor, gc, verify
@@ -30,7 +31,7 @@ from labelseg.pipeline.stage import Stage
 from labelseg.stages import STAGES
 
 INTERRUPTED = 130
-COMMANDS = (init, run, status, evaluate, show, predict, export, config, verify, gc, demo, doctor)
+COMMANDS = (init, split, run, status, evaluate, show, predict, export, config, verify, gc, demo, doctor)
 
 
 class Failure(click.ClickException):

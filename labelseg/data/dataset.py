@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from labelseg.data.image_ids import ImageIndex, MaskIndex, nearest
 from labelseg.data.labels import BACKGROUND, check_classes, infer_classes, read_classes, read_labels, read_voc_annotation
-from labelseg.data.splits import ALL, HELD_OUT, check_fractions, fraction_splits, order_names, read_split
+from labelseg.data.splits import ALL, HELD_OUT, check_fractions, find_lists, fraction_splits, order_names, read_split
 from labelseg.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def open_dataset(root: Path, table: Mapping[str, Any]) -> Dataset:
     Args:
         root: The folder that relative paths start from.
         table: ``images`` folder; ``labels`` table; ``masks`` folder; ``classes`` file or list; ``splits`` folder of
-            ``*.txt`` lists; ``fractions`` such as ``{val = 0.2, seed = 0}``; ``voc`` folder of VOC2012, whose
+            ``*.txt`` lists, or several; ``fractions`` such as ``{val = 0.2, seed = 0}``; ``voc`` folder of VOC2012, whose
             parts the other keys may replace; ``scenes`` such as ``{train = 200, val = 100}`` for generated images.
 
     Raises:
@@ -74,20 +74,21 @@ def open_dataset(root: Path, table: Mapping[str, Any]) -> Dataset:
     for key, value in table.items():
         if key not in KEYS:
             raise UsageError(f"[data] has no key '{key}'.{nearest(key, KEYS)}")
-        if key in PATH_KEYS and not (isinstance(value, str | Path) and str(value)):
+        parts = value if key == "splits" and isinstance(value, list | tuple) else [value]
+        if key in PATH_KEYS and not all(isinstance(part, str | Path) and str(part) for part in parts):
             raise UsageError(f"[data] {key}: expected a path, got {value!r}.")
     if "scenes" in table:
         from labelseg.data.scene_dataset import SceneDataset
 
-        if len(table) > 1:
-            raise UsageError("[data] scenes stands alone: remove it or the other keys.")
-        return SceneDataset.from_table(table["scenes"])
-    paths = {key: root / table[key] for key in PATH_KEYS if key in table}
+        if table.keys() - {"scenes", "splits"}:
+            raise UsageError("[data] scenes stands alone: remove it or the other keys but splits.")
+        return SceneDataset.from_table(table["scenes"], split_folders(root, table))
+    paths = {key: root / table[key] for key in PATH_KEYS if key in table and key != "splits"}
     annotations = None
     if "voc" in paths:
         voc = _voc_folder(paths["voc"])
         annotations = None if "labels" in paths else voc / "Annotations"
-        paths = {"images": voc / "JPEGImages", "masks": voc / "SegmentationClass", "splits": voc / "ImageSets/Segmentation", **paths}
+        paths = {"images": voc / "JPEGImages", "masks": voc / "SegmentationClass", **paths}
     if "images" not in paths:
         raise UsageError("[data] names no images. Set images, voc or scenes in labelseg.toml.")
     fractions = table.get("fractions", {})
@@ -100,10 +101,18 @@ def open_dataset(root: Path, table: Mapping[str, Any]) -> Dataset:
         labels=paths.get("labels"),
         annotations=annotations,
         masks=paths.get("masks"),
-        split_lists=paths.get("splits"),
+        split_lists=split_folders(root, table),
         fractions={name: value for name, value in fractions.items() if name != "seed"},
         fraction_seed=fractions.get("seed", 0),
     )
+
+
+def split_folders(root: Path, table: Mapping[str, Any]) -> tuple[Path, ...]:
+    """List the folders of lists that a ``[data]`` table names, or those of its VOC folder."""
+    value = table.get("splits", ())
+    if "splits" not in table and "voc" in table:
+        return (_voc_folder(root / table["voc"]) / "ImageSets/Segmentation",)
+    return tuple(root / part for part in ([value] if isinstance(value, str | Path) else value))
 
 
 @dataclass(frozen=True)
@@ -118,7 +127,7 @@ class FolderDataset:
         labels: Label table, or None.
         annotations: Folder of VOC annotations to take tags from, or None.
         masks: Folder of masks, or None.
-        split_lists: Folder of lists, or None.
+        split_lists: Folders of lists.
         fractions: Share of the images by split, dealt out among the images that no list of ``val`` or ``test`` holds.
         fraction_seed: Seed of that dealing.
     """
@@ -128,7 +137,7 @@ class FolderDataset:
     labels: Path | None = None
     annotations: Path | None = None
     masks: Path | None = None
-    split_lists: Path | None = None
+    split_lists: tuple[Path, ...] = ()
     fractions: Mapping[str, float] = field(default_factory=dict)
     fraction_seed: int = 0
 
@@ -240,16 +249,9 @@ class FolderDataset:
     @cached_property
     def _lists(self) -> dict[str, Path]:
         """The list of each split; a class file that lies among them is none."""
-        if self.split_lists is None:
-            return {}
-        if not self.split_lists.is_dir():
-            raise DataError(f"{self.split_lists}: expected a folder of lists, found none. Set splits under [data] in labelseg.toml.")
-        no_list = {self.classes_from.resolve()} if isinstance(self.classes_from, Path) else set()
-        lists = {path.stem: path for path in sorted(self.split_lists.glob("*.txt")) if path.resolve() not in no_list}
-        for name in lists:
-            if name == ALL:
-                raise DataError(f"{lists[name]}: the split '{ALL}' always holds every image. Rename the list.")
-            if name in self.fractions:
+        lists = find_lists(self.split_lists, [self.classes_from] if isinstance(self.classes_from, Path) else [])
+        for name in self.fractions:
+            if name in lists:
                 raise UsageError(f"[data.fractions] {name}: {lists[name]} lists this split. Remove one.")
         return lists
 

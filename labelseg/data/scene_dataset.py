@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labelseg.data.image_ids import nearest
 from labelseg.data.labels import BACKGROUND
-from labelseg.data.splits import ALL
+from labelseg.data.splits import ALL, find_lists, read_split
 from labelseg.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -35,14 +36,16 @@ class SceneDataset:
         counts: Number of scenes by split.
         seed: Number of the world.
         style: ``day`` or ``dusk``.
+        split_lists: Folders of lists of scenes, for further splits.
     """
 
     counts: Mapping[str, int] = field(default_factory=lambda: {"train": 200, "val": 100})
     seed: int = 0
     style: str = "day"
+    split_lists: tuple[Path, ...] = ()
 
     @classmethod
-    def from_table(cls, table: Any) -> SceneDataset:
+    def from_table(cls, table: Any, split_lists: tuple[Path, ...] = ()) -> SceneDataset:
         """Make one from a table such as ``{train = 200, val = 100, seed = 0, style = "dusk"}``.
 
         Raises:
@@ -58,7 +61,7 @@ class SceneDataset:
         if (style := table.get("style", "day")) not in STYLES:
             raise UsageError(f"[data] scenes style: expected {' or '.join(STYLES)}, got {style!r}.")
         counts = {name: table[name] for name in FIRST_SCENE if table.get(name)}
-        return cls(counts or {"train": 200, "val": 100}, table.get("seed", 0), style)
+        return cls(counts or {"train": 200, "val": 100}, table.get("seed", 0), style, split_lists)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -72,7 +75,7 @@ class SceneDataset:
 
     def splits(self) -> list[str]:
         """Names of the splits."""
-        return [*self.counts, ALL]
+        return [*self.counts, *sorted(self._lists), ALL]
 
     def ids(self, split: str) -> list[str]:
         """Sorted ids of a split.
@@ -82,8 +85,31 @@ class SceneDataset:
         """
         if split not in self.splits():
             raise UsageError(f"the data has no split '{split}'. Splits: {', '.join(self.splits())}.")
+        if split in self._lists:
+            found = read_split(self._lists[split], self)
+            if not found:
+                raise DataError(f"split '{split}' holds no image.")
+            return found
         names = sorted(self.counts) if split == ALL else [split]
         return [f"{name}_{number:04}" for name in names for number in range(self.counts[name])]
+
+    def resolve(self, name: str, where: str) -> str:
+        """Find the id that a line of a list means: itself.
+
+        Raises:
+            DataError: there is no such scene.
+        """
+        if not self.has(name, "image"):
+            raise DataError(f"{where}: no scene '{name}'.{nearest(name, self.ids(ALL))}")
+        return name
+
+    @cached_property
+    def _lists(self) -> dict[str, Path]:
+        lists = find_lists(self.split_lists)
+        for name in self.counts:
+            if name in lists:
+                raise DataError(f"{lists[name]}: scenes have a split '{name}' of their own. Rename the list.")
+        return lists
 
     def has(self, image_id: str, kind: Kind) -> bool:
         """Whether there is such a scene; each has an image, tags and a mask."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
-from labelseg.data.image_ids import ImageIndex
 from labelseg.data.labels import read_text
 from labelseg.errors import DataError, UsageError
 
@@ -15,7 +15,41 @@ HELD_OUT = ("val", "test")
 USUAL_ORDER = ("train", *HELD_OUT)
 
 
-def read_split(path: Path, images: ImageIndex) -> list[str]:
+class Images(Protocol):
+    """What can tell which image a name means."""
+
+    def resolve(self, name: str, where: str) -> str:
+        """Find the id that ``name`` means; an error begins with ``where``."""
+        ...
+
+
+def find_lists(folders: Sequence[Path], not_lists: Sequence[Path] = ()) -> dict[str, Path]:
+    """Map the name of each split to its list, over folders of ``NAME.txt`` files.
+
+    Args:
+        folders: Where to look.
+        not_lists: Files among them that are no lists.
+
+    Raises:
+        DataError: a folder does not exist, a list is called ``all``, or two folders list one split.
+    """
+    left_out = {path.resolve() for path in not_lists}
+    lists: dict[str, Path] = {}
+    for folder in folders:
+        if not folder.is_dir():
+            raise DataError(f"{folder}: expected a folder of lists, found none. Set splits under [data] in labelseg.toml.")
+        for path in sorted(folder.glob("*.txt")):
+            if path.resolve() in left_out:
+                continue
+            if path.stem == ALL:
+                raise DataError(f"{path}: the split '{ALL}' always holds every image. Rename the list.")
+            if path.stem in lists and lists[path.stem].resolve() != path.resolve():
+                raise DataError(f"{path}: {lists[path.stem]} lists this split too. Rename one.")
+            lists[path.stem] = path
+    return lists
+
+
+def read_split(path: Path, images: Images) -> list[str]:
     """Read the ids that a list names, one a line, and sort them: the order of lines means nothing.
 
     Raises:
