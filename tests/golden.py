@@ -36,13 +36,15 @@ def summary(root):
 
 
 def main():
-    """Run the chain and write the summaries."""
+    """Run the chains and write the summaries."""
     from tests.stages import conftest, wilson_chain
 
-    with tempfile.TemporaryDirectory() as chain, tempfile.TemporaryDirectory() as steps:
+    with tempfile.TemporaryDirectory() as chain, tempfile.TemporaryDirectory() as steps, tempfile.TemporaryDirectory() as few:
         Workspace(conftest.make_workspace(Path(chain))).run(options=conftest.HERE)
         wilson_chain.run_steps(Path(steps))
-        FILE.write_text(json.dumps(summary(chain) | wilson_steps(steps), indent=1, sort_keys=True) + "\n")
+        conftest.run_few_masks(conftest.make_few_masks(Path(few)))
+        found = summary(few) | summary(chain) | wilson_steps(steps)
+        FILE.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
 
 
 def wilson_steps(root):

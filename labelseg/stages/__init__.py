@@ -1,4 +1,4 @@
-"""The stages, in the order of the main chain. Importing them loads no numerical library."""
+"""The stages: the chain from tags, then those that learn from few masks, then segment. Importing them loads no numerical library."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from labelseg.stages import (
     propagate,
     refine,
     segment,
+    sgc,
     train_affinity,
     train_classifier,
+    train_pseudoseg,
     train_segmenter,
+    train_unimatch,
     wilson,
     wilson_labels,
 )
@@ -24,6 +27,9 @@ STAGES: tuple[Stage, ...] = (
     train_affinity.STAGE,
     propagate.STAGE,
     train_segmenter.STAGE,
+    train_pseudoseg.STAGE,
+    sgc.STAGE,
+    train_unimatch.STAGE,
     wilson.STAGE,
     wilson_labels.STAGE,
     segment.STAGE,

@@ -34,11 +34,11 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
 
     from labelseg.inference import Predictor, class_probabilities
     from labelseg.models.folding import fold_batchnorm
-    from labelseg.models.networks import known_classes, load_network, step_arrays
+    from labelseg.models.networks import SEGMENTERS, known_classes, load_network, step_arrays
     from labelseg.ops.crf import Bilateral, dense_crf
 
     model = inputs.model("model")
-    predictor = Predictor(fold_batchnorm(load_network(model, "segmenter")), inputs.device, params.precision)
+    predictor = Predictor(fold_batchnorm(load_network(model, SEGMENTERS)), inputs.device, params.precision)
     class_ids, step = np.array(known_classes(model.meta), np.uint8), step_arrays(model.meta)
     bilateral = Bilateral(params.sxy, params.srgb, params.weight)
 

@@ -1,4 +1,4 @@
-"""A small workspace of scenes with the whole chain run in it, once a session."""
+"""Small workspaces of scenes with a whole chain run in each, once a session."""
 
 from __future__ import annotations
 
@@ -59,12 +59,85 @@ scales = [1.0]
 """
 
 
+FEW_MASKS = """
+[run]
+target = "segment@few"
+split = "many"
+
+[train-unimatch]
+split = "few"
+unlabelled = "many"
+backbone = "tiny"
+weights = "none"
+freeze_batchnorm = false
+iterations = 3
+batch_size = 2
+crop = 64
+width = 32
+threshold = 0.3
+allow_missing = true
+
+[segment.few]
+model = "train-unimatch"
+scales = [1.0]
+
+[train-pseudoseg]
+split = "few"
+unlabelled = "many"
+backbone = "tiny"
+weights = "none"
+freeze_batchnorm = false
+iterations = 3
+batch_size = 2
+crop = 64
+width = 32
+key_width = 16
+cutout = 10
+allow_missing = true
+"""
+
+
 def make_workspace(root):
     """Write scenes and settings; nothing runs."""
     table = write_scenes(root, train=8, val=3, seed=0)
     lines = [f'{key} = "{value}"' for key, value in table.items()]
     (root / "labelseg.toml").write_text("[data]\n" + "\n".join(lines) + "\n" + SETTINGS)
     return root
+
+
+def make_few_masks(root):
+    """Write scenes, four of them with masks and four without, and settings; nothing runs."""
+    table = write_scenes(root, train=8, val=3, seed=0)
+    names = [f"train_{k:04}" for k in range(8)]
+    for name, listed in (("few", names[:4]), ("many", names[4:])):
+        (root / "splits" / f"{name}.txt").write_text("\n".join(listed) + "\n")
+    for name in names[4:]:
+        next((root / "masks").glob(f"{name}.*")).unlink()
+    lines = [f'{key} = "{value}"' for key, value in table.items()]
+    (root / "labelseg.toml").write_text("[data]\n" + "\n".join(lines) + "\n" + FEW_MASKS)
+    return root
+
+
+def run_few_masks(root):
+    """Run everything there is to run on few masks."""
+    workspace = Workspace(root)
+    workspace.run(options=HERE)
+    workspace.run("sgc", "many", options=HERE)
+
+
+@pytest.fixture(scope="session")
+def few_masks_root(tmp_path_factory):
+    """The folder of a workspace of few masks in which everything ran."""
+    root = make_few_masks(tmp_path_factory.mktemp("few"))
+    run_few_masks(root)
+    return root
+
+
+@pytest.fixture
+def few_masks(few_masks_root, tmp_path):
+    """A copy of the workspace of few masks that a test may change."""
+    shutil.copytree(few_masks_root, tmp_path / "few")
+    return Workspace(tmp_path / "few")
 
 
 @pytest.fixture(scope="session")

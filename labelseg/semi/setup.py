@@ -1,0 +1,96 @@
+"""What trainings from few masks have in common: images, the network to start from, and how it is watched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from labelseg.data.views import Draw
+from labelseg.errors import DataError, UsageError
+from labelseg.evaluation import segmenter_scores
+from labelseg.models.segmenter import Segmenter
+from labelseg.models.weights import load_overlapping, read_segmenter
+from labelseg.pipeline.inputs import Inputs, Item
+from labelseg.samples import source_mask
+from labelseg.semi.checks import check_classes, check_crop, held_part
+
+if TYPE_CHECKING:
+    from labelseg.stages.few_mask_params import FewMaskParams
+
+
+Watcher = Callable[[nn.Module], Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class FewMasks:
+    """The images of a training.
+
+    Attributes:
+        labelled: With masks, to learn from.
+        held: With masks, to choose the best epoch by; may be empty.
+        unlabelled: Without.
+    """
+
+    labelled: Sequence[Item]
+    held: Sequence[Item]
+    unlabelled: Sequence[Item]
+
+    @property
+    def watch(self) -> bool:
+        """Whether some unlabelled image has a true mask, to watch its pseudo label by."""
+        return any(item.has("mask") for item in self.unlabelled)
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """What a model records of them: the ids of the labelled and the held images."""
+        return {"labelled": [item.id for item in self.labelled], "held": [item.id for item in self.held]}
+
+
+def gather(stage: str, inputs: Inputs, params: FewMaskParams, draw: Draw) -> FewMasks:
+    """Collect the images of a training and check that it can work.
+
+    Raises:
+        UsageError: wrong parameters, or a crop larger than every image.
+        DataError: no labelled or no unlabelled image, or a class without a labelled pixel.
+    """
+    if params.validation and params.hold:
+        raise UsageError(f"{stage}: give either --validation SPLIT or --hold SHARE, not both.")
+    labelled, held = held_part(inputs.items(), params.hold, params.seed)
+    if params.validation:
+        held = [item for item in inputs.items("validation") if item.has("mask")]
+    if params.keep == "best" and not held:
+        raise UsageError(f"{stage}: --keep best needs images to choose by. Add --hold 0.2, or --validation SPLIT with masks")
+    unlabelled = inputs.items("unlabelled")
+    if not labelled:
+        raise DataError(f"{stage}: no labelled image in split '{params.split}'. Choose some: labelseg split --labelled N")
+    if not unlabelled:
+        raise DataError(f"{stage}: no unlabelled image. Name a split of them: --unlabelled SPLIT")
+    check_classes(stage, labelled, inputs.classes, params.allow_missing)
+    check_crop(stage, [*labelled, *unlabelled], params.crop, draw.largest)
+    return FewMasks(labelled, held, unlabelled)
+
+
+def take_over(net: Segmenter, inputs: Inputs, params: FewMaskParams) -> None:
+    """Start a network from the head of an earlier one too, where that has one; its backbone has been taken before.
+
+    Raises:
+        DataError: the head does not fit.
+    """
+    if params.take != "network":
+        return
+    if params.init:
+        load_overlapping(net, inputs.model("init").tensors, f"head of {params.init}")
+    elif params.weights not in ("none", "imagenet"):
+        load_overlapping(net, read_segmenter(params.weights), f"head of {params.weights}")
+
+
+def watcher(kept: nn.Module, data: FewMasks, inputs: Inputs, params: FewMaskParams) -> Watcher | None:
+    """Make the function that scores the network to keep on the held images; None where there are none."""
+    if not data.held:
+        return None
+    read_mask = Item.mask if params.validation else source_mask
+    classes = len(inputs.classes)
+    return lambda module: segmenter_scores(kept, data.held, classes, inputs.device, params.precision, params.window, read_mask)

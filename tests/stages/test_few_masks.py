@@ -1,0 +1,261 @@
+"""Trainings from few masks and what they write, on a few scenes."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from labelseg.errors import DataError, UsageError
+from labelseg.inference import Predictor, class_probabilities
+from labelseg.models.networks import load_network
+from labelseg.ops.sgc import fuse, resize_bilinear
+from labelseg.pipeline.runner import RunOptions
+from labelseg.semi.unimatch import UniMatchStep
+from labelseg.workspace import Workspace
+from tests.stages.conftest import HERE, make_few_masks
+
+FEW = [f"train_{k:04}" for k in range(4)]
+MANY = [f"train_{k:04}" for k in range(4, 8)]
+ONCE = {"iterations": 1}
+
+
+def computed(report):
+    return {result.instance for result in report.results if result.computed}
+
+
+# --- what is written --------------------------------------------------------------------------------------------------
+
+
+def test_images_without_masks_get_masks_and_confidences(few_masks):
+    assert not any(few_masks.dataset.has(image_id, "mask") for image_id in MANY)
+    for instance in ("segment@few", "sgc"):
+        artifact = few_masks[instance, "many"]
+        assert list(artifact) == MANY
+        for image_id, item in artifact.items():
+            assert item["mask"].shape == item["confidence"].shape == few_masks.dataset.image(image_id).shape[:2]
+            assert item["mask"].max() < len(few_masks.dataset.classes)
+            assert item["confidence"].min() >= 1 / 7
+            assert item["confidence"].max() <= 1
+
+
+def test_a_model_records_its_labelled_images(few_masks):
+    for instance in ("train-unimatch", "train-pseudoseg"):
+        assert few_masks.model(instance).meta["labelled"] == FEW
+        rows = few_masks.catalog.load(instance, few_masks.ref(instance).key).meta["rows"]
+        assert [row[0] for row in rows["split"]] == FEW
+        assert [row[0] for row in rows["unlabelled"]] == MANY
+
+
+def test_curves_hold_every_loss_and_the_mask_ratio(few_masks):
+    record = few_masks.model("train-unimatch").curves[-1]
+    assert {"loss", "loss_labelled", "loss_strong1", "loss_strong2", "loss_perturbed", "mask_ratio"} <= record.keys()
+    assert "pseudo_accuracy" not in record
+    record = few_masks.model("train-pseudoseg").curves[-1]
+    assert {"loss", "loss_labelled", "loss_sgc", "loss_tags", "loss_consistency"} <= record.keys()
+
+
+@pytest.mark.parametrize("stage", ["train-unimatch", "train-pseudoseg"])
+def test_pseudo_labels_are_watched_where_unlabelled_images_have_masks(few_masks, stage):
+    few_masks.run(stage, unlabelled="val", threshold=0.0, options=HERE, **ONCE)
+    assert 0 <= few_masks.model(stage).curves[-1]["pseudo_accuracy"] <= 1
+
+
+def test_a_second_run_does_nothing_and_the_same_seed_trains_the_same_bytes(few_masks):
+    assert computed(few_masks.run(options=HERE)) == set()
+    for stage in ("train-unimatch", "train-pseudoseg"):
+        before = few_masks.ref(stage).digest
+        few_masks.run(stage, options=RunOptions(workers=0, force=frozenset({stage})))
+        assert few_masks.ref(stage).digest == before
+
+
+def test_a_training_that_crashed_goes_on_to_equal_bytes(few_masks, monkeypatch, tmp_path):
+    root = make_few_masks(tmp_path / "fresh")
+    step, calls = UniMatchStep.__call__, []
+
+    def crash(self, module, batch):
+        calls.append(1)
+        if len(calls) == 3:
+            raise RuntimeError("power cut")
+        return step(self, module, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(UniMatchStep, "__call__", crash)
+        with pytest.raises(RuntimeError, match="power cut"):
+            Workspace(root).run("train-unimatch", options=HERE)
+    calls.clear()
+    monkeypatch.setattr(UniMatchStep, "__call__", lambda self, module, batch: calls.append(1) or step(self, module, batch))
+    Workspace(root).run("train-unimatch", options=HERE)
+    assert len(calls) == 1  # two of three updates were there
+    assert Workspace(root).ref("train-unimatch").digest == few_masks.ref("train-unimatch").digest
+
+
+# --- variants and beginnings ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("variant", ["fixmatch", "uniperb", "dusperb", "unimatch-v2", "supervised"])
+def test_every_variant_trains_a_segmenter(few_masks, variant):
+    few_masks.run("train-unimatch", variant=variant, labelled_loss="ohem", options=HERE, **ONCE)
+    assert np.isfinite(few_masks.model("train-unimatch").curves[-1]["loss"])
+    few_masks.run("segment@few", "val", options=HERE)
+    assert few_masks["segment@few", "val"]["val_0000"]["mask"].dtype == np.uint8
+
+
+@pytest.mark.parametrize(("stage", "parts"), [("train-unimatch", 2), ("train-pseudoseg", 4)])
+def test_a_training_begins_with_the_whole_network_of_another(few_masks, stage, parts):
+    few_masks.write_config("train-segmenter", {"labels": "masks", "split": "few", "backbone": "tiny", "weights": "none", "epochs": 1})
+    few_masks.write_config("train-segmenter", {"batch_size": 2, "crop": 64, "width": 32, "freeze_batchnorm": True})
+    few_masks.run(stage, init="train-segmenter", lr=0.0, freeze_batchnorm=True, options=HERE, **ONCE)
+    given, kept = few_masks.model("train-segmenter").tensors, few_masks.model(stage).tensors
+    assert len({name.split(".")[0] for name in kept}) == parts
+    assert all(np.array_equal(kept[name], tensor) for name, tensor in given.items())
+
+
+def test_a_head_that_does_not_fit_is_refused_and_the_backbone_alone_is_taken(few_masks):
+    few_masks.write_config("train-unimatch@x", {"init": "train-pseudoseg", "width": 48})
+    with pytest.raises(DataError, match=r"head of train-pseudoseg.*--take backbone"):
+        few_masks.run("train-unimatch@x", options=HERE, **ONCE)
+    few_masks.run("train-unimatch@x", take="backbone", options=HERE, **ONCE)
+
+
+def test_masks_of_any_stage_may_be_the_labels(few_masks):
+    few_masks.write_config("train-unimatch@next", {"labels": "sgc", "split": "many", "unlabelled": "few"})
+    few_masks.run("train-unimatch@next", options=HERE, **ONCE)
+    assert few_masks.model("train-unimatch@next").meta["labelled"] == MANY
+
+
+def test_the_best_epoch_is_chosen_by_held_images_and_the_last_is_told_beside_it(few_masks):
+    few_masks.run("train-unimatch", iterations=0, epochs=4, hold=0.3, patience=1, keep="best", options=HERE)
+    model = few_masks.model("train-unimatch")
+    assert len(model.meta["held"]) == 1
+    assert sorted(model.meta["labelled"] + model.meta["held"]) == FEW
+    scores = [record["mIoU"] for record in model.curves]
+    assert model.metrics["best"]["mIoU"] == max(scores)
+    assert model.metrics["last"] == model.curves[-1]
+    stopped = model.metrics["best_epoch"] + 1 if len(scores) < 4 else 4
+    assert len(scores) == stopped
+
+
+def test_windows_and_a_published_head_and_own_partners_work_together(few_masks):
+    few_masks.run("train-unimatch", head="unimatch", partner="self", validation="val", window=64, options=HERE, **ONCE)
+    assert 0 <= few_masks.model("train-unimatch").metrics["last"]["mIoU"] <= 1
+
+
+# --- sgc --------------------------------------------------------------------------------------------------------------
+
+
+def test_the_fused_label_of_an_image_is_what_its_definition_says(few_masks):
+    net = load_network(few_masks.model("train-pseudoseg"), "pseudoseg")
+    image = few_masks.dataset.image(MANY[0])
+    from labelseg.data.transforms import normalize
+
+    with torch.inference_mode():
+        parts = net(torch.from_numpy(normalize(image))[None], "parts")
+        grid = parts.logits.shape[2:]
+        tags = (net.tag_logits(parts.high).sigmoid() >= 0.5).float()
+        spread = resize_bilinear(net.sgc_logits(parts, tags, torch.ones(1, *grid)), tuple(grid), False)
+        fused = fuse(parts.logits, spread, scope="image")[0]
+    item = few_masks["sgc", "many"][MANY[0]]
+    np.testing.assert_allclose(item["scores"], fused, atol=1e-3)
+    np.testing.assert_allclose(item["scores"].astype(float).sum(axis=0), 1, atol=5e-3)
+    assert item["maps"].shape[1:] == parts.high.shape[2:]
+
+
+def test_the_decoder_alone_is_what_segment_writes(few_masks):
+    few_masks.run("sgc", "many", gamma=1.0, temperature=1.0, normalize=False, options=HERE)
+    item = few_masks["sgc", "many"][MANY[1]]
+    net = load_network(few_masks.model("train-pseudoseg"), "pseudoseg")
+    probabilities = class_probabilities(Predictor(net, "cpu"), few_masks.dataset.image(MANY[1]), (1.0,), False)
+    assert (item["mask"] == probabilities.argmax(axis=0)).mean() > 0.97  # enlarged before or after the softmax
+
+
+def test_given_tags_are_the_ones_spread_and_unsure_pixels_are_left_out(few_masks):
+    few_masks.run("sgc", "many", tags="given", gamma=0.0, threshold=0.5, options=HERE)
+    item = few_masks["sgc", "many"][MANY[0]]
+    np.testing.assert_array_equal(item["mask"] == 255, resized_confidence(item) < 0.5)
+
+
+def resized_confidence(item):
+    return resize_bilinear(torch.from_numpy(item["scores"].astype(np.float32))[None], item["mask"].shape, False)[0].amax(dim=0).numpy()
+
+
+def test_data_without_background_has_no_background_score(tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "masks").mkdir()
+    rng = np.random.default_rng(0)
+    for k in range(4):
+        mask = np.zeros((48, 64), np.uint8)
+        mask[:, 20 + 5 * k :] = 1
+        Image.fromarray((rng.integers(0, 60, (48, 64, 3)) + 100 * mask[..., None]).astype(np.uint8)).save(tmp_path / "images" / f"{k}.png")
+        Image.fromarray(mask).save(tmp_path / "masks" / f"{k}.png")
+    (tmp_path / "labelseg.toml").write_text(
+        '[data]\nimages = "images"\nmasks = "masks"\nclasses = ["sky", "road"]\n\n[train-pseudoseg]\nbackbone = "tiny"\nweights = "none"\n'
+        "freeze_batchnorm = false\niterations = 2\nbatch_size = 2\ncrop = 48\nwidth = 16\n"
+    )
+    workspace = Workspace(tmp_path)
+    workspace.run("sgc", "all", options=HERE)
+    assert workspace["sgc", "all"]["0"]["maps"].shape[0] == 2
+    assert workspace.model("train-pseudoseg").tensors["tagger.weight"].shape[0] == 2
+
+
+# --- bad input --------------------------------------------------------------------------------------------------------
+
+
+def without_masks(root):
+    shutil.rmtree(root / "masks")
+    (root / "masks").mkdir()
+    shutil.copy(next((root / "images").glob("val_0000*")), root / "unused")
+    Image.fromarray(np.zeros(Workspace(root).dataset.image("val_0000").shape[:2], np.uint8)).save(root / "masks" / "val_0000.png")
+
+
+def an_unknown_labelled_image(root):
+    (root / "splits" / "few.txt").write_text("train_0000\ntrain_9999\n")
+
+
+def no_unlabelled_image(root):
+    (root / "splits" / "many.txt").write_text("\n")
+
+
+@pytest.mark.parametrize("stage", ["train-unimatch", "train-pseudoseg"])
+@pytest.mark.parametrize(
+    ("spoil", "params", "error", "message"),
+    [
+        (without_masks, {}, DataError, "split 'few' has no image with a ground truth mask"),
+        (an_unknown_labelled_image, {}, DataError, r"few\.txt line 2: no image 'train_9999'"),
+        (no_unlabelled_image, {}, DataError, "split 'many' holds no image"),
+        (None, {"crop": 1000}, UsageError, r"crop of train-\w+: 1000 pixels is larger than every image"),
+        (None, {"unlabelled": ""}, DataError, "no unlabelled image"),
+        (None, {"unlabelled": "mnay"}, UsageError, "no split 'mnay'"),
+        (None, {"hold": 0.5, "validation": "val"}, UsageError, "either --validation SPLIT or --hold SHARE"),
+        (None, {"keep": "best"}, UsageError, "--keep best needs images to choose by"),
+    ],
+)
+def test_wrong_data_and_parameters_are_told(tmp_path, stage, spoil, params, error, message):
+    root = make_few_masks(tmp_path)
+    if spoil is not None:
+        spoil(root)
+    with pytest.raises(error, match=message):
+        Workspace(root).run(stage, options=HERE, **params)
+
+
+def test_a_class_without_a_labelled_pixel_is_told(tmp_path):
+    root = make_few_masks(tmp_path)
+    (root / "splits" / "few.txt").write_text("train_0000\n")
+    with pytest.raises(DataError, match=r"train-unimatch: no pixel of the 1 labelled images is of class \w+.*labelseg split --labelled N"):
+        Workspace(root).run("train-unimatch", allow_missing=False, options=HERE)
+
+
+def test_given_tags_that_are_missing_are_told(tmp_path):
+    root = make_few_masks(tmp_path)
+    labels = next(root.glob("*.csv"))
+    labels.write_text("\n".join(line for line in labels.read_text().splitlines() if not line.startswith("train_0005")) + "\n")
+    with pytest.raises(DataError, match="1 unlabelled images have no tags, such as train_0005"):
+        Workspace(root).run("train-pseudoseg", tags="given", options=HERE)
+
+
+def test_a_scale_that_shrinks_is_refused(few_masks):
+    with pytest.raises(UsageError, match="two growing numbers"):
+        few_masks.run("train-unimatch", scale=(2.0, 0.5), options=HERE)
