@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 SCENES = {"train": 200, "val": 60}
-TARGET, SPLIT = "segment", "val"
+LABELLED = 40
+FEW, MANY = "few", "many"
 _TRAINING: dict[str, Any] = {
     "backbone": "tiny",
     "weights": "none",
@@ -37,7 +39,42 @@ TABLES: dict[str, dict[str, Any]] = {
 }
 
 
-def demo_tables(seed: int) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """Make the table of the data, and those of the stages, for one seed of scenes and trainings."""
-    trainings = {name: {**table, "seed": seed} if "epochs" in table else dict(table) for name, table in TABLES.items()}
-    return {"scenes": {**SCENES, "seed": seed}}, trainings
+# From few masks: a segmenter of these alone, then both methods from where it ends.
+_FEW: dict[str, Any] = {**_TRAINING, "split": FEW, "lr": 0.002, "batch_size": 8, "width": 64}
+_MANY: dict[str, Any] = {**_FEW, "unlabelled": MANY, "init": "train-segmenter", "validation": "val", "evaluate_every": 100}
+FEW_MASK_TABLES: dict[str, dict[str, Any]] = {
+    "train-segmenter": {**_FEW, "labels": "masks", "epochs": 80},
+    "train-unimatch": {**_MANY, "iterations": 180, "threshold": 0.8, "scale": [0.75, 1.5]},
+    "train-pseudoseg": {**_MANY, "iterations": 180, "factors": [0.75, 1.0, 1.25, 1.5], "cutout": 16, "key_width": 64},
+    "segment": {"scales": [1.0], "flip": False, "model": "train-unimatch"},
+    "segment.supervised": {"model": "train-segmenter"},
+}
+
+
+@dataclass(frozen=True)
+class Demo:
+    """A demonstration.
+
+    Attributes:
+        tables: Table of ``labelseg.toml`` -> values that differ from the defaults.
+        targets: What is run and scored on unseen scenes, in order; the first is that of ``labelseg run``.
+        labelled: Scenes of the training split that keep their masks; the others are the split ``many``. 0 makes no lists.
+    """
+
+    tables: dict[str, dict[str, Any]]
+    targets: tuple[str, ...]
+    labelled: int = 0
+    scenes: dict[str, int] = field(default_factory=lambda: dict(SCENES))
+
+    def seeded(self, seed: int) -> dict[str, dict[str, Any]]:
+        """Give every training the seed."""
+        return {name: {**table, "seed": seed} if name.startswith("train-") else dict(table) for name, table in self.tables.items()}
+
+    def data(self, seed: int) -> dict[str, Any]:
+        """Make the table ``[data]``."""
+        lists = {"splits": "splits"} if self.labelled else {}
+        return {"scenes": {**self.scenes, "seed": seed}, **lists}
+
+
+TAGS = Demo(TABLES, ("segment",))
+FEW_MASKS = Demo(FEW_MASK_TABLES, ("segment", "segment@supervised", "sgc"), LABELLED)

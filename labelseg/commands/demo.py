@@ -16,35 +16,59 @@ from labelseg.pipeline.config import FILE_NAME
 from labelseg.pipeline.runner import RunOptions
 
 if TYPE_CHECKING:
+    from labelseg.demo import Demo
     from labelseg.workspace import Workspace
+
+SPLIT = "val"
+FOLDERS = {False: "demo-workspace", True: "demo-few-masks"}
 
 
 @click.command()
-@click.argument("folder", default="demo-workspace", type=click.Path(file_okay=False, path_type=Path), metavar="[DIR]")
+@click.argument("folder", required=False, type=click.Path(file_okay=False, path_type=Path), metavar="[DIR]")
 @click.option("--seed", type=click.IntRange(min=0), show_default="0", help="Seed of scenes and trainings.")
+@click.option("--few-masks", is_flag=True, help="Learn from the masks of a few scenes and many scenes without, instead of from tags.")
 @pass_place
-def demo(place: Place, folder: Path, seed: int | None, device: str, workers: int | None) -> None:
+def demo(place: Place, folder: Path | None, seed: int | None, few_masks: bool, device: str, workers: int | None) -> None:
     """Make a workspace of built-in scenes, run the whole chain and score every step on unseen scenes; a few minutes on a processor.
 
-    Scenes are drawn, so nothing is downloaded. Interrupted, the same command goes on where it stopped.
+    Scenes are drawn, so nothing is downloaded. Interrupted, the same command goes on where it stopped. DIR is demo-workspace, or
+    demo-few-masks.
     """
-    from labelseg.demo import SPLIT, TARGET, demo_tables
+    from labelseg.demo import FEW_MASKS, TAGS
 
-    demo_place = Place(place.root / folder, place.stages)
+    shown = FEW_MASKS if few_masks else TAGS
+    demo_place = Place(place.root / (folder or FOLDERS[few_masks]), place.stages)
     path = demo_place.root / FILE_NAME
     if not path.exists():
-        data, tables = demo_tables(seed or 0)
         demo_place.root.mkdir(parents=True, exist_ok=True)
-        write_new(path, workspace_text(data, TARGET, SPLIT, tables))
+        if shown.labelled:
+            _write_lists(demo_place.root, shown, seed or 0)
+        write_new(path, workspace_text(shown.data(seed or 0), shown.targets[0], SPLIT, shown.seeded(seed or 0)))
     there = demo_place.config().data.get("scenes", {}).get("seed", 0)
     if seed not in (None, there):
         raise UsageError(f"{path} has seed {there}, not {seed}. Give another folder: labelseg demo DIR --seed {seed}")
     options = RunOptions(device=device, workers=workers, purpose="labelseg demo")
     carry_out(demo_place, None, None, {}, options)
-    for instance in _scored(demo_place.workspace()):  # every step on scenes that no training saw
+    scored = shown.targets[1:] if shown.labelled else _scored(demo_place.workspace())
+    for instance in scored:  # every step on scenes that no training saw
         carry_out(demo_place, instance, SPLIT, {}, options)
     click.echo(_results(demo_place.workspace()))
-    talk(f"\nLook at one: labelseg -C {demo_place.root} show propagate train_0000 --plot sheet.png")
+    instance = shown.targets[0] if shown.labelled else "propagate"
+    talk(f"\nLook at one: labelseg -C {demo_place.root} show {instance} {'val' if shown.labelled else 'train'}_0000 --plot sheet.png")
+
+
+def _write_lists(root: Path, shown: Demo, seed: int) -> None:
+    """Choose the scenes that keep their masks, and list them and the others."""
+    from labelseg.data.choosing import choose_images
+    from labelseg.data.dataset import open_dataset
+    from labelseg.demo import FEW, MANY
+
+    dataset = open_dataset(root, {"scenes": {**shown.scenes, "seed": seed}})
+    ids = dataset.ids("train")
+    few = choose_images({image_id: dataset.tags(image_id) or () for image_id in ids}, shown.labelled, seed)
+    (root / "splits").mkdir(exist_ok=True)
+    for name, listed in ((FEW, few), (MANY, sorted(set(ids) - set(few)))):
+        (root / "splits" / f"{name}.txt").write_text("".join(f"{image_id}\n" for image_id in listed))
 
 
 for option in DEVICE_OPTIONS:

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 LABEL_FILES = ("labels.csv", "image_labels.csv")
 SCENES_TRAIN = 200
-RECIPES = {"tags": "segment"}
+SPLIT_FIRST = "; before it, to learn from some of the masks only: labelseg split --labelled N"
+RECIPES = {"tags": "segment", "few-masks": "segment"}
+RECIPE_TABLES: dict[str, dict[str, dict[str, Any]]] = {"tags": {}, "few-masks": {"segment": {"model": "train-unimatch"}}}
 
 
 @dataclass
@@ -80,7 +82,7 @@ def _file(help: str) -> dict[str, Any]:
     type=click.Choice(list(RECIPES)),
     default="tags",
     show_default=True,
-    help="Which chain to set up: tags learns from image tags.",
+    help="Which chain to set up: tags learns from image tags, few-masks from masks of few images (see split).",
 )
 @pass_place
 def init(
@@ -100,8 +102,9 @@ def init(
     _check_recipe(recipe, survey)
     place.root.mkdir(parents=True, exist_ok=True)
     tables = training_tables(place.stages, survey, written_path(place.root, weights) if weights else None)
+    tables |= RECIPE_TABLES[recipe]
     write_new(target, workspace_text(data, RECIPES[recipe], "val" if "val" in survey.images else "train", tables))
-    talk(f"Wrote {target}. Next: labelseg run")
+    talk(f"Wrote {target}. Next: labelseg run{SPLIT_FIRST if recipe == 'few-masks' else ''}")
 
 
 def survey_data(root: Path, table: Mapping[str, Any]) -> Survey:
@@ -186,6 +189,8 @@ def _check_recipe(recipe: str, survey: Survey) -> None:
     """Refuse a recipe that the data cannot feed."""
     if recipe == "tags" and not survey.tagged["train"]:
         raise DataError("recipe tags: no image of the split train has tags. Name them: --labels FILE")
+    if recipe == "few-masks" and not survey.masked["train"]:
+        raise DataError("recipe few-masks: no image of the split train has a mask. Name them: --masks DIR --classes FILE")
 
 
 def _report(survey: Survey) -> str:

@@ -141,3 +141,19 @@ def test_an_image_that_cannot_be_read_is_found(data, tmp_path):
     result = labelseg(tmp_path / "w", "init", "--from", data)
     assert result.exit_code == 1
     assert "a1.png" in result.stderr
+
+
+def test_the_recipe_for_few_masks_segments_by_what_learned_from_them(data, tmp_path):
+    result = labelseg(tmp_path / "w", "init", "--from", data, "--recipe", "few-masks", stages=STAGES)
+    assert result.exit_code == 0
+    assert "labelseg split --labelled N" in result.stderr
+    assert tables(tmp_path / "w")["segment"] == {"model": "train-unimatch"}
+    assert labelseg(tmp_path / "w", "run", "--dry-run", stages=STAGES).stdout.split("\n")[1].startswith("train-unimatch")
+
+
+def test_the_recipe_for_few_masks_needs_masks(data, tmp_path):
+    for mask in (data / "masks").glob("a*.png"):
+        mask.unlink()
+    result = labelseg(tmp_path / "w", "init", "--from", data, "--recipe", "few-masks", stages=STAGES)
+    assert result.exit_code == 1
+    assert "no image of the split train has a mask" in result.stderr

@@ -14,6 +14,7 @@ from safetensors.numpy import load_file
 
 from labelseg import demo
 from labelseg.commands import upkeep
+from labelseg.commands.workspace_file import workspace_text
 from labelseg.pipeline.config import Config
 from labelseg.pipeline.graph import resolve
 from labelseg.stages import STAGES
@@ -232,8 +233,7 @@ def test_doctor_tells_versions_and_disk(finished, monkeypatch):
 
 
 def test_demo_runs_the_chain_on_scenes(tmp_path, monkeypatch):
-    monkeypatch.setattr(demo, "TABLES", {"train-net": {"epochs": 1}})
-    monkeypatch.setattr(demo, "SCENES", {"train": 3, "val": 2})
+    monkeypatch.setattr(demo, "TAGS", demo.Demo({"train-net": {"epochs": 1}}, ("segment",), scenes={"train": 3, "val": 2}))
     result = labelseg(tmp_path, "demo", "d", "--seed", "3")
     assert result.exit_code == 0, result.output
     assert [line.split()[0] for line in result.stdout.splitlines()] == ["STAGE", "train-net", "segment", "all"]
@@ -242,10 +242,21 @@ def test_demo_runs_the_chain_on_scenes(tmp_path, monkeypatch):
     assert labelseg(tmp_path, "demo", "d", "--seed", "4").exit_code == 2
 
 
-def test_the_parameters_of_the_demo_fit_the_stages(tmp_path):
-    (tmp_path / "labelseg.toml").touch()
-    data, tables = demo.demo_tables(7)
-    config = Config.from_tables(tmp_path / "labelseg.toml", {"data": data, **tables}, STAGES, {})
-    assert config.params("train-classifier").seed == 7
-    chain = [node.instance for node in resolve(config, demo.TARGET, demo.SPLIT)]
-    assert chain == [stage.name for stage in STAGES if not stage.name.startswith("wilson")]
+@pytest.mark.parametrize("shown", [demo.TAGS, demo.FEW_MASKS])
+def test_the_parameters_of_the_demo_fit_the_stages(tmp_path, shown):
+    path = tmp_path / "labelseg.toml"
+    path.write_text(workspace_text(shown.data(7), shown.targets[0], "val", shown.seeded(7)))
+    config = Config.load(tmp_path, STAGES, {})
+    nodes = {node.instance: node for target in shown.targets for node in resolve(config, target, "val")}
+    assert {instance.partition("@")[0] for instance in shown.tables} <= {*(name.partition("@")[0] for name in nodes), "segment.supervised"}
+    assert all(node.params.seed == 7 for node in nodes.values() if node.is_model)
+
+
+def test_demo_of_few_masks_writes_its_lists_once(tmp_path, monkeypatch):
+    shown = demo.Demo({"train-net": {"epochs": 1}}, ("segment",), labelled=2, scenes={"train": 5, "val": 2})
+    monkeypatch.setattr(demo, "FEW_MASKS", shown)
+    assert labelseg(tmp_path, "demo", "--few-masks").exit_code == 0
+    lists = {name: (tmp_path / "demo-few-masks/splits" / f"{name}.txt").read_text().split() for name in ("few", "many")}
+    assert len(lists["few"]) == 2
+    assert sorted(lists["few"] + lists["many"]) == [f"train_{k:04}" for k in range(5)]
+    assert labelseg(tmp_path, "demo", "--few-masks").exit_code == 0
