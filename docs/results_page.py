@@ -90,8 +90,8 @@ def page(folder: Path = RESULTS) -> str:
         "[benchmarks/voc_animals.toml](../benchmarks/voc_animals.toml), found on "
         "[50 tuning masks](../benchmarks/voc_animals_tune.txt) and frozen before `train_fine` and `val` were scored. "
         "The tuning masks are training images outside of `train_fine`. One setting is younger than that: a first segmenter (8 epochs from "
-        "ImageNet weights, no CRF) had 58.5 on `val`; the present one (12 epochs from the classifier's backbone, CRF) was then chosen without "
-        "another look at `val`, the CRF on the tuning masks.",
+        "ImageNet weights, no CRF) had 58.5 on `val`; the present one (12 epochs from the classifier's backbone, CRF) was then chosen "
+        "without another look at `val`, the CRF on the tuning masks.",
         *photo_parts(photos),
         "## Built-in scenes",
         *scene_parts(scenes),
