@@ -24,7 +24,7 @@ TABLES: dict[str, dict[str, Any]] = {
     "cam": {"scales": [1.0, 1.5, 2.0]},
     "refine": {"alpha_low": 3.0, "alpha_high": 12.0, "alpha": 5.0, "sxy": 40.0, "srgb": 8.0},
     "train-affinity": {**_TRAINING, "init": "train-classifier", "epochs": 8, "batch_size": 8, "crop": 192, "scale": [2.0, 2.0]},
-    "propagate": {"scales": [2.0], "beta": 6.0, "threshold": 0.6},
+    "propagate": {"scales": [2.0], "beta": 6.0, "threshold": 0.6, "crf": True},
     "train-segmenter": {
         **_TRAINING,
         "init": "train-classifier",
