@@ -1,7 +1,7 @@
 """Gaussian filtering of many points in few dimensions on the permutohedral lattice, in time linear in the points.
 
-Values are splatted from each point onto the d + 1 vertices of the simplex around it, blurred along each axis of the lattice, and sliced: read
-back with the same weights. Only vertices near points exist; whatever the blur would move elsewhere is lost.
+Values are splatted: each point shares its own among the d + 1 vertices of the simplex around it. They are blurred along each axis of the
+lattice. And they are sliced: read back with the same weights. Only vertices around points exist; what the blur moves elsewhere is lost.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ class Lattice(NamedTuple):
     """The vertices around n points in d dimensions.
 
     Attributes:
-        index: (n, d + 1) uint32: vertices of the simplex around each point.
+        vertex: (n, d + 1) uint32: vertices of the simplex around each point.
         weight: (n, d + 1) float32: share of each of them.
         neighbours: (d + 1, m, 2) uint32: next and last vertex along each axis; m where there is none.
     """
 
-    index: NDArray[np.uint32]
+    vertex: NDArray[np.uint32]
     weight: NDArray[np.float32]
     neighbours: NDArray[np.uint32]
 
@@ -145,9 +145,9 @@ def blur(neighbours, table, spare):
 def lattice_filter(lattice: Lattice, values: NDArray[np.float32]) -> NDArray[np.float32]:
     """Sum values (n,) over points, weighted by the Gaussian of their distance, up to a constant factor."""
     table = np.zeros((lattice.rows, 1), np.float32)
-    _splat(lattice.index, lattice.weight, values, table)
+    _splat(lattice.vertex, lattice.weight, values, table)
     blur(lattice.neighbours, table, np.zeros_like(table))
-    return _slice(lattice.index, lattice.weight, table)
+    return _slice(lattice.vertex, lattice.weight, table)
 
 
 @compiled

@@ -17,12 +17,12 @@ class TorchLattice(NamedTuple):
     """A lattice of ``labelseg.ops.lattice`` on a device; its vertices are numbered in another order.
 
     Attributes:
-        index: (d + 1, n) int64: vertices of the simplex around each point.
+        vertex: (d + 1, n) int64: vertices of the simplex around each point.
         weight: (d + 1, n) float32: share of each of them.
         neighbours: (d + 1, 2, m) int64: next and last vertex along each axis; m where there is none.
     """
 
-    index: Tensor
+    vertex: Tensor
     weight: Tensor
     neighbours: Tensor
 
@@ -55,11 +55,14 @@ def _find(keys: Tensor, wanted: Tensor) -> Tensor:
 def torch_lattice_filter(lattice: TorchLattice, values: Tensor) -> Tensor:
     """Sum values (n, C) over points, weighted by the Gaussian of their distance, up to a constant factor."""
     table = values.new_zeros(lattice.neighbours.shape[-1] + 1, values.shape[1])
-    for index, weight in zip(lattice.index, lattice.weight, strict=True):
-        table.index_add_(0, index, weight[:, None] * values)
+    for vertex, weight in zip(lattice.vertex, lattice.weight, strict=True):
+        table.index_add_(0, vertex, weight[:, None] * values)
     for after, before in lattice.neighbours:
         table[:-1] += 0.5 * (table[after] + table[before])
-    return sum((weight[:, None] * table[index] for index, weight in zip(lattice.index, lattice.weight, strict=True)), torch.zeros_like(values))
+    filtered = torch.zeros_like(values)
+    for vertex, weight in zip(lattice.vertex, lattice.weight, strict=True):
+        filtered += weight[:, None] * table[vertex]
+    return filtered
 
 
 @torch.inference_mode()

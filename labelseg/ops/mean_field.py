@@ -12,7 +12,7 @@ from labelseg.ops.compiled import compiled
 from labelseg.ops.lattice import Lattice, blur, lattice_filter
 
 PIXELS_AT_ONCE = 512
-SHORT = 4
+SHORT = 4  # channels below which a loop over them is not worth its start
 LOWEST = np.float32(-87)
 LOG2_E = np.float32(1.44269504)
 LN2_HIGH, LN2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
@@ -33,7 +33,7 @@ class Kernel(NamedTuple):
 class Exchange(NamedTuple):
     """What pixels send through a kernel and receive from it: both tables are (rows, channels)."""
 
-    index: NDArray[np.uint32]
+    vertex: NDArray[np.uint32]
     weight: NDArray[np.float32]
     sent: NDArray[np.float32]
     received: NDArray[np.float32]
@@ -41,7 +41,7 @@ class Exchange(NamedTuple):
 
 def normalized_kernel(lattice: Lattice) -> Kernel:
     """Normalise the kernel of a lattice symmetrically; any constant factor of its filter cancels."""
-    ones = np.ones(len(lattice.index), np.float32)
+    ones = np.ones(len(lattice.vertex), np.float32)
     root = 1 / np.sqrt(lattice_filter(lattice, ones) + np.float32(1e-20))
     scaled = lattice._replace(weight=lattice.weight * root[:, None])
     return Kernel(scaled, lattice_filter(scaled, ones))
@@ -74,7 +74,7 @@ def mean_field(
     kernels = (appearance, smoothness)
     received = np.float32(weights[0]) * appearance.received + np.float32(weights[1]) * smoothness.received
     tables = [np.zeros((2, kernel.lattice.rows, channels), np.float32) for kernel in kernels]
-    ways = [Exchange(kernel.lattice.index, kernel.lattice.weight, *table) for kernel, table in zip(kernels, tables, strict=True)]
+    ways = [Exchange(kernel.lattice.vertex, kernel.lattice.weight, *table) for kernel, table in zip(kernels, tables, strict=True)]
     marginals = np.zeros_like(priors)
     _update(priors, labels, max(sizes), *ways, received, marginals, False, iterations > 0, iterations <= 0 or tolerance > 0)
     for left in range(iterations - 1, -1, -1):
@@ -119,6 +119,7 @@ def _update(priors, labels, most, appearance, smoothness, everything, marginals,
                     row[p] = messages[p, channel + label]
                 for p in range(here):
                     last[p] -= row[p]
+            # Softmax over the labels of the stack.
             highest.fill(-np.inf)
             for label in range(count):
                 row, prior = beliefs[label], priors[first + label, start:stop]
@@ -128,10 +129,10 @@ def _update(priors, labels, most, appearance, smoothness, everything, marginals,
             total.fill(0)
             for label in range(count):
                 row = beliefs[label]
-                for p in range(PIXELS_AT_ONCE):
+                for p in range(here):
                     row[p] = _exponential(row[p] - highest[p])
                     total[p] += row[p]
-            for p in range(PIXELS_AT_ONCE):
+            for p in range(here):
                 total[p] = np.float32(1) / total[p]
             for label in range(count - 1):
                 row = beliefs[label]
@@ -154,11 +155,11 @@ def _update(priors, labels, most, appearance, smoothness, everything, marginals,
 @compiled
 def _receive(appearance, smoothness, start, stop, messages):
     """Sum what the vertices around pixels hold, of both kernels."""
-    # All nine written out: sums stay in registers.
+    # All nine terms are written out, so that a sum stays in registers.
     a, s = appearance.received, smoothness.received
     for p in range(start, stop):
-        i, u = appearance.index[p], appearance.weight[p]
-        j, v = smoothness.index[p], smoothness.weight[p]
+        i, u = appearance.vertex[p], appearance.weight[p]
+        j, v = smoothness.vertex[p], smoothness.weight[p]
         a0, a1, a2, a3, a4, a5 = a[i[0]], a[i[1]], a[i[2]], a[i[3]], a[i[4]], a[i[5]]
         u0, u1, u2, u3, u4, u5 = u[0], u[1], u[2], u[3], u[4], u[5]
         s0, s1, s2 = s[j[0]], s[j[1]], s[j[2]]
@@ -175,12 +176,12 @@ def _receive(appearance, smoothness, start, stop, messages):
 def _send(appearance, smoothness, start, stop, messages):
     """Add messages to the vertices around pixels, of both kernels."""
     if messages.shape[1] >= SHORT:
-        _send_rows(appearance.index[start:stop], appearance.weight[start:stop], messages, appearance.sent)
-        _send_rows(smoothness.index[start:stop], smoothness.weight[start:stop], messages, smoothness.sent)
+        _send_rows(appearance.vertex[start:stop], appearance.weight[start:stop], messages, appearance.sent)
+        _send_rows(smoothness.vertex[start:stop], smoothness.weight[start:stop], messages, smoothness.sent)
         return
     a, s = appearance.sent, smoothness.sent
-    i, u = appearance.index[start:stop], appearance.weight[start:stop]
-    j, v = smoothness.index[start:stop], smoothness.weight[start:stop]
+    i, u = appearance.vertex[start:stop], appearance.weight[start:stop]
+    j, v = smoothness.vertex[start:stop], smoothness.weight[start:stop]
     for p in range(stop - start):
         for c in range(messages.shape[1]):
             message = messages[p, c]

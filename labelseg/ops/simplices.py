@@ -84,7 +84,8 @@ def key_code(features: NDArray[np.float32]) -> tuple[NDArray[np.int64], int]:
     ends *= (d + 1) * np.array([[sqrt(2 / 3) / sqrt(j * (j + 1))] for j in range(1, d + 1)])
     later = np.cumsum(ends[::-1], axis=0)[::-1]
     own = np.arange(d)[:, None] * np.concatenate([[[0, 0]], ends[:-1, ::-1]])
-    low, high = (np.floor(later - own) + [-3 * (d + 1), 3 * (d + 1)]).T
+    margin = 3 * (d + 1)
+    low, high = np.floor(later - own).T + np.array([[-margin], [margin]])
     extents = [int(extent) for extent in high - low + 1]
     if prod(extents) > LARGEST_KEY:
         raise UsageError("dense CRF: the image spans too many deviations of a kernel. Choose larger ones: --sxy, --srgb")
