@@ -1,14 +1,15 @@
-"""The dense CRF against pydensecrf, one core each: both label exponents of ``refine`` at once, and one stack alone.
+"""The dense CRF against pydensecrf, in seconds of one core each: both label exponents of ``refine`` at once, and one stack alone.
 
 Floor, for n pixels, m vertices of the 5-D lattice (some n / 15 at the wide kernel) and C channels sent (one label of each stack follows
-from the others). An iteration takes 9 n C multiply-adds to splat and as many to slice, 6 m C for the blur, and an exponential a label. It
-reads 72 bytes of vertices and weights a pixel and 4 a label; rows of 4 C bytes are read and written where they lie, in the cache. At 375 x 500 with
-two stacks of two labels that is 6.8 M multiply-adds and 16 MB: 1 to 2 ms an iteration. Some three times that is reached, because rows of 8
-bytes are addressed one by one: instructions are the limit, not bytes. Building the lattice adds what five iterations take.
+from the others). An iteration takes 9 n C multiply-adds to splat and as many to slice, 6 m C for the blur, and an exponential a label.
+It reads 72 bytes of vertices and weights a pixel and 4 a label; rows of 4 C bytes are read and written in the cache. At 375 x 500 with
+two stacks of two labels that is 6.8 M multiply-adds and 16 MB: 1 to 2 ms. Some three times that is reached, because rows of 8 bytes are
+addressed one by one: instructions are the limit, not bytes. Building the lattice adds what five iterations take.
 """
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,7 @@ def compare(name: str, image: NDArray[np.uint8], stacks: list[NDArray[np.float32
         "pydensecrf",
         lambda: refined("pydensecrf"),
         rounds=rounds,
+        clock=time.process_time,
         labels_equal=float(min(same)),
         largest_difference=float(max(np.abs(ours - theirs).max() for ours, theirs in pairs)),
     )
@@ -64,7 +66,8 @@ def run(quick: bool) -> list[dict[str, Any]]:
         rows.append(compare(f"CRF 375x500, {labels} labels, two exponents", image, stacks, rounds))
         rows.append(compare(f"CRF 375x500, {labels} labels, one exponent", image, stacks[:1], rounds))
     stacks = readings(4, SIZE)
-    rows.append(alone("CRF 375x500, 4 labels, two exponents, tolerance 1e-3", lambda: dense_crf_pair(image, stacks, tolerance=1e-3)))
+    name = "CRF 375x500, 4 labels, two exponents, tolerance 1e-3"
+    rows.append(alone(name, lambda: dense_crf_pair(image, stacks, tolerance=1e-3), clock=time.process_time))
     if not quick:
         large = (1500, 2000)
         rows.append(compare("CRF 1500x2000, 4 labels, one exponent", photo(large), readings(4, large)[:1], rounds=2))

@@ -24,7 +24,7 @@ class Simplices(NamedTuple):
     Attributes:
         origin: (d + 1, n) float32: the first vertex, divided by d + 1.
         residual: (d + 1, n) float32: what lies between it and the point, divided by d + 1.
-        position: (d + 1, n) float32: when the path steps along this axis; the coordinates by ascending residual.
+        position: (d + 1, n) int8: when the path steps along this axis; the coordinates by ascending residual.
     """
 
     origin: Tensor
@@ -41,19 +41,23 @@ def enclosing_simplices(features: Tensor) -> Simplices:
     Returns:
         Simplices of the lattice whose blur, [1/2, 1, 1/2] along each axis, has about that deviation.
 
-    Source: Adams, Baek & Davis 2010, sections 3.1 and 3.2.
+    Source: Adams, Baek & Davis 2010, "Fast high-dimensional filtering using the permutohedral lattice".
     """
+    # Colours are whole numbers, so many points lie on the side of a simplex, where rounding decides which vertices exist and so what the
+    # blur reaches. Scales, their precision and the order of operations are those with which pydensecrf comes to the same vertices.
     d, n = features.shape
+    deviation = float(np.float32(sqrt(2 / 3) * (d + 1)))
     place = features.new_empty(d + 1, n)
     later = features.new_zeros(n)
     for j in range(d, 0, -1):
-        scaled = features[j - 1] * (sqrt(2 / 3) / sqrt(j * (j + 1)))
+        scaled = features[j - 1] * float(np.float32(deviation / sqrt(j * (j + 1))))
         place[j] = later - j * scaled
         later = later + scaled
     place[0] = later
 
-    origin = torch.floor(place + 0.5)
-    residual = place - origin
+    fraction = float(np.float32(1 / (d + 1)))
+    origin = torch.round(place * fraction)
+    residual = place - origin * (d + 1)
     start = torch.arange(d, -1, -1, dtype=torch.int8, device=features.device)
     position = start[:, None] - origin.sum(dim=0).to(torch.int8)
     for i in range(d + 1):
@@ -63,7 +67,7 @@ def enclosing_simplices(features: Tensor) -> Simplices:
             position[i] -= below
     # Rounding may leave the plane where coordinates sum to 0: then the first or last of the order take one step more.
     turn = (position > d).view(torch.int8) - (position < 0).view(torch.int8)
-    return Simplices(origin + turn, residual - turn, position - turn * (d + 1))
+    return Simplices(origin + turn, residual * fraction - turn, position - turn * (d + 1))
 
 
 def key_code(features: NDArray[np.float32]) -> tuple[NDArray[np.int64], int]:

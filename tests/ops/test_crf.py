@@ -130,6 +130,15 @@ def test_narrow_kernels_and_few_iterations_are_those_of_pydensecrf():
     np.testing.assert_allclose(dense_crf(image, scores, **settings), dense_crf(image, scores, backend="pydensecrf", **settings), atol=1e-4)
 
 
+def test_points_on_the_sides_of_simplices_fall_to_the_vertices_of_pydensecrf():
+    pytest.importorskip("pydensecrf")
+    image, (scores, _) = scene_case(110, 130, 3)
+    settings = {"bilateral": Bilateral(50.0, 5.0, 10.0), "iterations": 1}
+    for coarse in (image, image // 5 * 5, np.where(image > 128, 255, 0).astype(np.uint8)):
+        ours, theirs = (dense_crf(coarse, scores, backend=name, **settings) for name in BACKENDS)
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
 @pytest.mark.parametrize("classes", [2, 3, 9])
 def test_torch_operations_give_the_same_marginals(monkeypatch, classes):
     image, stacks = scene_case(40, 50, classes)
