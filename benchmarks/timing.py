@@ -7,25 +7,34 @@ from collections.abc import Callable
 from statistics import median
 from typing import Any
 
+Clock = Callable[[], float]
 
-def seconds(job: Callable[[], Any]) -> float:
+
+def seconds(job: Callable[[], Any], clock: Clock = time.perf_counter) -> float:
     """Time one call."""
-    started = time.perf_counter()
+    started = clock()
     job()
-    return time.perf_counter() - started
+    return clock() - started
 
 
 def against(
-    name: str, ours: Callable[[], Any], opponent: str, theirs: Callable[[], Any], *, rounds: int = 3, **notes: Any
+    name: str,
+    ours: Callable[[], Any],
+    opponent: str,
+    theirs: Callable[[], Any],
+    *,
+    rounds: int = 3,
+    clock: Clock = time.perf_counter,
+    **notes: Any,
 ) -> dict[str, Any]:
     """Time both in turn, after one call each to warm up, and report medians and their ratio."""
     ours(), theirs()
-    pairs = [(seconds(ours), seconds(theirs)) for _ in range(rounds)]
+    pairs = [(seconds(ours, clock), seconds(theirs, clock)) for _ in range(rounds)]
     own, other = (median(times) for times in zip(*pairs, strict=True))
     return {"name": name, "ours_s": own, "opponent": opponent, "opponent_s": other, "ratio": other / own, **notes}
 
 
-def alone(name: str, ours: Callable[[], Any], *, rounds: int = 3, **notes: Any) -> dict[str, Any]:
+def alone(name: str, ours: Callable[[], Any], *, rounds: int = 3, clock: Clock = time.perf_counter, **notes: Any) -> dict[str, Any]:
     """Time a job that has no opponent here."""
     ours()
-    return {"name": name, "ours_s": median(seconds(ours) for _ in range(rounds)), **notes}
+    return {"name": name, "ours_s": median(seconds(ours, clock) for _ in range(rounds)), **notes}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-HEAVY = ("torch", "numpy", "zarr", "scipy", "PIL", "torchvision", "lightning_fabric", "matplotlib", "safetensors")
+HEAVY = ("torch", "numpy", "zarr", "scipy", "PIL", "torchvision", "lightning_fabric", "matplotlib", "safetensors", "numba")
 PROGRAM = f"""
 import sys
 from labelseg.cli import program
@@ -46,3 +46,9 @@ def test_the_package_loads_nothing():
     code = f"import sys, labelseg; print(labelseg.__version__, *[name for name in {HEAVY!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert len(done.stdout.split()) == 1
+
+
+def test_the_dense_crf_loads_its_compiler_only_when_it_runs():
+    code = "import sys, labelseg.ops.crf; print(*[name for name in ('numba', 'torch', 'pydensecrf') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.split() == []

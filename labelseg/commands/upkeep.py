@@ -20,7 +20,7 @@ from labelseg.commands.tables import bytes_text
 from labelseg.errors import ArtifactError, LabelsegError
 from labelseg.pipeline.locks import workspace_lock
 
-LIBRARIES = ("torch", "torchvision", "lightning-fabric", "numpy", "scipy", "zarr", "pillow", "pydensecrf2", "matplotlib", "click")
+LIBRARIES = ("torch", "torchvision", "lightning-fabric", "numpy", "scipy", "zarr", "pillow", "numba", "pydensecrf2", "matplotlib", "click")
 
 
 @click.command()

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydensecrf.densecrf import DenseCRF2D
 
-from labelseg.errors import UsageError
+from labelseg.errors import MissingExtraError, UsageError
 
-BACKENDS = ("pydensecrf",)
+if TYPE_CHECKING:
+    from labelseg.ops.mean_field import Kernel
+
+BACKENDS = ("native", "pydensecrf")
 MIN_SCORE = 1e-5
 
 
@@ -30,6 +33,15 @@ class Bilateral(NamedTuple):
     weight: float = 10.0
 
 
+class Inference(NamedTuple):
+    """How marginals are found."""
+
+    iterations: int
+    gaussian: Gaussian
+    bilateral: Bilateral
+    tolerance: float
+
+
 SMOOTHNESS = Gaussian()
 APPEARANCE = Bilateral()
 LABEL_APPEARANCE = Bilateral(sxy=50.0, srgb=5.0)
@@ -42,7 +54,9 @@ def dense_crf(
     iterations: int = 10,
     gaussian: Gaussian = SMOOTHNESS,
     bilateral: Bilateral = APPEARANCE,
-    backend: str = "pydensecrf",
+    backend: str = "native",
+    tolerance: float = 0.0,
+    device: str = "cpu",
 ) -> NDArray[np.float32]:
     """Refine class scores by mean-field inference with unary ``-ln(clip(score, 1e-5, 1))`` and Potts penalties.
 
@@ -53,14 +67,19 @@ def dense_crf(
         gaussian: Smoothness kernel.
         bilateral: Appearance kernel.
         backend: One of ``BACKENDS``.
+        tolerance: Stop once the largest change of an iteration, times the iterations left, is at most this; 0 does all of them.
+        device: Torch device; unless it is the CPU, the native backend runs as torch operations.
 
     Returns:
         (C, H, W) float32 marginals; they sum to 1 at every pixel.
 
+    Raises:
+        MissingExtraError: The backend is an optional package that is not installed.
+
     Source: Krähenbühl & Koltun 2011; settings of the published PSA code (spec psa 1.6).
     """
-    unary = -np.log(np.clip(scores, MIN_SCORE, 1.0, dtype=np.float32))
-    return _mean_field(image, unary, iterations, gaussian, bilateral, backend)
+    inference = Inference(iterations, gaussian, bilateral, tolerance)
+    return _marginals(image, [scores], inference, backend, device)[0]
 
 
 def dense_crf_pair(
@@ -70,18 +89,20 @@ def dense_crf_pair(
     iterations: int = 10,
     gaussian: Gaussian = SMOOTHNESS,
     bilateral: Bilateral = APPEARANCE,
-    backend: str = "pydensecrf",
+    backend: str = "native",
+    tolerance: float = 0.0,
+    device: str = "cpu",
 ) -> list[NDArray[np.float32]]:
-    """Refine several score stacks of one image, as ``dense_crf`` does each; what depends on the image alone may be shared.
+    """Refine several score stacks of one image, as ``dense_crf`` does each; what depends on the image alone is shared.
 
     Args:
         image: (H, W, 3) uint8 RGB.
         stacks: Each (C, H, W); C may differ.
 
     Returns:
-        Marginals of each stack, in order.
+        Marginals of each stack, in order. With a tolerance, all stop together.
     """
-    return [dense_crf(image, scores, iterations=iterations, gaussian=gaussian, bilateral=bilateral, backend=backend) for scores in stacks]
+    return _marginals(image, stacks, Inference(iterations, gaussian, bilateral, tolerance), backend, device)
 
 
 def label_crf(
@@ -93,7 +114,9 @@ def label_crf(
     iterations: int = 10,
     gaussian: Gaussian = SMOOTHNESS,
     bilateral: Bilateral = LABEL_APPEARANCE,
-    backend: str = "pydensecrf",
+    backend: str = "native",
+    tolerance: float = 0.0,
+    device: str = "cpu",
 ) -> NDArray[np.uint8]:
     """Refine a label map: each pixel believes its label with ``confidence``, and the others share the rest.
 
@@ -111,30 +134,90 @@ def label_crf(
         return labels.astype(np.uint8)
     is_label = labels[None] == np.arange(n_labels).reshape(-1, 1, 1)
     belief = np.where(is_label, confidence, (1.0 - confidence) / (n_labels - 1))
-    unary = -np.log(belief).astype(np.float32)
-    return _mean_field(image, unary, iterations, gaussian, bilateral, backend).argmax(axis=0).astype(np.uint8)
+    inference = Inference(iterations, gaussian, bilateral, tolerance)
+    return _marginals(image, [belief], inference, backend, device)[0].argmax(axis=0).astype(np.uint8)
 
 
-def _mean_field(
-    image: NDArray[np.uint8],
-    unary: NDArray[np.float32],
-    iterations: int,
-    gaussian: Gaussian,
-    bilateral: Bilateral,
-    backend: str,
-) -> NDArray[np.float32]:
-    """Run mean-field inference on (C, H, W) energies."""
+def _marginals(
+    image: NDArray[np.uint8], stacks: Sequence[NDArray[np.floating]], inference: Inference, backend: str, device: str
+) -> list[NDArray[np.float32]]:
+    """Run mean-field inference on stacks of (C, H, W) scores."""
     if backend not in BACKENDS:
         raise UsageError(f"CRF backend: expected one of {', '.join(BACKENDS)}, got {backend!r}.")
-    if image.shape != (*unary.shape[1:], 3):
-        raise UsageError(f"dense CRF: expected an image of shape {(*unary.shape[1:], 3)}, got {image.shape}.")
+    for scores in stacks:
+        if image.shape != (*scores.shape[1:], 3):
+            raise UsageError(f"dense CRF: expected an image of shape {(*scores.shape[1:], 3)}, got {image.shape}.")
+    if not stacks:
+        return []
+    sizes, bounds = [len(scores) for scores in stacks], np.cumsum([len(scores) for scores in stacks])[:-1]
+    priors = np.empty((sum(sizes), image.shape[0] * image.shape[1]), np.float32)
+    for rows, scores in zip(np.split(priors, bounds), stacks, strict=True):
+        np.clip(scores.reshape(rows.shape), MIN_SCORE, 1.0, out=rows, casting="same_kind")
+    np.log(priors, out=priors)
+    if backend == "pydensecrf":
+        found = np.concatenate([_pydensecrf(image, -rows, inference) for rows in np.split(priors, bounds)])
+    else:
+        found = _native(image, priors, sizes, inference, device)
+    return [rows.reshape(scores.shape) for rows, scores in zip(np.split(found, bounds), stacks, strict=True)]
 
-    n_labels, height, width = unary.shape
-    crf = DenseCRF2D(width, height, n_labels)
-    crf.setUnaryEnergy(_writable(unary.reshape(n_labels, -1)))
+
+def _native(
+    image: NDArray[np.uint8], priors: NDArray[np.float32], sizes: Sequence[int], inference: Inference, device: str
+) -> NDArray[np.float32]:
+    """Run our own implementation: compiled on the CPU, as torch operations elsewhere."""
+    gaussian, bilateral = inference.gaussian, inference.bilateral
+    colours, weights = appearance_features(image, bilateral), (bilateral.weight, gaussian.weight)
+    if not device.startswith("cpu"):
+        from labelseg.ops.lattice_torch import torch_mean_field
+
+        features = colours, smoothness_features(image.shape[:2], gaussian.sxy)
+        return torch_mean_field(priors, sizes, features, weights, inference.iterations, inference.tolerance, device)
+
+    from labelseg.ops.lattice import build_lattice
+    from labelseg.ops.mean_field import mean_field, normalized_kernel
+
+    kernels = normalized_kernel(build_lattice(colours)), _smoothness_kernel(image.shape[:2], gaussian.sxy)
+    return mean_field(priors, sizes, *kernels, weights, inference.iterations, inference.tolerance)
+
+
+def smoothness_features(size: tuple[int, int], sxy: float) -> NDArray[np.float32]:
+    """Place pixels in the plane: x and y in deviations; (2, H * W)."""
+    height, width = size
+    features = np.empty((2, height, width), np.float32)
+    features[0] = np.arange(width) / sxy
+    features[1] = (np.arange(height) / sxy)[:, None]
+    return features.reshape(2, -1)
+
+
+def appearance_features(image: NDArray[np.uint8], kernel: Bilateral) -> NDArray[np.float32]:
+    """Place pixels by place and colour: x, y, red, green and blue in deviations; (5, H * W)."""
+    colours = image.transpose(2, 0, 1).reshape(3, -1) / np.float32(kernel.srgb)
+    return np.concatenate([smoothness_features(image.shape[:2], kernel.sxy), colours])
+
+
+# Images come in few sizes, and mostly in two: upright and not.
+@lru_cache(maxsize=2)
+def _smoothness_kernel(size: tuple[int, int], sxy: float) -> Kernel:
+    """Build the smoothness kernel of all images of a size."""
+    from labelseg.ops.lattice import build_lattice
+    from labelseg.ops.mean_field import normalized_kernel
+
+    return normalized_kernel(build_lattice(smoothness_features(size, sxy)))
+
+
+def _pydensecrf(image: NDArray[np.uint8], energy: NDArray[np.float32], inference: Inference) -> NDArray[np.float32]:
+    """Run pydensecrf, which knows no tolerance, on (C, H * W) energies."""
+    try:
+        from pydensecrf.densecrf import DenseCRF2D
+    except ImportError as error:
+        raise MissingExtraError("CRF backend pydensecrf needs pydensecrf. Run: pip install 'labelseg[pydensecrf]'") from error
+
+    crf = DenseCRF2D(image.shape[1], image.shape[0], len(energy))
+    crf.setUnaryEnergy(energy)
+    gaussian, bilateral = inference.gaussian, inference.bilateral
     crf.addPairwiseGaussian(sxy=gaussian.sxy, compat=gaussian.weight)
     crf.addPairwiseBilateral(sxy=bilateral.sxy, srgb=bilateral.srgb, rgbim=_writable(image), compat=bilateral.weight)
-    return np.array(crf.inference(iterations), dtype=np.float32).reshape(unary.shape)
+    return np.array(crf.inference(inference.iterations), dtype=np.float32)
 
 
 def _writable(array: NDArray) -> NDArray:

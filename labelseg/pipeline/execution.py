@@ -28,7 +28,7 @@ from labelseg.pipeline.store import PartWriter, Store
 if TYPE_CHECKING:
     from labelseg.pipeline.runner import RunOptions, WorkspaceLike
 
-LIBRARIES = ("labelseg", "torch", "torchvision", "numpy", "scipy", "zarr", "pillow", "pydensecrf2")
+LIBRARIES = ("labelseg", "torch", "torchvision", "numpy", "scipy", "zarr", "pillow", "numba", "pydensecrf2")
 ITEMS_A_WORKER = 4
 
 

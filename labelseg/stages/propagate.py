@@ -45,7 +45,7 @@ class Params:
     sxy: float = option(50.0, help="Spatial deviation of the CRF's appearance kernel, pixels.", minimum=0.01)
     srgb: float = option(5.0, help="Colour deviation of the CRF's appearance kernel, grey levels.", minimum=0.01)
     weight: float = option(4.0, help="Weight of the CRF's appearance kernel.", minimum=0.0)
-    crf_backend: str = option("pydensecrf", help="Implementation of the dense CRF.", choices=("pydensecrf",))
+    crf_backend: str = option("native", help="Implementation of the dense CRF; pydensecrf is an extra.", choices=("native", "pydensecrf"))
     colour_range: float = option(20.0, help="Mean difference, in grey levels, at which colour affinity falls to 1/e.", minimum=0.01)
     precision: str = option("32-true", help="Precision of the forward pass.", choices=("32-true", "bf16-mixed"))
     psa_compat: bool = option(False, help="Link and pad border cells as the published code does.")
@@ -108,13 +108,13 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
 
     def sharpen(image: np.ndarray, scores: np.ndarray) -> np.ndarray:
         """Run the dense CRF on scores; (H, W) positions in the stack."""
+        iterations, backend, device = params.crf_iters, params.crf_backend, inputs.device
         if params.crf_unary == "labels":
             labels = scores.argmax(axis=0)
-            return label_crf(image, labels, len(scores), iterations=params.crf_iters, bilateral=bilateral, backend=params.crf_backend)
-        marginals = dense_crf(image, scores, iterations=params.crf_iters, bilateral=bilateral, backend=params.crf_backend)
-        return marginals.argmax(axis=0)
+            return label_crf(image, labels, len(scores), iterations=iterations, bilateral=bilateral, backend=backend, device=device)
+        return dense_crf(image, scores, iterations=iterations, bilateral=bilateral, backend=backend, device=device).argmax(axis=0)
 
     return compute
 
 
-STAGE = Stage(name="propagate", version=1, kind="map", params=Params, run=run, uses=lambda params: ("image",), has_masks=True)
+STAGE = Stage(name="propagate", version=2, kind="map", params=Params, run=run, uses=lambda params: ("image",), has_masks=True)

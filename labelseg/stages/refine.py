@@ -30,7 +30,13 @@ class Params:
     weight: float = option(10.0, help="Weight of the appearance kernel.", minimum=0.0)
     smooth_sxy: float = option(3.0, help="Spatial deviation of the smoothness kernel, pixels.", minimum=0.01)
     smooth_weight: float = option(3.0, help="Weight of the smoothness kernel.", minimum=0.0)
-    backend: str = option("pydensecrf", help="Implementation of the dense CRF.", choices=("pydensecrf",))
+    backend: str = option("native", help="Implementation of the dense CRF; pydensecrf is an extra.", choices=("native", "pydensecrf"))
+    tolerance: float = option(
+        0.0,
+        help="Stop the CRF once its largest change times the iterations left is at most this; 0 does all (backend native).",
+        minimum=0.0,
+        maximum=0.1,
+    )
     psa_compat: bool = option(False, help="Average border blocks with zero padding, as the published code does.")
 
 
@@ -50,13 +56,17 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
         image, cam = item.image(), item.read("cam")
         scores = resize_maps(cam["scores"], image.shape[:2])
         stacks = [with_background(scores, alpha) for alpha in alphas]
-        marginals = dict(
-            zip(
-                alphas,
-                dense_crf_pair(image, stacks, iterations=params.iters, gaussian=gaussian, bilateral=bilateral, backend=params.backend),
-                strict=True,
-            )
+        refined = dense_crf_pair(
+            image,
+            stacks,
+            iterations=params.iters,
+            gaussian=gaussian,
+            bilateral=bilateral,
+            backend=params.backend,
+            tolerance=params.tolerance,
+            device=inputs.device,
         )
+        marginals = dict(zip(alphas, refined, strict=True))
         class_ids = np.concatenate([[0], cam["class_ids"]]).astype(np.int16)
 
         def on_grid(alpha: float) -> np.ndarray:
@@ -72,4 +82,4 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
     return compute
 
 
-STAGE = Stage(name="refine", version=1, kind="map", params=Params, run=run, uses=lambda params: ("image",), has_masks=True)
+STAGE = Stage(name="refine", version=2, kind="map", params=Params, run=run, uses=lambda params: ("image",), has_masks=True)

@@ -24,7 +24,7 @@ class Params:
     sxy: float = option(50.0, help="Spatial deviation of the CRF's appearance kernel, pixels.", minimum=0.01)
     srgb: float = option(5.0, help="Colour deviation of the CRF's appearance kernel, grey levels.", minimum=0.01)
     weight: float = option(4.0, help="Weight of the CRF's appearance kernel.", minimum=0.0)
-    crf_backend: str = option("pydensecrf", help="Implementation of the dense CRF.", choices=("pydensecrf",))
+    crf_backend: str = option("native", help="Implementation of the dense CRF; pydensecrf is an extra.", choices=("native", "pydensecrf"))
     precision: str = option("32-true", help="Precision of the forward passes.", choices=("32-true", "bf16-mixed"))
 
 
@@ -46,7 +46,14 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
         image = item.image()
         probabilities = class_probabilities(predictor, image, params.scales, params.flip)
         if params.crf:
-            probabilities = dense_crf(image, probabilities, iterations=params.crf_iters, bilateral=bilateral, backend=params.crf_backend)
+            probabilities = dense_crf(
+                image,
+                probabilities,
+                iterations=params.crf_iters,
+                bilateral=bilateral,
+                backend=params.crf_backend,
+                device=inputs.device,
+            )
         return {
             "mask": class_ids[probabilities.argmax(axis=0)],
             "confidence": probabilities.max(axis=0).astype(np.float16),
@@ -56,4 +63,4 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
     return compute
 
 
-STAGE = Stage(name="segment", version=1, kind="map", params=Params, run=run, uses=lambda params: ("image",), has_masks=True)
+STAGE = Stage(name="segment", version=2, kind="map", params=Params, run=run, uses=lambda params: ("image",), has_masks=True)
