@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+DEV := $(VENV)/.ready-dev
 QUICK ?=
 
 help:  ## list the targets
@@ -10,31 +11,35 @@ help:  ## list the targets
 
 $(READY): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[plot]'
 	touch $(READY)
 
-install: $(READY)  ## make .venv and install labelseg with its development tools
+$(DEV): $(READY)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $(DEV)
+
+install: $(DEV)  ## make .venv and install labelseg with its development tools
 
 demo: $(READY)  ## run the whole chain on the built-in scenes
 	$(BIN)/labelseg demo
 
-test: $(READY)  ## run the tests
+test: $(DEV)  ## run the tests
 	$(BIN)/python -m pytest -n 2
 
-lint: $(READY)  ## check style and types
+lint: $(DEV)  ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: $(READY)  ## rewrite the code in the house style
+format: $(DEV)  ## rewrite the code in the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(READY)  ## regenerate docs/cli.md and docs/results.md
+docs: $(DEV)  ## regenerate docs/cli.md and docs/results.md
 	$(BIN)/python docs/generate.py
 	$(BIN)/python docs/results_page.py
 
-bench: $(READY)  ## measure against the named opponents; QUICK=1 for a short form
+bench: $(DEV)  ## measure against the named opponents; QUICK=1 for a short form
 	$(BIN)/python -m benchmarks.run $(if $(QUICK),--quick)
 
 .PHONY: help install demo test lint format docs bench
