@@ -14,7 +14,7 @@ from labelseg.inference import Predictor, class_probabilities, tag_probabilities
 from labelseg.ops.metrics import ConfusionMatrix, mean_average_precision
 from labelseg.ops.windows import sum_over_windows
 from labelseg.pipeline.inputs import Item
-from labelseg.samples import tag_targets
+from labelseg.training.samples import tag_targets
 
 
 def classifier_scores(

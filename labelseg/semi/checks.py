@@ -8,7 +8,7 @@ import numpy as np
 
 from labelseg.errors import DataError, UsageError
 from labelseg.pipeline.inputs import Item
-from labelseg.samples import source_mask
+from labelseg.training.samples import source_mask
 
 
 def check_classes(stage: str, items: Sequence[Item], classes: Sequence[str], allow_missing: bool = False) -> None:

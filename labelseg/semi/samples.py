@@ -16,7 +16,7 @@ from labelseg.data.views import Draw, Geometry
 from labelseg.masks import IGNORE
 from labelseg.ops.cutmix import cutmix_box, cutout_box
 from labelseg.pipeline.inputs import Item
-from labelseg.samples import Samples, source_mask, tag_targets
+from labelseg.training.samples import Samples, source_mask, tag_targets
 
 Sample = dict[str, NDArray[Any]]
 MakeSample = Callable[[Item, Generator], Sample]

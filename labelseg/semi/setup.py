@@ -14,8 +14,8 @@ from labelseg.evaluation import segmenter_scores
 from labelseg.models.segmenter import Segmenter
 from labelseg.models.weights import load_overlapping, read_segmenter
 from labelseg.pipeline.inputs import Inputs, Item
-from labelseg.samples import source_mask
 from labelseg.semi.checks import check_classes, check_crop, held_part
+from labelseg.training.samples import source_mask
 
 if TYPE_CHECKING:
     from labelseg.stages.few_mask_params import FewMaskParams

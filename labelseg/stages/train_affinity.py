@@ -39,11 +39,11 @@ class Params(TrainingParams):
 def run(inputs: Inputs, params: Params) -> Model:
     """Train AffinityNet: neighbours of one class get high affinity, neighbours of different classes low."""
     from labelseg.errors import UsageError
-    from labelseg.fitting import fit, make_backbone
     from labelseg.models.affinity_net import AffinityNet, BoundaryNet
     from labelseg.ops.affinity import affinity_loss, pair_labels
     from labelseg.ops.pairs import pair_offsets, psa_origins
-    from labelseg.samples import LabelledGrid, Samples
+    from labelseg.training.fitting import fit, make_backbone
+    from labelseg.training.samples import LabelledGrid, Samples
 
     if params.crop % 8:
         raise UsageError(f"crop of train-affinity: expected a multiple of 8, got {params.crop}.")

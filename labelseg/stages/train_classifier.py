@@ -27,10 +27,10 @@ def run(inputs: Inputs, params: Params) -> Model:
     """Train an image classifier from tags; its activation maps start the chain."""
     from labelseg.errors import DataError, UsageError
     from labelseg.evaluation import classifier_scores
-    from labelseg.fitting import fit, make_backbone
     from labelseg.models.classifier import Classifier
     from labelseg.ops.losses import multilabel_soft_margin
-    from labelseg.samples import Samples, TaggedImage
+    from labelseg.training.fitting import fit, make_backbone
+    from labelseg.training.samples import Samples, TaggedImage
 
     if len(params.long_side) != 2:
         raise UsageError(f"long-side of train-classifier: expected two numbers such as 288,512, got {params.long_side}.")

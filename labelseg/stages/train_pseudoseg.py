@@ -45,12 +45,12 @@ def run(inputs: Inputs, params: Params) -> Model:
     """Train a segmentation network on few masks and many images without: the decoder and activation maps spread by attention label them."""
     from labelseg.data.views import FewSizes
     from labelseg.errors import DataError
-    from labelseg.fitting import fit, make_backbone
     from labelseg.models.pseudoseg import PseudoSegNet
-    from labelseg.optimization import parameter_groups
     from labelseg.semi.pseudoseg import RATIOS, PseudoSegStep
     from labelseg.semi.samples import LabelledView, PairedSamples, PseudoSegViews
     from labelseg.semi.setup import gather, take_over, watcher
+    from labelseg.training.fitting import fit, make_backbone
+    from labelseg.training.optimization import parameter_groups
 
     draw = FewSizes(params.crop, params.factors)
     data = gather("train-pseudoseg", inputs, params, draw)

@@ -35,10 +35,10 @@ def run(inputs: Inputs, params: Params) -> Model:
     """Train a segmentation network on masks, pseudo or true."""
     from labelseg.errors import UsageError
     from labelseg.evaluation import segmenter_scores
-    from labelseg.fitting import fit, make_backbone
     from labelseg.models.segmenter import Segmenter
     from labelseg.ops.losses import cross_entropy
-    from labelseg.samples import MaskedImage, Samples, source_mask
+    from labelseg.training.fitting import fit, make_backbone
+    from labelseg.training.samples import MaskedImage, Samples, source_mask
 
     if len(params.scale) != 2:
         raise UsageError(f"scale of train-segmenter: expected two numbers such as 0.75,1.5, got {params.scale}.")

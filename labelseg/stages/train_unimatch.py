@@ -45,14 +45,14 @@ def run(inputs: Inputs, params: Params) -> Model:
     from labelseg.data.colour import StrongColours
     from labelseg.data.views import AnySize
     from labelseg.errors import UsageError
-    from labelseg.fitting import fit, make_backbone
     from labelseg.models.segmenter import Segmenter
     from labelseg.ops.losses import cross_entropy
     from labelseg.ops.unimatch import ohem_loss
-    from labelseg.optimization import even_groups
     from labelseg.semi.samples import LabelledView, PairedSamples, UniMatchViews
     from labelseg.semi.setup import gather, take_over, watcher
     from labelseg.semi.unimatch import RATIOS, VARIANTS, UniMatchStep
+    from labelseg.training.fitting import fit, make_backbone
+    from labelseg.training.optimization import even_groups
 
     if len(params.scale) != 2 or params.scale[0] > params.scale[1]:
         raise UsageError(f"scale of train-unimatch: expected two growing numbers such as 0.5,2, got {params.scale}.")

@@ -101,7 +101,7 @@ class Params(TrainingParams):
 def run(inputs: Inputs, params: Params) -> Model:
     """Learn the classes of one step: those of step 0 from masks, those of later steps from tags, old ones from the step before."""
     from labelseg.errors import UsageError
-    from labelseg.incremental import adopt, train_dense, train_weak
+    from labelseg.incremental.trainings import adopt, train_dense, train_weak
 
     if params.adopt and params.step:
         raise UsageError(f"{inputs.instance}: a segmenter is taken over as step 0, not {params.step}. Name it as --previous instead.")

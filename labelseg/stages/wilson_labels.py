@@ -33,7 +33,7 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
 
     from labelseg.data.label_maps import image_labels
     from labelseg.errors import DataError
-    from labelseg.incremental import load_step
+    from labelseg.incremental.trainings import load_step
     from labelseg.inference import step_targets
     from labelseg.ops.cam import resize_maps
 

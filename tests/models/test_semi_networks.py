@@ -17,7 +17,7 @@ from labelseg.models.pseudoseg import PseudoSegNet, SgcHead, ShiftNorm
 from labelseg.models.segmenter import Segmenter
 from labelseg.models.unimatch_head import from_published_names
 from labelseg.models.weights import load_overlapping, read_segmenter
-from labelseg.optimization import parameter_groups
+from labelseg.training.optimization import parameter_groups
 from tests.reference_files import HERE, channels_first, channels_last, load
 
 

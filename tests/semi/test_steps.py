@@ -14,11 +14,11 @@ from labelseg.models.backbones import build_backbone
 from labelseg.models.pseudoseg import PseudoSegNet
 from labelseg.models.segmenter import Segmenter
 from labelseg.ops.losses import cross_entropy
-from labelseg.optimization import Optimization, even_groups
 from labelseg.semi.pseudoseg import PseudoSegStep
 from labelseg.semi.samples import LabelledView, PairedSamples, PseudoSegViews, UniMatchViews
 from labelseg.semi.unimatch import VARIANTS, UniMatchStep, complementary_dropout, perturb_last
-from labelseg.training import TrainTask, train
+from labelseg.training.loop import TrainTask, train
+from labelseg.training.optimization import Optimization, even_groups
 from tests.semi_data import items
 
 CROP = 32

@@ -15,10 +15,10 @@ from click.testing import CliRunner
 from labelseg import incremental
 from labelseg.cli import program
 from labelseg.errors import DataError, UsageError
+from labelseg.incremental.samples import MaskedCrop
 from labelseg.ops.wilson import present_scores
 from labelseg.pipeline.runner import RunOptions
 from labelseg.scoring import score
-from labelseg.step_samples import MaskedCrop
 from labelseg.workspace import Workspace
 from tests.stages.wilson_chain import BASE, HERE, NEW, make_workspace
 
@@ -131,7 +131,7 @@ def test_a_task_given_with_a_step_is_written_for_all(tmp_path):
 RESUMED = """
 import os, sys
 from labelseg.pipeline.runner import RunOptions
-from labelseg import checkpoints
+from labelseg.training import checkpoints
 from labelseg.workspace import Workspace
 save = checkpoints.Checkpoints.save
 def save_and_die(self, progress, *rest):
@@ -207,7 +207,7 @@ def test_pseudo_labels_are_those_that_training_would_use(finished):
     import torch
 
     from labelseg.data.transforms import normalize
-    from labelseg.incremental import load_step
+    from labelseg.incremental.trainings import load_step
 
     net, settings = load_step(finished.model("wilson@1"), finished.model("wilson@0"))
     image_id = next(i for i, item in finished["wilson-labels", "train"].items() if 4 in finished.dataset.tags(i))

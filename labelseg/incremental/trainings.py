@@ -12,8 +12,8 @@ from labelseg.data.label_maps import label_map
 from labelseg.data.transforms import IMAGENET_MEAN
 from labelseg.errors import UsageError
 from labelseg.evaluation import step_scores
-from labelseg.fitting import Evaluate, epoch_metrics, make_backbone, run_training
-from labelseg.increments import SIGMOID, SOFTMAX, Increment, item_classes, read_increment, single_class_refusal, tagged
+from labelseg.incremental.increments import SIGMOID, SOFTMAX, Increment, item_classes, read_increment, single_class_refusal, tagged
+from labelseg.incremental.samples import LabelledCrop, MaskedCrop, StepSamples
 from labelseg.masks import IGNORE
 from labelseg.models.backbones import build_backbone
 from labelseg.models.localizer import Localizer, StepNetwork
@@ -22,11 +22,11 @@ from labelseg.models.segmenter import Segmenter
 from labelseg.models.weights import load_arrays, load_state, state_arrays
 from labelseg.ops.wilson import dense_loss, grow_classifier
 from labelseg.ops.wilson_step import DenseMasks, StepSettings, step_losses
-from labelseg.optimization import Optimization, ParameterGroup
 from labelseg.pipeline.inputs import Inputs, Item, Model
-from labelseg.samples import Samples, source_mask
-from labelseg.step_samples import LabelledCrop, MaskedCrop, StepSamples
-from labelseg.training import TrainResult
+from labelseg.training.fitting import Evaluate, epoch_metrics, make_backbone, run_training
+from labelseg.training.loop import TrainResult
+from labelseg.training.optimization import Optimization, ParameterGroup
+from labelseg.training.samples import Samples, source_mask
 
 if TYPE_CHECKING:
     from labelseg.stages.wilson import Params

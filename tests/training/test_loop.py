@@ -16,10 +16,10 @@ from safetensors.torch import load_file
 from torch import nn
 
 from labelseg.errors import ArtifactError, LabelsegError, UsageError
-from labelseg.optimization import Optimization, ParameterGroup, parameter_groups
-from labelseg.training import TrainTask, train
+from labelseg.training.loop import TrainTask, train
+from labelseg.training.optimization import Optimization, ParameterGroup, parameter_groups
 
-REFERENCE = Path(__file__).parent / "reference" / "psa"
+REFERENCE = Path(__file__).parent.parent / "reference" / "psa"
 
 
 class Blobs:
@@ -339,8 +339,8 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 import torch
 torch.set_num_threads(1)
-from test_training import task, logistic_loss
-from labelseg.training import train
+from test_loop import task, logistic_loss
+from labelseg.training.loop import train
 calls = 0
 def loss(net, batch):
     global calls
@@ -355,7 +355,7 @@ train(task(loss=loss, checkpoints=Path(sys.argv[1]), checkpoint_seconds=0))
 
 def test_killed_training_goes_on_to_equal_weights(tmp_path):
     here = Path(__file__).parent
-    environment = {**os.environ, "PYTHONPATH": str(here.parent)}
+    environment = {**os.environ, "PYTHONPATH": str(here.parent.parent)}
     command = [sys.executable, "-c", KILLED, str(tmp_path / "run"), str(here)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:
         assert process.stdout.readline() == b"ready\n"
@@ -383,7 +383,7 @@ def test_write_that_fails_leaves_the_checkpoint_before(tmp_path, monkeypatch):
         raise OSError("disk full")
 
     with monkeypatch.context() as patch:
-        patch.setattr("labelseg.checkpoints.save_file", torn)
+        patch.setattr("labelseg.training.checkpoints.save_file", torn)
         with pytest.raises(OSError, match="disk full"):
             train(task(checkpoints=folder))
     assert equal(load_file(folder / "last.safetensors"), before)

@@ -7,10 +7,10 @@ import pytest
 
 from labelseg.data.label_maps import label_map
 from labelseg.errors import DataError
-from labelseg.increments import Increment, item_classes, tagged
+from labelseg.incremental.increments import Increment, item_classes, tagged
+from labelseg.incremental.samples import LabelledCrop, MaskedCrop, StepSamples
 from labelseg.masks import IGNORE
-from labelseg.samples import Samples
-from labelseg.step_samples import LabelledCrop, MaskedCrop, StepSamples
+from labelseg.training.samples import Samples
 
 CLASSES = ("background", "cat", "cow", "dog", "horse")
 

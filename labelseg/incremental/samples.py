@@ -14,7 +14,7 @@ from labelseg.data.resized_crop import random_resized_crop
 from labelseg.data.transforms import color_jitter, normalize, random_flip
 from labelseg.masks import IGNORE
 from labelseg.pipeline.inputs import Item
-from labelseg.samples import Sample, Samples
+from labelseg.training.samples import Sample, Samples
 
 
 @dataclass(frozen=True)

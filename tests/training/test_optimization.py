@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from labelseg.optimization import Optimization, ParameterGroup
+from labelseg.training.optimization import Optimization, ParameterGroup
 from tests.recorded import wilson
 
 

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from labelseg.models.backbones import Backbone, build_backbone
 from labelseg.models.networks import Network, to_model
 from labelseg.models.weights import load_arrays, load_weights
-from labelseg.optimization import Optimization, ParameterGroup, parameter_groups
 from labelseg.pipeline.inputs import Inputs, Model
-from labelseg.training import TrainingSet, TrainResult, TrainTask, train
+from labelseg.training.loop import TrainingSet, TrainResult, TrainTask, train
+from labelseg.training.optimization import Optimization, ParameterGroup, parameter_groups
 
 if TYPE_CHECKING:
     from labelseg.stages.training_params import TrainingParams

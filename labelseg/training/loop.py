@@ -22,10 +22,10 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
-from labelseg.checkpoints import Checkpoints, Progress, cpu_tensors
 from labelseg.errors import LabelsegError, UsageError
 from labelseg.ops.schedules import teacher_ratio
-from labelseg.optimization import Optimization, ParameterGroup
+from labelseg.training.checkpoints import Checkpoints, Progress, cpu_tensors
+from labelseg.training.optimization import Optimization, ParameterGroup
 
 _ORDER, _SAMPLE, _ITERATION = range(3)  # first word of each seed; keeps the three streams apart
 _LOG_EVERY = 50

@@ -1,0 +1,1 @@
+"""Training networks: one loop, its checkpoints and optimisers, and what turns items into samples."""
