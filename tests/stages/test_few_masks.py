@@ -14,6 +14,7 @@ from labelseg.inference import Predictor, class_probabilities
 from labelseg.models.networks import load_network
 from labelseg.ops.sgc import fuse, resize_bilinear
 from labelseg.pipeline.runner import RunOptions
+from labelseg.semi.pseudoseg import PseudoSegStep
 from labelseg.semi.unimatch import UniMatchStep
 from labelseg.workspace import Workspace
 from tests.stages.conftest import HERE, make_few_masks
@@ -72,9 +73,10 @@ def test_a_second_run_does_nothing_and_the_same_seed_trains_the_same_bytes(few_m
         assert few_masks.ref(stage).digest == before
 
 
-def test_a_training_that_crashed_goes_on_to_equal_bytes(few_masks, monkeypatch, tmp_path):
+@pytest.mark.parametrize(("stage", "kind"), [("train-unimatch", UniMatchStep), ("train-pseudoseg", PseudoSegStep)])
+def test_a_training_that_crashed_goes_on_to_equal_bytes(few_masks, monkeypatch, tmp_path, stage, kind):
     root = make_few_masks(tmp_path / "fresh")
-    step, calls = UniMatchStep.__call__, []
+    step, calls = kind.__call__, []
 
     def crash(self, module, batch):
         calls.append(1)
@@ -83,14 +85,14 @@ def test_a_training_that_crashed_goes_on_to_equal_bytes(few_masks, monkeypatch, 
         return step(self, module, batch)
 
     with monkeypatch.context() as patch:
-        patch.setattr(UniMatchStep, "__call__", crash)
+        patch.setattr(kind, "__call__", crash)
         with pytest.raises(RuntimeError, match="power cut"):
-            Workspace(root).run("train-unimatch", options=HERE)
+            Workspace(root).run(stage, options=HERE)
     calls.clear()
-    monkeypatch.setattr(UniMatchStep, "__call__", lambda self, module, batch: calls.append(1) or step(self, module, batch))
-    Workspace(root).run("train-unimatch", options=HERE)
+    monkeypatch.setattr(kind, "__call__", lambda self, module, batch: calls.append(1) or step(self, module, batch))
+    Workspace(root).run(stage, options=HERE)
     assert len(calls) == 1  # two of three updates were there
-    assert Workspace(root).ref("train-unimatch").digest == few_masks.ref("train-unimatch").digest
+    assert Workspace(root).ref(stage).digest == few_masks.ref(stage).digest
 
 
 # --- variants and beginnings ------------------------------------------------------------------------------------------
