@@ -62,3 +62,8 @@ class Result:
         for row in json.loads(labelseg(workspace, "status", "--json", capture=True)):
             key = row["instance"] + (f" {row['split']}" if row.get("split") else "")
             self.add("stages", key, {"items": row.get("items"), "seconds": row.get("seconds"), "state": row.get("state")})
+
+    def size(self, workspace: Path, instance: str, split: str) -> None:
+        """Record the bytes that an artifact takes on disk, an image."""
+        shown = json.loads(labelseg(workspace, "show", instance, "--split", split, "--json", capture=True))
+        self.add("bytes an image", instance, round(shown["bytes"] / shown["items"]))

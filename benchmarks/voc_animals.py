@@ -94,6 +94,8 @@ def main() -> None:
         labelseg(workspace, "segment", "--as", "gt", "--model", "train-segmenter@gt", "--split", "val")
         result.score(workspace, "segmenter on true masks", "segment@gt", "val")
     result.stages(workspace)
+    for instance in ("cam", "refine", "propagate"):
+        result.size(workspace, instance, "train")
     result.add("chain", "seconds of the stages of `labelseg run`", round(chain_seconds(workspace)))
 
 

@@ -176,6 +176,7 @@ def photo_parts(found: Sequence[Result]) -> list[str]:
         *class_parts(found),
         *group_part(found, "classifier", "### Classifier", 100),
         *stage_parts(found),
+        *group_part(found, "bytes an image", "### Bytes an image on disk", 1),
         *group_part(found, "chain", "### Whole chain", 1),
         source(found),
     ]
@@ -258,9 +259,23 @@ def stage_parts(found: Sequence[Result]) -> list[str]:
         row = result.get("stages", {}).get(name)
         return plain(row.get(key) if isinstance(row, Mapping) else row if key == "seconds" else None)
 
-    rows = [[name, next((c for r in found if (c := cell(r, name, "items")) != "-"), "-"), *(cell(r, name, "seconds") for r in found)]
-            for name in stages]  # fmt: skip
-    return ["### Seconds", table(["stage", "items or tensors", *heads(found)], rows)]
+    def each(name: str) -> str:
+        """Milliseconds an image of a map stage that computed its images itself."""
+        rows = [r["stages"][name] for r in found if isinstance(r.get("stages", {}).get(name), Mapping)]
+        times = [1000 * row["seconds"] / row["items"] for row in rows if row.get("items") and row.get("seconds") is not None]
+        is_map = " " in name
+        return plain(round(average(times) or 0)) if is_map and times and max(times) >= 1 else "-"
+
+    rows = [
+        [
+            name,
+            next((c for r in found if (c := cell(r, name, "items")) != "-"), "-"),
+            *(cell(r, name, "seconds") for r in found),
+            each(name),
+        ]
+        for name in stages
+    ]
+    return ["### Seconds", table(["stage", "items or tensors", *heads(found), "ms an image"], rows)]
 
 
 def group_part(found: Sequence[Result], group: str, heading: str, factor: float) -> list[str]:
