@@ -4,7 +4,7 @@ Run: ``python -m benchmarks.few_masks voc_animals --data DIR --weights FILE --se
 command in a workspace under ``runs/``; interrupted and run again, it goes on where it stopped. The result is written to
 ``benchmarks/results/few_masks-<dataset>-seed<seed>.json`` after each step that adds to it.
 
-Equal time: a short training of each method tells how long an update takes; from that follows the number of updates that fill the budget.
+Equal time: a short training of each method tells how long an update takes, and from that follows how many fill the budget.
 Both stand in the result beside the seconds that the training then took.
 """
 
@@ -13,12 +13,13 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from benchmarks.recording import HERE, Result, labelseg
 
-PROBE = 16  # updates by which the time of one is measured
+PROBE = 100  # updates of which the later half tells the time of one
 BASE = "train-segmenter"
 
 
@@ -90,15 +91,26 @@ def instance_of(method: str, name: str) -> str:
     return f"{'train-pseudoseg' if method == 'pseudoseg' else 'train-unimatch'}@{name}"
 
 
-def update_seconds(workspace: Path, instance: str) -> float:
-    """Read from the logs how long an update of a training took, epochs pooled; the first ones warm up and count too."""
-    epochs = [
+def records(workspace: Path, instance: str, event: str) -> list[dict[str, Any]]:
+    """Read the records of a training from the logs."""
+    return [
         record
         for log in sorted((workspace / ".labelseg" / "runs").glob("*/log.jsonl"))
         for record in map(json.loads, log.read_text().splitlines())
-        if record.get("instance") == instance and record.get("event") == "epoch"
+        if record.get("instance") == instance and record.get("event") == event
     ]
-    return sum(record["seconds"] for record in epochs) / epochs[-1]["iteration"]
+
+
+def probed_seconds(workspace: Path, instance: str) -> float:
+    """Measure an update of a short training, without the first ones, which warm up."""
+    first, last = records(workspace, instance, "iteration")[-2:]
+    elapsed = datetime.fromisoformat(last["time"]) - datetime.fromisoformat(first["time"])
+    return elapsed.total_seconds() / (last["iteration"] - first["iteration"])
+
+
+def training_seconds(workspace: Path, instance: str) -> float:
+    """Sum up the epochs of a training, without their evaluation."""
+    return sum(record["seconds"] for record in records(workspace, instance, "epoch"))
 
 
 def run_method(workspace: Path, result: Result, method: str, budget: float) -> None:
@@ -106,7 +118,7 @@ def run_method(workspace: Path, result: Result, method: str, budget: float) -> N
     name = method.replace("-", "_")
     if method not in result.values.get("seconds an update, measured before", {}):
         train(workspace, method, f"probe_{name}", PROBE)
-        seconds = update_seconds(workspace, instance_of(method, f"probe_{name}"))
+        seconds = probed_seconds(workspace, instance_of(method, f"probe_{name}"))
         result.add("seconds an update, measured before", method, round(seconds, 3))
     # A number once chosen stands: run again, the training must be the same one.
     if method not in result.values.get("updates", {}):
@@ -114,7 +126,7 @@ def run_method(workspace: Path, result: Result, method: str, budget: float) -> N
         result.add("updates", method, max(1, int(budget / seconds)))
     train(workspace, method, name, result.values["updates"][method])
     instance = instance_of(method, name)
-    result.add("seconds of training", method, round(update_seconds(workspace, instance) * result.values["updates"][method]))
+    result.add("seconds of training", method, round(training_seconds(workspace, instance)))
     model = json.loads(labelseg(workspace, "show", instance, "--json", capture=True))
     result.add("last epoch", method, model["metrics"]["last"])
     score(workspace, result, method, instance)
