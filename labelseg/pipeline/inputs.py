@@ -197,8 +197,8 @@ class Inputs:
         if self.run_log is not None:
             self.run_log.event({"instance": self.instance, **values})
 
-    def progress(self, total: int, desc: str) -> AbstractContextManager[Bar]:
+    def progress(self, total: int, desc: str, done: int = 0) -> AbstractContextManager[Bar]:
         """Show how far a piece of work is: ``with inputs.progress(len(items), "epoch 1") as bar: bar.update(1)``."""
         from labelseg.pipeline.progress import show_progress
 
-        return show_progress(total, desc)
+        return show_progress(total, desc, done)

@@ -24,12 +24,13 @@ class LineProgress:
     Args:
         total: Number of units.
         description: What is being done.
+        done: Units that were done before, which tell nothing of the speed.
     """
 
-    def __init__(self, total: int, description: str) -> None:
+    def __init__(self, total: int, description: str, done: int = 0) -> None:
         self._total = total
         self._description = description
-        self._done = 0
+        self._before = self._done = done
         self._started = self._told = time.monotonic()
 
     def update(self, n: int, /) -> None:
@@ -38,7 +39,7 @@ class LineProgress:
         now = time.monotonic()
         if now - self._told >= INTERVAL_SECONDS:
             self._told = now
-            left = (now - self._started) / max(self._done, 1) * (self._total - self._done)
+            left = (now - self._started) / max(self._done - self._before, 1) * (self._total - self._done)
             sys.stderr.write(f"{self._description}: {self._done:,} of {self._total:,}, {left:.0f} s left\n")
             sys.stderr.flush()
 
@@ -49,8 +50,8 @@ class LineProgress:
         pass
 
 
-def show_progress(total: int, description: str) -> AbstractContextManager[Bar]:
+def show_progress(total: int, description: str, done: int = 0) -> AbstractContextManager[Bar]:
     """Show how far a piece of work is, from entering to leaving what is returned."""
     if sys.stderr.isatty():
-        return tqdm(total=total, desc=description, leave=False, dynamic_ncols=True)
-    return LineProgress(total, description)
+        return tqdm(total=total, initial=done, desc=description, leave=False, dynamic_ncols=True)
+    return LineProgress(total, description, done)

@@ -78,7 +78,7 @@ class TrainTask:
             loss may use it.
         ratios: Name of a curve -> two losses; it is the first over the second, pooled, and absent where that is 0. The two get no curves.
         log: Takes a JSON record of each epoch and of every 50th iteration.
-        progress: Makes a display from a total and a title.
+        progress: Makes a display from a total, a title, and how much of the total was done before.
     """
 
     module: nn.Module
@@ -105,7 +105,7 @@ class TrainTask:
     teacher: nn.Module | None = None
     ratios: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     log: Callable[[dict[str, Any]], Any] | None = None
-    progress: Callable[[int, str], AbstractContextManager[Bar | None]] = field(default=lambda total, title: nullcontext())
+    progress: Callable[[int, str, int], AbstractContextManager[Bar | None]] = field(default=lambda total, title, done: nullcontext())
     title: str = "training"
 
 
@@ -227,9 +227,7 @@ class _Training:
         self.module.train()
         batches = _ahead(iter(self._loader())) if task.workers == 0 else iter(self._loader())
         saved = started = time.monotonic()
-        with task.progress(plan.total, task.title) as bar:
-            if bar is not None:
-                bar.update(progress.iteration)
+        with task.progress(plan.total, task.title, progress.iteration) as bar:
             while progress.iteration < plan.total and not self._is_exhausted():
                 losses = self._update(batches)
                 if task.teacher is not None:

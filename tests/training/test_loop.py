@@ -290,12 +290,12 @@ def test_log_and_progress_tell_of_every_epoch_and_update():
             updates.append(n)
 
     @contextmanager
-    def progress(total, title):
-        updates.append((total, title))
+    def progress(total, title, done):
+        updates.append((total, title, done))
         yield Bar()
 
     train(task(log=records.append, progress=progress))
-    assert updates == [(9, "training"), 0, *[1] * 9]
+    assert updates == [(9, "training", 0), *[1] * 9]
     assert [(record["event"], record["epoch"], record["iteration"]) for record in records] == [
         ("epoch", 1, 3),
         ("epoch", 2, 6),
