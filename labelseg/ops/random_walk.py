@@ -35,10 +35,7 @@ def walk_weights(affinities: NDArray[np.floating], offsets: Sequence[Offset], be
 
     Source: Ahn & Kwak 2018, the definition of the transition matrix (spec psa 1.8).
     """
-    if not beta > 0:
-        raise UsageError(f"beta: expected more than 0, got {beta}.")
-    if len(affinities) != len(offsets):
-        raise UsageError(f"random walk: expected affinities of {len(offsets)} offsets, got {len(affinities)}.")
+    _check(affinities, offsets, beta)
     h, w = size = affinities.shape[1:]
     diagonals: dict[int, NDArray] = {0: np.ones(h * w, dtype)}
     for slot, (dy, dx) in zip(affinities, offsets, strict=True):
@@ -50,6 +47,14 @@ def walk_weights(affinities: NDArray[np.floating], offsets: Sequence[Offset], be
         weights = diagonals.setdefault(step, np.zeros(h * w, dtype)).reshape(h, w)
         weights[start] = slot[start].astype(dtype) ** dtype(beta)
     return _symmetric_from_upper(diagonals)
+
+
+def _check(affinities: NDArray[np.floating], offsets: Sequence[Offset], beta: float) -> None:
+    """Refuse what makes no weights."""
+    if not beta > 0:
+        raise UsageError(f"beta: expected more than 0, got {beta}.")
+    if len(affinities) != len(offsets):
+        raise UsageError(f"random walk: expected affinities of {len(offsets)} offsets, got {len(affinities)}.")
 
 
 def transition_matrix(affinities: NDArray[np.floating], offsets: Sequence[Offset], beta: float) -> dia_array:
@@ -70,6 +75,7 @@ def random_walk(
     beta: float = 8.0,
     steps: int = 256,
     tolerance: float = 1e-4,
+    device: str = "cpu",
 ) -> NDArray[np.float32]:
     """Spread class scores along affinities: ``T^steps`` applied to each map. A constant map stays as it is.
 
@@ -81,6 +87,7 @@ def random_walk(
         steps: Steps of the walk, >= 0.
         tolerance: Bound on the error in root mean square, relative to that of the scores (cells weighted by their row sums);
             0 takes every step, in float64.
+        device: Torch device; unless it is the CPU, products are torch operations.
 
     Returns:
         (C, h, w) float32; each value is a convex combination of the values of its map, within the tolerance.
@@ -91,10 +98,15 @@ def random_walk(
         raise UsageError(f"random walk: expected steps >= 0 and tolerance in [0, 1), got {steps} and {tolerance}.")
     # Products are bound by memory: float32 halves their time wherever the tolerance hides its rounding.
     dtype = np.float32 if tolerance >= FLOAT32_TOLERANCE else np.float64
+    coefficients = power_coefficients(steps, tolerance) if tolerance > 0 else None
+    if not device.startswith("cpu"):
+        from labelseg.ops.random_walk_torch import torch_random_walk
+
+        _check(affinities, offsets, beta)
+        return torch_random_walk(scores, affinities, offsets, beta=beta, steps=steps, coefficients=coefficients, dtype=dtype, device=device)
     weights = walk_weights(affinities, offsets, beta, dtype)
     root = np.sqrt(_degrees(weights))
     symmetric = _scale(weights, 1 / root, 1 / root)
-    coefficients = power_coefficients(steps, tolerance) if tolerance > 0 else None
 
     walked = np.empty(scores.shape, dtype=np.float32)
     for source, target in zip(scores, walked, strict=True):

@@ -85,7 +85,9 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
         if params.psa_compat:
             affinities = affinities * psa_origins(affinities.shape[1:], params.radius)
         cells = to_grid(start, scaled.shape[:2], stride, count_padding=params.psa_compat)
-        walked = random_walk(cells, affinities, offsets, beta=params.beta, steps=params.iters, tolerance=params.tolerance)
+        walked = random_walk(
+            cells, affinities, offsets, beta=params.beta, steps=params.iters, tolerance=params.tolerance, device=inputs.device
+        )
         return from_grid(normalize_cam(walked) if normalize else walked, stride, scaled.shape[:2], image.shape[:2])
 
     def compute(item: Item) -> dict[str, np.ndarray]:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labelseg.errors import UsageError
+from labelseg.ops import random_walk_torch
 from labelseg.ops.affinity import block_mean, pair_affinities
 from labelseg.ops.cam import resize_maps, score_mask, with_background
 from labelseg.ops.pairs import pair_offsets, pair_validity, psa_origins
@@ -86,6 +87,40 @@ def test_walks_follow_their_definition(size, tolerance, error):
     scores, affinities = random_case(size)
     walked = random_walk(scores, affinities, OFFSETS, beta=3.0, steps=9, tolerance=tolerance)
     np.testing.assert_allclose(walked, walk_by_definition(scores, affinities, 3.0, 9), atol=error)
+
+
+@pytest.fixture
+def torch_walk(monkeypatch):
+    """The walk of other devices, run on the CPU."""
+    on_device = random_walk_torch.torch_random_walk
+    monkeypatch.setattr(random_walk_torch, "torch_random_walk", lambda *given, **named: on_device(*given, **{**named, "device": "cpu"}))
+    return lambda *given, **named: random_walk(*given, **named, device="cuda")
+
+
+@pytest.mark.parametrize("size", SMALL_GRIDS)
+@pytest.mark.parametrize(("tolerance", "error"), [(0, 1e-6), (1e-6, 1e-6), (1e-3, 1e-3)])
+def test_walks_by_shifted_maps_follow_the_definition_too(torch_walk, size, tolerance, error):
+    scores, affinities = random_case(size)
+    walked = torch_walk(scores, affinities, OFFSETS, beta=3.0, steps=9, tolerance=tolerance)
+    np.testing.assert_allclose(walked, walk_by_definition(scores, affinities, 3.0, 9), atol=error)
+
+
+@pytest.mark.parametrize(("tolerance", "error"), [(0, 1e-6), (1e-5, 1e-6), (1e-4, 3e-4)])
+def test_walks_by_shifted_maps_are_those_by_diagonals(torch_walk, tolerance, error):
+    scores, affinities = random_case((40, 33))
+    affinities[:, :, :9] *= 0.2
+    given = {"beta": 8.0, "steps": 256, "tolerance": tolerance}
+    np.testing.assert_allclose(
+        torch_walk(scores, affinities, OFFSETS, **given), random_walk(scores, affinities, OFFSETS, **given), atol=error
+    )
+
+
+def test_walks_by_shifted_maps_take_no_maps_and_refuse_other_offsets(torch_walk):
+    scores, affinities = random_case((4, 5))
+    assert torch_walk(scores[:0], affinities, OFFSETS).shape == (0, 4, 5)
+    np.testing.assert_allclose(torch_walk(scores, affinities, OFFSETS, steps=0), scores, atol=1e-6)
+    with pytest.raises(UsageError, match="expected affinities of 34 offsets, got 3"):
+        torch_walk(scores, affinities[:3], OFFSETS)
 
 
 @pytest.mark.parametrize("size", SMALL_GRIDS)
