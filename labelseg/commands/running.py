@@ -20,7 +20,13 @@ UNSAVED = "unsaved"
 
 
 DEVICE_OPTIONS = (
-    click.option("--device", default="auto", show_default=True, metavar="NAME", help="Device to compute on: auto, cpu, cuda, cuda:1."),
+    click.option(
+        "--device",
+        default="auto",
+        show_default=True,
+        metavar="NAME",
+        help="Device to compute on: auto, cpu, cuda, cuda:1; for a training also several: cuda:0,1.",
+    ),
     click.option(
         "--workers",
         type=click.IntRange(min=0),

@@ -105,7 +105,7 @@ def train_weak(inputs: Inputs, params: Params) -> Model:
     localizer = Localizer(segmenter.backbone.channels[-1], len(increment.class_ids), params.localizer_width)
     warmup = params.warmup_epochs * (len(samples) // min(params.batch_size, len(samples)))
     is_softmax = before.meta.get("activation", SOFTMAX) == SOFTMAX
-    net = StepNetwork(segmenter, localizer, old.to(inputs.device, memory_format=torch.channels_last), is_softmax, warmup)
+    net = StepNetwork(segmenter, localizer, old, is_softmax, warmup)
     settings = step_settings(params)
 
     def loss(module: nn.Module, batch: Any) -> dict[str, Tensor]:

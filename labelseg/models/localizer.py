@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -63,6 +65,11 @@ class StepNetwork(nn.Module):
         self.segmenter, self.localizer, self.old_softmax, self.warmup = segmenter, localizer, old_softmax, warmup
         self._old = (old.eval().requires_grad_(False),)  # in a tuple, so that it is neither trained nor saved
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
+
+    def _apply(self, fn: Any, recurse: bool = True) -> StepNetwork:
+        """Move the old segmenter with the others."""
+        self.old._apply(fn, recurse)
+        return super()._apply(fn, recurse)
 
     @property
     def old(self) -> Segmenter:

@@ -89,7 +89,8 @@ class Execution:
         outcome = Outcome()
         if todo:
             # Only a stage that reads a model runs a network; all others gain more from many processes.
-            device = self._workspace.pick_device(self._options.device) if any(p.is_model for p in node.parents) else "cpu"
+            uses_model = any(parent.is_model for parent in node.parents)
+            device = self._workspace.pick_device(self._options.device).split(",")[0] if uses_model else "cpu"
             outcome = self._compute(decision, [Task(entry, keys[entry.id]) for entry in todo], device)
         for failure in outcome.failed:
             self._log.failed_item(node.id, failure.id, failure.error, failure.trace)
@@ -143,7 +144,8 @@ class Execution:
             if not found:
                 missing = "no image with a ground truth mask" if _truth(decision) and param == SPLIT_PARAM else "no images to train on"
                 raise DataError(f"{node.instance}: split '{node.splits[param]}' has {missing}. See the splits: labelseg status")
-        device = self._workspace.pick_device(self._options.device)
+        devices = self._workspace.pick_device(self._options.device)
+        device = devices.split(",")[0]
         checkpoints = self._workspace.folder / "checkpoints" / node.stage.name / str(decision.key)
         if forced:
             shutil.rmtree(checkpoints, ignore_errors=True)
@@ -153,6 +155,7 @@ class Execution:
             models=self._models(decision),
             truth=_truth(decision),
             device=device,
+            devices=devices,
             workers=self._options.workers if self._options.workers is not None else 0,
             entries=entries,
             checkpoints=checkpoints,
@@ -162,7 +165,7 @@ class Execution:
         model = node.stage.run(inputs, self._params(decision))
         if not isinstance(model, Model):
             raise ArtifactError(f"{node.instance}: expected a Model, got {type(model).__name__}.")
-        manifest = self._manifest(decision, self._write_model(decision, model, device), device, time.monotonic() - started)
+        manifest = self._manifest(decision, self._write_model(decision, model, devices), devices, time.monotonic() - started)
         manifest.meta = {
             "model": dict(model.meta),
             "metrics": dict(model.metrics),

@@ -123,6 +123,7 @@ class Inputs:
         models: Role -> (stage, key) of a finished training.
         truth: Roles that the ground truth of the data plays.
         device: ``cpu``, ``cuda``, ``cuda:1``.
+        devices: What a training may use: ``device``, or several that begin with it, as in ``cuda:0,1``.
         workers: Processes that share a map, or that may load data for a training; 0 where this one does it all.
         entries: For a training, name of a split parameter -> its items; a map is given its items one by one.
         checkpoints: Folder for the checkpoints of this very training: a resumed run finds it again, success removes it.
@@ -135,6 +136,7 @@ class Inputs:
     models: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     truth: frozenset[str] = frozenset()
     device: str = "cpu"
+    devices: str = ""
     workers: int = 0
     entries: Mapping[str, Sequence[Entry]] = field(default_factory=dict, repr=False)
     checkpoints: Path = Path()

@@ -118,7 +118,7 @@ def run_training(
             epochs=None if iterations else params.epochs,
             iterations=iterations or None,
             seed=params.seed,
-            device=inputs.device,
+            device=inputs.devices or inputs.device,
             precision=params.precision,  # type: ignore[arg-type]
             channels_last=True,
             workers=inputs.workers,

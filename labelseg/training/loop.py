@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -26,6 +26,7 @@ from labelseg.errors import LabelsegError, UsageError
 from labelseg.ops.schedules import teacher_ratio
 from labelseg.training.checkpoints import Checkpoints, Progress, cpu_tensors
 from labelseg.training.optimization import Optimization, ParameterGroup
+from labelseg.training.ranks import Alone, Ranks, my_share, split_devices, together
 
 _ORDER, _SAMPLE, _ITERATION = range(3)  # first word of each seed; keeps the three streams apart
 _LOG_EVERY = 50
@@ -62,7 +63,8 @@ class TrainTask:
         epochs: Passes over the set; or
         iterations: number of updates. Exactly one of the two is given.
         seed: At least 0.
-        device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+        device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; or several, as in ``cuda:0,1``: each computes a share of every batch. The network
+            has to be on the CPU then.
         precision: ``32-true`` or ``bf16-mixed``.
         channels_last: Memory layout; with bf16 it halves a step on many processors.
         accumulate: Parts in which a batch passes through the network; their gradients add up, weighted by size.
@@ -137,10 +139,29 @@ def train(task: TrainTask) -> TrainResult:
         LabelsegError: the loss is no longer finite.
     """
     plan = _Plan.of(task)
-    fabric = _fabric(task)
+    devices = split_devices(task.device)
+    if len(devices) == 1:
+        return _train_rank(task, plan, Alone(), task.device)
+    if min(plan.parts) < len(devices):
+        raise UsageError(
+            f"training: {min(plan.parts)} samples at a time cannot be shared out to {len(devices)} devices. "
+            "Take a larger batch, or fewer devices: --batch-size, --device"
+        )
+
+    def help_out(ranks: Ranks, rank: int) -> None:
+        silent = replace(task, evaluate=None, select="", log=None, progress=lambda total, title, done: nullcontext())
+        _train_rank(silent, plan, ranks, devices[rank])
+
+    with together(len(devices), help_out, devices[0].partition(":")[0]) as ranks:
+        return _train_rank(task, plan, ranks, devices[0])
+
+
+def _train_rank(task: TrainTask, plan: _Plan, ranks: Ranks, device: str) -> TrainResult:
+    """Do what one process does."""
+    fabric = _fabric(task, device)
     cuda = [fabric.device] if fabric.device.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda):
-        return _Training(task, plan, fabric).run()
+        return _Training(task, plan, fabric, ranks).run()
 
 
 @dataclass(frozen=True)
@@ -186,8 +207,8 @@ class _Order(Sampler[list[tuple[int, int]]]):
     One order over all epochs: the loader's workers start once and load ahead across the end of an epoch.
     """
 
-    def __init__(self, plan: _Plan, seed: int, start: int) -> None:
-        self.plan, self.seed, self.start = plan, seed, start
+    def __init__(self, plan: _Plan, seed: int, start: int, ranks: Ranks) -> None:
+        self.plan, self.seed, self.start, self.ranks = plan, seed, start, ranks
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         plan, order, drawn = self.plan, np.empty(0, dtype=np.int64), -1
@@ -197,15 +218,15 @@ class _Order(Sampler[list[tuple[int, int]]]):
                 order, drawn = np.random.default_rng((_ORDER, self.seed, epoch)).permutation(plan.samples), epoch
             first = step * plan.batch
             for size in plan.parts:
-                yield [(epoch, int(index)) for index in order[first : first + size]]
+                yield [(epoch, index) for index in my_share(order[first : first + size].tolist(), self.ranks)]
                 first += size
 
 
 class _Training:
-    """One run of the loop."""
+    """One run of the loop, in one of the processes that train together."""
 
-    def __init__(self, task: TrainTask, plan: _Plan, fabric: Fabric) -> None:
-        self.task, self.plan, self.fabric = task, plan, fabric
+    def __init__(self, task: TrainTask, plan: _Plan, fabric: Fabric, ranks: Ranks) -> None:
+        self.task, self.plan, self.fabric, self.ranks = task, plan, fabric, ranks
         if task.channels_last:
             for net in (task.module, task.teacher):
                 if net is not None:
@@ -228,7 +249,7 @@ class _Training:
         batches = _ahead(iter(self._loader())) if task.workers == 0 else iter(self._loader())
         saved = started = time.monotonic()
         with task.progress(plan.total, task.title, progress.iteration) as bar:
-            while progress.iteration < plan.total and not self._is_exhausted():
+            while progress.iteration < plan.total and not (task.patience and self.ranks.agree(self._is_exhausted())):
                 losses = self._update(batches)
                 if task.teacher is not None:
                     follow(task.teacher, task.module, progress.iteration)
@@ -240,7 +261,7 @@ class _Training:
                 if ends_epoch:
                     self._end_epoch(time.monotonic() - started)
                     started = time.monotonic()
-                if self.store is not None and (ends_epoch or time.monotonic() - saved >= task.checkpoint_seconds):
+                if self.store is not None and self.ranks.rank == 0 and (ends_epoch or time.monotonic() - saved >= task.checkpoint_seconds):
                     self.store.save(progress, self.modules, self.optimizer.optimizer)
                     saved = time.monotonic()
                 if bar is not None:
@@ -253,7 +274,7 @@ class _Training:
         task = self.task
         return DataLoader(
             _Samples(task.dataset, task.seed),
-            batch_sampler=_Order(self.plan, task.seed, self.progress.iteration),
+            batch_sampler=_Order(self.plan, task.seed, self.progress.iteration, self.ranks),
             num_workers=task.workers,
             collate_fn=task.collate,
             multiprocessing_context="spawn" if task.workers else None,
@@ -262,18 +283,20 @@ class _Training:
 
     def _update(self, batches: Iterator[Any]) -> dict[str, float]:
         """Do one update and return the losses before it."""
-        task, plan, iteration = self.task, self.plan, self.progress.iteration
-        torch.manual_seed(int(np.random.SeedSequence((_ITERATION, task.seed, iteration)).generate_state(1, np.uint64)[0]))
+        task, plan, iteration, ranks = self.task, self.plan, self.progress.iteration, self.ranks
+        words = (_ITERATION, task.seed, iteration, *((ranks.rank,) if ranks.rank else ()))
+        torch.manual_seed(int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0]))
         task.optimization.apply(self.optimizer.optimizer, iteration, plan.total)
         self.optimizer.zero_grad()
         means: dict[str, float] = {}
         for size in plan.parts:
             losses = task.loss(self.module, self.fabric.to_device(next(batches)))
-            share = size / plan.batch
-            for name, value in losses.items():
-                means[name] = means.get(name, 0.0) + share * float(value.detach())
+            share = len(my_share(range(size), ranks)) / plan.batch
+            for name, value in ranks.sums({name: share * float(value.detach()) for name, value in losses.items()}).items():
+                means[name] = means.get(name, 0.0) + value
             self._demand_finite("the loss", means["loss"])
             self.fabric.backward(losses["loss"] * share)
+        ranks.sum_gradients(task.module)
         if task.optimization.clip_norm is not None:
             norm = self.fabric.clip_gradients(self.module, self.optimizer, max_norm=task.optimization.clip_norm, error_if_nonfinite=False)
             self._demand_finite("the norm of the gradient", float(norm))  # type: ignore[arg-type]
@@ -360,14 +383,14 @@ def _ahead(batches: Iterator[Any]) -> Iterator[Any]:
             yield batch
 
 
-def _fabric(task: TrainTask) -> Fabric:
-    """One process on the device asked for."""
+def _fabric(task: TrainTask, device: str) -> Fabric:
+    """One process on one device."""
     if task.precision not in ("32-true", "bf16-mixed"):
         raise UsageError(f"precision of a training: expected 32-true or bf16-mixed, got {task.precision!r}.")
-    kind, _, index = task.device.partition(":")
+    kind, _, index = device.partition(":")
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not available.get(kind, False):
         usable = ", ".join(name for name, works in available.items() if works)
-        raise UsageError(f"device {task.device}: not available here; usable: {usable}. Use --device cpu.")
+        raise UsageError(f"device {device}: not available here; usable: {usable}. Use --device cpu.")
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces its precision
     return Fabric(accelerator=kind, devices=[int(index)] if index else 1, precision=task.precision)

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from labelseg import incremental
 from labelseg.cli import program
 from labelseg.errors import DataError, UsageError
+from labelseg.incremental import trainings as incremental
 from labelseg.incremental.samples import MaskedCrop
 from labelseg.ops.wilson import present_scores
 from labelseg.pipeline.runner import RunOptions
