@@ -7,7 +7,6 @@ both are linear in pixels and in classes, but for what an image costs whatever i
 from __future__ import annotations
 
 import multiprocessing
-import resource
 from collections.abc import Callable
 from math import sqrt
 from typing import Any
@@ -15,13 +14,14 @@ from typing import Any
 import numpy as np
 
 from benchmarks.crf import photo, readings
+from benchmarks.memory import peak_megabytes
 from benchmarks.timing import seconds
 from benchmarks.walk import BETA, STEPS, random_case
 from labelseg.ops.crf import dense_crf
 from labelseg.ops.random_walk import random_walk
 
 STRIDE, MEGAPIXELS, CLASSES = 8, (0.5, 1, 2, 4, 8), (2, 8, 21, 80)
-VOC = (375, 500)
+VOC, WIDE = (375, 500), (1024, 2048)  # the second is a grid of 128 x 256
 
 
 def walk(size: tuple[int, int], classes: int) -> Callable[[], Any]:
@@ -45,15 +45,15 @@ def measure(job: str, size: tuple[int, int], classes: int) -> tuple[float, float
     small = JOBS[job]((48, 64), 2)
     small()  # compiles, loads
     ready = JOBS[job](size, classes)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_megabytes()
     ready()
-    return seconds(ready), (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    return seconds(ready), peak_megabytes() - before
 
 
 def run(quick: bool) -> list[dict[str, Any]]:
     """Measure."""
     sizes = [(round(sqrt(0.75e6 * m)), round(sqrt(0.75e6 * m) * 4 / 3)) for m in ((0.5, 2) if quick else MEGAPIXELS)]
-    cases = [(size, 4) for size in sizes] + [(VOC, classes) for classes in ((2, 21) if quick else CLASSES)]
+    cases = [(size, 4) for size in (*sizes, WIDE)] + [(VOC, classes) for classes in ((2, 21) if quick else CLASSES)]
     rows = []
     for job in JOBS:
         for size, classes in cases:

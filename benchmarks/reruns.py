@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from benchmarks.memory import peak_megabytes
 from benchmarks.store import fresh_folder
 
 SIDE = 16
@@ -36,11 +37,15 @@ def labelseg(root: Path, *arguments: str) -> tuple[float, float]:
     child = os.posix_spawn(
         sys.executable, command, os.environ, file_actions=[(os.POSIX_SPAWN_OPEN, n, os.devnull, os.O_WRONLY, 0) for n in (1, 2)]
     )
-    _, code, usage = os.wait4(child, 0)
+    memory, ended, code = 0.0, 0, 0
+    while not ended:
+        memory = max(memory, peak_megabytes(child))
+        time.sleep(0.002)
+        ended, code = os.waitpid(child, os.WNOHANG)
     took = time.perf_counter() - started
     if code:
         raise SystemExit(f"benchmark of reruns: `labelseg {' '.join(arguments)}` ended with {os.waitstatus_to_exitcode(code)}.")
-    return took, usage.ru_maxrss / 1024
+    return took, memory
 
 
 def measure(root: Path, images: int, rounds: int) -> list[dict[str, Any]]:
