@@ -21,7 +21,7 @@ from labelseg.data.transforms import normalize
 from labelseg.inference import Predictor, resize_image
 from labelseg.models.backbones import build_backbone
 from labelseg.models.classifier import Classifier
-from labelseg.models.folding import fold_batchnorm
+from labelseg.models.inference_form import for_inference
 from labelseg.ops.cam import merge_cams, normalize_cam
 
 SCALES, CLASSES, SIZE = (0.5, 1.0, 1.5, 2.0), [1, 4], (375, 500)
@@ -43,12 +43,12 @@ def network() -> Classifier:
 def begin() -> None:
     """Set a worker up for both ways."""
     torch.set_num_threads(1)
-    net = fold_batchnorm(network())
+    net = for_inference(network())
     _worker.update(plain=network(), predictor=Predictor(net, "cpu", forward=net.cam))
 
 
 def batched(index: int) -> NDArray[np.float32]:
-    """The way of the stage: image and mirror in one forward, normalisation folded, channels last."""
+    """The way of the stage: image and mirror in one forward, normalisation folded, 1x1 convolutions by oneDNN, channels last."""
     image = photo(index)
     views = [view[CLASSES] for scaled in _worker["predictor"].multi_scale(image, SCALES, True) for view in scaled]
     return normalize_cam(merge_cams(views, SIZE))

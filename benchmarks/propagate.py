@@ -21,7 +21,7 @@ from labelseg.data.images import read_image
 from labelseg.inference import affinity_function
 from labelseg.models.affinity_net import AffinityNet
 from labelseg.models.backbones import build_backbone
-from labelseg.models.folding import fold_batchnorm
+from labelseg.models.inference_form import for_inference
 from labelseg.ops.cam import normalize_cam, resize_maps, score_mask
 from labelseg.ops.crf import dense_crf
 from labelseg.ops.grid import from_grid, to_grid
@@ -64,7 +64,7 @@ def run(quick: bool) -> list[dict[str, Any]]:
     """Measure."""
     torch.manual_seed(0)
     offsets, count = pair_offsets(5), 4 if quick else 32
-    net = fold_batchnorm(AffinityNet(build_backbone("mobilenet_v2", 16)).eval())
+    net = for_inference(AffinityNet(build_backbone("mobilenet_v2", 16)).eval())
     affinities_of, _ = affinity_function("learned", net, offsets, device="cpu")
     cam = readings(CLASSES + 1, SIZE)[0][1:, ::4, ::4]
     threads = torch.get_num_threads()

@@ -33,12 +33,12 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
 
     from labelseg.errors import DataError
     from labelseg.inference import Predictor, tag_probabilities
-    from labelseg.models.folding import fold_batchnorm
+    from labelseg.models.inference_form import for_inference
     from labelseg.models.networks import load_network
     from labelseg.ops.cam import merge_cams, normalize_cam
 
     first_class = 1 if inputs.has_background else 0
-    net = fold_batchnorm(load_network(inputs.model("model"), "classifier"))
+    net = for_inference(load_network(inputs.model("model"), "classifier"))
     predictor = Predictor(net, inputs.device, params.precision, forward=net.cam)
     tagger = Predictor(net, inputs.device, params.precision)
 

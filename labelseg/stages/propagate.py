@@ -56,7 +56,7 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
     import numpy as np
 
     from labelseg.inference import affinity_function, resize_image
-    from labelseg.models.folding import fold_batchnorm
+    from labelseg.models.inference_form import for_inference
     from labelseg.models.networks import load_network
     from labelseg.ops.cam import normalize_cam, resize_maps, score_mask, with_background
     from labelseg.ops.crf import Bilateral, dense_crf, label_crf
@@ -66,7 +66,7 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
 
     offsets = pair_offsets(params.radius)
     is_learned = params.affinity_kind == "learned"
-    net = fold_batchnorm(load_network(inputs.model("affinity"), "affinity-net|boundary-net")) if is_learned else None
+    net = for_inference(load_network(inputs.model("affinity"), "affinity-net|boundary-net")) if is_learned else None
     affinities_of, stride = affinity_function(
         params.affinity_kind,
         net,

@@ -33,12 +33,12 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
     import numpy as np
 
     from labelseg.inference import Predictor, class_probabilities
-    from labelseg.models.folding import fold_batchnorm
+    from labelseg.models.inference_form import for_inference
     from labelseg.models.networks import SEGMENTERS, known_classes, load_network, step_arrays
     from labelseg.ops.crf import Bilateral, dense_crf
 
     model = inputs.model("model")
-    predictor = Predictor(fold_batchnorm(load_network(model, SEGMENTERS)), inputs.device, params.precision)
+    predictor = Predictor(for_inference(load_network(model, SEGMENTERS)), inputs.device, params.precision)
     class_ids, step = np.array(known_classes(model.meta), np.uint8), step_arrays(model.meta)
     bilateral = Bilateral(params.sxy, params.srgb, params.weight)
 

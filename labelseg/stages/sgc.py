@@ -38,13 +38,13 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
 
     from labelseg.data.transforms import normalize
     from labelseg.errors import DataError
-    from labelseg.models.folding import fold_batchnorm
+    from labelseg.models.inference_form import for_inference
     from labelseg.models.networks import load_network
     from labelseg.models.pseudoseg import Parts
     from labelseg.ops.sgc import fuse, resize_bilinear
 
     device = torch.device(inputs.device)
-    net = fold_batchnorm(load_network(inputs.model("model"), "pseudoseg")).to(device)
+    net = for_inference(load_network(inputs.model("model"), "pseudoseg")).to(device)
     first_class = 1 if inputs.has_background else 0
 
     def tags_of(item: Item, high: torch.Tensor) -> torch.Tensor:
