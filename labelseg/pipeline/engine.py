@@ -1,15 +1,19 @@
 """Runs a map stage over items: in this process, or in a pool of spawned ones.
 
 Every worker computes whole items and writes its own parts, so that neither the number of workers nor an interruption
-changes what is computed for an item.
+changes what is computed for an item. An accelerator is fed by this process alone, where a few threads take an item each: while one
+waits for the device, others decode and post-process.
 """
 
 from __future__ import annotations
 
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +25,7 @@ from labelseg.pipeline.planning import Entry
 from labelseg.pipeline.store import PartWriter
 
 CHUNK_ITEMS = 64
+FEEDING_THREADS = 4
 FLUSH_SECONDS = 60.0
 
 SetThreads = Callable[[int], "int | None"]
@@ -99,21 +104,22 @@ class Worker:
 
     Args:
         job: What to compute.
+        threads: Items computed at once.
     """
 
-    def __init__(self, job: MapJob) -> None:
-        self._job = job
+    def __init__(self, job: MapJob, threads: int = 1) -> None:
+        self._job, self._threads = job, threads
         self._writer = PartWriter(job.inputs.store, job.stage, job.header)
         self._compute = job.run(job.inputs, job.params)
 
     def chunk(self, tasks: Sequence[Task]) -> Iterator[Message]:
-        """Compute items one after the other; an item that fails is told and skipped."""
+        """Compute items and tell of them in their order; an item that fails is told and skipped."""
         unwritten: list[str] = []
         flushed = time.monotonic()
-        for task in tasks:
+        for task, result in self._results(tasks):
             yield Begun(task.entry.id)
             try:
-                arrays = self._arrays(task)
+                arrays = result()
             except WaitingError:
                 raise
             except Exception as error:
@@ -128,6 +134,23 @@ class Worker:
                 unwritten, flushed = [], time.monotonic()
         if unwritten:
             yield Written(list(zip(unwritten, self._writer.flush(), strict=True)))
+
+    def _results(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Callable[[], dict[str, np.ndarray]]]]:
+        """Pair each item with what gives its arrays; with threads, the next items are under way meanwhile."""
+        if self._threads == 1:
+            yield from ((task, partial(self._arrays, task)) for task in tasks)
+            return
+        pool = ThreadPoolExecutor(self._threads, "item")
+        try:
+            upcoming: deque[tuple[Task, Future[dict[str, np.ndarray]]]] = deque()
+            for task in tasks:
+                upcoming.append((task, pool.submit(self._arrays, task)))
+                if len(upcoming) > self._threads:
+                    first, future = upcoming.popleft()
+                    yield first, future.result
+            yield from ((task, future.result) for task, future in upcoming)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
     def _arrays(self, task: Task) -> dict[str, np.ndarray]:
         """Compute the arrays of one item and check that they are what the stage declares."""
@@ -180,7 +203,7 @@ def _here(job: MapJob, tasks: Sequence[Task]) -> Iterator[Message]:
     # The stage may be what first loads torch; only then can its number of threads be set, and be known.
     before = limit(1)
     try:
-        worker = Worker(job)
+        worker = Worker(job, 1 if job.inputs.device == "cpu" else FEEDING_THREADS)
         loaded = limit(1)
         before = before or loaded
         for chunk in chunks(tasks, 0):

@@ -8,6 +8,7 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from numpy.typing import NDArray
@@ -23,7 +24,7 @@ OPEN_PARTS = 8
 
 
 class Store:
-    """Read and write access to the artifacts of a workspace. Picklable: a worker opens its own files.
+    """Read and write access to the artifacts of a workspace. Picklable: a worker opens its own files. Threads may read at once.
 
     Args:
         root: The ``.labelseg`` folder.
@@ -33,6 +34,7 @@ class Store:
         self.root = Path(root)
         self.catalog = Catalog(self.root)
         self._open: OrderedDict[tuple[str, str], OpenPart] = OrderedDict()
+        self._reading = Lock()
 
     def __reduce__(self) -> tuple[type[Store], tuple[Path]]:
         return Store, (self.root,)
@@ -70,7 +72,8 @@ class Store:
         Raises:
             ArtifactError: the part is missing or damaged, or has no such item.
         """
-        return self._part(stage, part_id).read(index)
+        with self._reading:
+            return self._part(stage, part_id).read(index)
 
     def verify(self, stage: str | None = None) -> list[str]:
         """Read every part, manifest and ref back and compare digests; one line for each problem, none when all is well."""

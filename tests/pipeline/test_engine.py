@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -60,8 +62,8 @@ def root(tmp_path) -> Path:
     return toy.make(tmp_path / "w", images=10)
 
 
-def job(root: Path, run=double, **changes) -> MapJob:
-    inputs = Inputs(dataset=toy.ToyDataset(root), store=Store(root / ".labelseg"))
+def job(root: Path, run=double, device="cpu", **changes) -> MapJob:
+    inputs = Inputs(dataset=toy.ToyDataset(root), store=Store(root / ".labelseg"), device=device)
     return MapJob("double", run, None, inputs, {"version": 1}, has_masks=True, **changes)
 
 
@@ -78,18 +80,18 @@ def values(root: Path, outcome) -> dict[str, int]:
     return {i: int(store.read("double", place.part, place.index)["mask"][0, 0]) for i, place in sorted(outcome.places.items())}
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_every_item_is_computed_and_can_be_read_back(root, workers):
-    outcome = compute(root, workers)
+@pytest.mark.parametrize(("workers", "device"), [(0, "cpu"), (2, "cpu"), (0, "cuda")])
+def test_every_item_is_computed_and_can_be_read_back(root, workers, device):
+    outcome = compute(root, workers, device=device)
     assert values(root, outcome) == {f"t{n:03d}": 2 * (n + 1) for n in range(10)}
     assert outcome.places["t003"].digest == array_digest({"mask": np.array([[8]], np.uint8)})
 
 
-@pytest.mark.parametrize("workers", [0, 1])
-def test_bad_items_are_told_with_their_cause_and_the_others_go_on(root, workers):
+@pytest.mark.parametrize(("workers", "device"), [(0, "cpu"), (1, "cpu"), (0, "cuda")])
+def test_bad_items_are_told_with_their_cause_and_the_others_go_on(root, workers, device):
     for image_id, value in {"t001": 50, "t003": 51, "t005": 52, "t007": "x"}.items():
         toy.set_image(root, image_id, value)
-    outcome = compute(root, workers)
+    outcome = compute(root, workers, device=device)
     assert {f.id: f.error for f in outcome.failed} == {
         "t001": "ZeroDivisionError",
         "t003": "double for t003: expected an array 'mask', got scores.",
@@ -98,6 +100,33 @@ def test_bad_items_are_told_with_their_cause_and_the_others_go_on(root, workers)
     }
     assert all("Traceback" in f.trace for f in outcome.failed)
     assert len(outcome.places) == 6
+
+
+def test_items_for_an_accelerator_are_computed_a_few_at_once_and_told_in_order(root):
+    together, heard = threading.Barrier(engine.FEEDING_THREADS, timeout=20), []
+
+    def slow(inputs, params):
+        work = double(inputs, params)
+
+        def compute(item):
+            if item.id < "t004":
+                together.wait()  # passed only if as many items are under way
+            return work(item)
+
+        return compute
+
+    compute_items(job(root, slow, device="cuda"), tasks(root), 0, heard.append)
+    assert [message.id for message in heard if isinstance(message, engine.Computed)] == [f"t{n:03d}" for n in range(10)]
+
+
+def test_threads_may_read_a_store_at_once(root):
+    outcome = compute(root, 0)
+    store = Store(root / ".labelseg")
+    with ThreadPoolExecutor(4) as pool:
+        read = list(
+            pool.map(lambda place: int(store.read("double", place.part, place.index)["mask"][0, 0]), list(outcome.places.values()) * 50)
+        )
+    assert read == list(values(root, outcome).values()) * 50
 
 
 def test_an_item_that_kills_its_worker_twice_is_failed_and_the_others_are_computed(root):
