@@ -289,7 +289,7 @@ def group_part(found: Sequence[Result], group: str, heading: str, factor: float)
 def bar_table(bars: Sequence[tuple[str, Value, float]], found: Sequence[Result], *, in_mean: bool = False) -> str:
     """Write what was asked for and what was reached, by every seed or in the mean."""
     rows = [bar_row(name, value, least, found, in_mean) for name, value, least in bars]
-    return table(["bar", "at least", *heads(found), *(mean_head(found) if in_mean else []), "reached"], rows)
+    return table(["bar", "at least", *heads(found), *mean_head(found), "reached"], rows)
 
 
 def bar_row(name: str, value: Value, least: float, found: Sequence[Result], in_mean: bool) -> list[str]:
@@ -302,7 +302,7 @@ def bar_row(name: str, value: Value, least: float, found: Sequence[Result], in_m
         reached = "no"
     else:
         reached = "yes" if len(known) == len(values) else "so far"
-    return [name, number(least), *numbers(values), *(mean(values) if in_mean else []), reached]
+    return [name, number(least), *numbers(values), *mean(values), reached]
 
 
 def source(found: Sequence[Result]) -> str:
