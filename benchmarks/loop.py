@@ -131,7 +131,7 @@ def bare_steps(files: Files, updates: int) -> float:
 
 def run(quick: bool) -> list[dict[str, Any]]:
     """Measure, in turn: the machine's speed drifts."""
-    updates, rounds = (4, 1) if quick else (20, 3)
+    updates, rounds = (12, 1) if quick else (20, 3)
     with photos() as files:
         pairs = [(our_loop(files, updates), bare_steps(files, updates)) for _ in range(rounds)]
     ours, bare = (float(np.median(times)) / updates for times in zip(*pairs, strict=True))

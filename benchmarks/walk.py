@@ -1,4 +1,9 @@
-"""The random walk against dense squaring, as the published code does it, and against plain sparse steps."""
+"""The random walk against dense squaring, as the published code does it, and against plain sparse steps.
+
+Floor at 47 x 63 cells, radius 5 and 4 maps: some 60 products of 69 diagonals, 2,961 cells and 4 maps are 49 M multiply-adds, and 0.8 MB of
+diagonals read for each map and product, 0.2 GB from the cache in all: 3 to 5 ms. Raising affinities to a power and assembling adds 2 ms.
+Dense squaring takes 8 x 2,961^3 = 208 G multiply-adds. At 8 megapixels the diagonals no longer fit any cache, and memory is the limit.
+"""
 
 from __future__ import annotations
 
