@@ -57,6 +57,10 @@ def report_threads(inputs, params):
     return lambda item: {"mask": np.array([[int(os.environ["OMP_NUM_THREADS"])]], np.uint8)}
 
 
+def report_kept(inputs, params):
+    return lambda item: {"mask": np.array([[int(os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"])]], np.uint8)}
+
+
 @pytest.fixture
 def root(tmp_path) -> Path:
     return toy.make(tmp_path / "w", images=10)
@@ -156,6 +160,14 @@ def test_workers_compute_with_one_thread_and_the_environment_is_restored(root, m
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     assert set(values(root, compute(root, 1, report_threads)).values()) == {1}
     assert os.environ["OMP_NUM_THREADS"] == "7"
+
+
+def test_workers_bound_what_is_kept_of_each_image_size(root, monkeypatch):
+    monkeypatch.delenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", raising=False)
+    assert set(values(root, compute(root, 1, report_kept)).values()) == {128}
+    assert "ONEDNN_PRIMITIVE_CACHE_CAPACITY" not in os.environ
+    monkeypatch.setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "9")
+    assert set(values(root, compute(root, 1, report_kept)).values()) == {9}
 
 
 def test_threads_of_this_process_are_set_back(root):
