@@ -17,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.recording import HERE, Result, labelseg
+from benchmarks.recording import HERE, Result, labelseg, make_workspace
 
 PROBE = 100  # updates of which the later half tells the time of one
 BASE = "train-segmenter"
@@ -55,16 +55,8 @@ def prepare(workspace: Path, dataset: str, data: Path, weights: Path, seed: int)
     """Make the workspace with the frozen settings and choose the labelled images, unless it is there."""
     plan = PLANS[dataset]
     if not (workspace / "labelseg.toml").exists():
-        lists = workspace / "lists"
-        lists.mkdir(parents=True, exist_ok=True)
-        for name in dict.fromkeys((plan.source, plan.rest, plan.watched, "val")):
-            (lists / f"{name}.txt").write_text((data / f"{name}.txt").read_text())
-        config = (
-            f'[data]\nimages = "{data}/images"\nlabels = "{data}/image_labels.csv"\nmasks = "{data}/masks"\n'
-            f'classes = "{data}/classes.txt"\nsplits = "lists"\n\n'
-        )
-        settings = settings_of(dataset).replace("@WEIGHTS@", str(weights)).replace("seed = 0", f"seed = {seed}")
-        (workspace / "labelseg.toml").write_text(config + settings)
+        lists = dict.fromkeys((plan.source, plan.rest, plan.watched, "val"))
+        make_workspace(workspace, data, weights, seed, settings_of(dataset), lists, folder="lists")
     if not (workspace / "splits" / "few.txt").exists():
         where = ["--from", plan.source, "--rest", plan.rest]
         labelseg(workspace, "split", "--labelled", str(plan.labelled), "--seed", str(seed), *where, "--name", "few")

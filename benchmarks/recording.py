@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,27 @@ def labelseg(workspace: Path, *arguments: str, capture: bool = False) -> str:
     print("$ labelseg", *arguments, flush=True)
     done = subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE if capture else None)
     return done.stdout or ""
+
+
+def make_workspace(
+    workspace: Path, data: Path, weights: Path, seed: int, settings: str, lists: Iterable[str], folder: str = "splits"
+) -> None:
+    """Write lists and settings on a folder of data: images, masks, image_labels.csv, classes.txt and lists.
+
+    Args:
+        settings: Tables of ``labelseg.toml``; ``@WEIGHTS@`` and ``seed = 0`` in them are filled in.
+        lists: Names of the lists to copy.
+        folder: Where the workspace looks for lists.
+    """
+    (workspace / folder).mkdir(parents=True, exist_ok=True)
+    for name in lists:
+        (workspace / folder / f"{name}.txt").write_text((data / f"{name}.txt").read_text())
+    config = (
+        f'[data]\nimages = "{data}/images"\nlabels = "{data}/image_labels.csv"\nmasks = "{data}/masks"\n'
+        f'classes = "{data}/classes.txt"\nsplits = "{folder}"\n\n'
+    )
+    filled = settings.replace("@WEIGHTS@", str(weights)).replace("seed = 0", f"seed = {seed}")
+    (workspace / "labelseg.toml").write_text(config + filled)
 
 
 def origin(command: str) -> dict[str, str]:

@@ -11,7 +11,7 @@ import argparse
 import json
 from pathlib import Path
 
-from benchmarks.recording import HERE, Result, labelseg
+from benchmarks.recording import HERE, Result, labelseg, make_workspace
 
 SETTINGS = HERE / "voc_animals.toml"
 
@@ -38,14 +38,7 @@ def prepare(workspace: Path, data: Path, weights: Path, seed: int) -> None:
     tune = workspace / "splits" / "tune.txt"
     tune.parent.mkdir(parents=True, exist_ok=True)
     tune.write_text((HERE / "voc_animals_tune.txt").read_text())
-    for name in ("train", "train_fine", "val"):
-        (tune.parent / f"{name}.txt").write_text((data / f"{name}.txt").read_text())
-    config = (
-        f'[data]\nimages = "{data}/images"\nlabels = "{data}/image_labels.csv"\nmasks = "{data}/masks"\n'
-        f'classes = "{data}/classes.txt"\nsplits = "splits"\n\n'
-    )
-    settings = SETTINGS.read_text().replace("@WEIGHTS@", str(weights)).replace("seed = 0", f"seed = {seed}")
-    (workspace / "labelseg.toml").write_text(config + settings)
+    make_workspace(workspace, data, weights, seed, SETTINGS.read_text(), ("train", "train_fine", "val"))
 
 
 def chain_seconds(workspace: Path) -> float:

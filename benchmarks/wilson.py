@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from benchmarks.recording import HERE, Result, labelseg
+from benchmarks.recording import HERE, Result, labelseg, make_workspace
 
 SETTINGS = HERE / "wilson.toml"
 BASE, NEW = ("cat", "dog", "person"), ("cow", "horse", "sheep")
@@ -40,18 +40,11 @@ def prepare(workspace: Path, data: Path, weights: Path, seed: int) -> None:
         return
     splits = workspace / "splits"
     splits.mkdir(parents=True, exist_ok=True)
-    for name in ("train", "val"):
-        (splits / f"{name}.txt").write_text((data / f"{name}.txt").read_text())
     with (data / "image_labels.csv").open(newline="") as file:
         tags = {row["image"]: set(row["labels"].split()) for row in csv.DictReader(file)}
-    train = (splits / "train.txt").read_text().split()
+    train = (data / "train.txt").read_text().split()
     (splits / "new.txt").write_text("".join(f"{name}\n" for name in train if not tags.get(name, set()).isdisjoint(NEW)))
-    config = (
-        f'[data]\nimages = "{data}/images"\nlabels = "{data}/image_labels.csv"\nmasks = "{data}/masks"\n'
-        f'classes = "{data}/classes.txt"\nsplits = "splits"\n\n'
-    )
-    settings = SETTINGS.read_text().replace("@WEIGHTS@", str(weights)).replace("seed = 0", f"seed = {seed}")
-    (workspace / "labelseg.toml").write_text(config + settings)
+    make_workspace(workspace, data, weights, seed, SETTINGS.read_text(), ("train", "val"))
 
 
 def run_instance(workspace: Path, instance: str) -> None:

@@ -99,7 +99,7 @@ def segmenter(workspace: Workspace, instance: str, files: Mapping[str, Path], de
             )
         models[source.role] = (source.instance.partition("@")[0], ref.key)
     images = LooseImages(files, tuple(workspace.dataset.classes), workspace.dataset.has_background)
-    inputs = Inputs(dataset=images, store=workspace.store, models=models, device=workspace.pick_device(device))
+    inputs = Inputs(dataset=images, store=workspace.store, models=models, devices=workspace.pick_device(device))
     compute = stage.run(inputs, params)
     return lambda name: compute(Item(name, images, workspace.store))
 

@@ -118,7 +118,7 @@ class Execution:
             store=self._store,
             models=self._models(decision),
             truth=_truth(decision),
-            device=device,
+            devices=device,
             workers=workers,
             instance=node.instance,
             run_log=self._log,
@@ -145,7 +145,6 @@ class Execution:
                 missing = "no image with a ground truth mask" if _truth(decision) and param == SPLIT_PARAM else "no images to train on"
                 raise DataError(f"{node.instance}: split '{node.splits[param]}' has {missing}. See the splits: labelseg status")
         devices = self._workspace.pick_device(self._options.device)
-        device = devices.split(",")[0]
         checkpoints = self._workspace.folder / "checkpoints" / node.stage.name / str(decision.key)
         if forced:
             shutil.rmtree(checkpoints, ignore_errors=True)
@@ -154,7 +153,6 @@ class Execution:
             store=self._store,
             models=self._models(decision),
             truth=_truth(decision),
-            device=device,
             devices=devices,
             workers=self._options.workers if self._options.workers is not None else 0,
             entries=entries,

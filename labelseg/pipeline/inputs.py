@@ -122,8 +122,7 @@ class Inputs:
         dataset, store: Where to read.
         models: Role -> (stage, key) of a finished training.
         truth: Roles that the ground truth of the data plays.
-        device: ``cpu``, ``cuda``, ``cuda:1``.
-        devices: What a training may use: ``device``, or several that begin with it, as in ``cuda:0,1``.
+        devices: ``cpu``, ``cuda``, ``cuda:1``; or several, as in ``cuda:0,1``, which only trainings use.
         workers: Processes that share a map, or that may load data for a training; 0 where this one does it all.
         entries: For a training, name of a split parameter -> its items; a map is given its items one by one.
         checkpoints: Folder for the checkpoints of this very training: a resumed run finds it again, success removes it.
@@ -135,13 +134,17 @@ class Inputs:
     store: Store = field(repr=False)
     models: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     truth: frozenset[str] = frozenset()
-    device: str = "cpu"
-    devices: str = ""
+    devices: str = "cpu"
     workers: int = 0
     entries: Mapping[str, Sequence[Entry]] = field(default_factory=dict, repr=False)
     checkpoints: Path = Path()
     instance: str = ""
     run_log: RunLog | None = field(default=None, repr=False)
+
+    @property
+    def device(self) -> str:
+        """The first device, on which everything runs that uses one."""
+        return self.devices.split(",")[0]
 
     @property
     def classes(self) -> tuple[str, ...]:

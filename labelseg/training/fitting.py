@@ -118,7 +118,7 @@ def run_training(
             epochs=None if iterations else params.epochs,
             iterations=iterations or None,
             seed=params.seed,
-            device=inputs.devices or inputs.device,
+            device=inputs.devices,
             precision=params.precision,  # type: ignore[arg-type]
             channels_last=True,
             workers=inputs.workers,

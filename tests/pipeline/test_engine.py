@@ -67,7 +67,7 @@ def root(tmp_path) -> Path:
 
 
 def job(root: Path, run=double, device="cpu", **changes) -> MapJob:
-    inputs = Inputs(dataset=toy.ToyDataset(root), store=Store(root / ".labelseg"), device=device)
+    inputs = Inputs(dataset=toy.ToyDataset(root), store=Store(root / ".labelseg"), devices=device)
     return MapJob("double", run, None, inputs, {"version": 1}, has_masks=True, **changes)
 
 

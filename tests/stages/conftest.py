@@ -6,10 +6,9 @@ import shutil
 
 import pytest
 
-from labelseg.data.scenes import write_scenes
 from labelseg.pipeline.runner import RunOptions
 from labelseg.workspace import Workspace
-from tests.stages.wilson_chain import run_steps
+from tests.stages import wilson_chain
 
 HERE = RunOptions(workers=0)
 
@@ -97,24 +96,19 @@ allow_missing = true
 """
 
 
-def make_workspace(root):
+def make_workspace(root, settings=SETTINGS):
     """Write scenes and settings; nothing runs."""
-    table = write_scenes(root, train=8, val=3, seed=0)
-    lines = [f'{key} = "{value}"' for key, value in table.items()]
-    (root / "labelseg.toml").write_text("[data]\n" + "\n".join(lines) + "\n" + SETTINGS)
-    return root
+    return wilson_chain.make_workspace(root, train=8, settings=settings)
 
 
 def make_few_masks(root):
     """Write scenes, four of them with masks and four without, and settings; nothing runs."""
-    table = write_scenes(root, train=8, val=3, seed=0)
+    make_workspace(root, FEW_MASKS)
     names = [f"train_{k:04}" for k in range(8)]
     for name, listed in (("few", names[:4]), ("many", names[4:])):
         (root / "splits" / f"{name}.txt").write_text("\n".join(listed) + "\n")
     for name in names[4:]:
         next((root / "masks").glob(f"{name}.*")).unlink()
-    lines = [f'{key} = "{value}"' for key, value in table.items()]
-    (root / "labelseg.toml").write_text("[data]\n" + "\n".join(lines) + "\n" + FEW_MASKS)
     return root
 
 
@@ -158,4 +152,4 @@ def workspace(finished_root, tmp_path):
 @pytest.fixture(scope="session")
 def steps_root(tmp_path_factory):
     """The folder of a workspace in which two steps of wilson ran; nobody changes it."""
-    return run_steps(tmp_path_factory.mktemp("steps"))
+    return wilson_chain.run_steps(tmp_path_factory.mktemp("steps"))
