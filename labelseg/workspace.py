@@ -167,8 +167,17 @@ class Workspace:
         return self.catalog.ref(instance, split, tag)
 
     def pick_device(self, name: str) -> str:
-        """Turn ``auto`` into ``cuda`` where there is such a device, else ``cpu``; other names stay as they are."""
+        """Turn ``auto`` into ``cuda`` where there is such a device, else ``cpu``; other names stay as they are.
+
+        Raises:
+            UsageError: The device is not there. Of several, each is asked for by the process that is to use it: to ask here
+                would keep forked ones from it.
+        """
         if name != "auto":
+            if name != "cpu" and "," not in name:
+                from labelseg.models.devices import demand_device
+
+                demand_device(name)
             return name
         # Importing torch takes seconds, and without this file there is nothing it could find.
         if sys.platform == "linux" and not Path("/dev/nvidiactl").exists():

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from labelseg.errors import LabelsegError, UsageError
+from labelseg.models.devices import demand_device
 from labelseg.ops.schedules import teacher_ratio
 from labelseg.training.checkpoints import Checkpoints, Progress, cpu_tensors
 from labelseg.training.optimization import Optimization, ParameterGroup
@@ -387,10 +388,7 @@ def _fabric(task: TrainTask, device: str) -> Fabric:
     """One process on one device."""
     if task.precision not in ("32-true", "bf16-mixed"):
         raise UsageError(f"precision of a training: expected 32-true or bf16-mixed, got {task.precision!r}.")
+    demand_device(device)
     kind, _, index = device.partition(":")
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not available.get(kind, False):
-        usable = ", ".join(name for name, works in available.items() if works)
-        raise UsageError(f"device {device}: not available here; usable: {usable}. Use --device cpu.")
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces its precision
     return Fabric(accelerator=kind, devices=[int(index)] if index else 1, precision=task.precision)

@@ -1,0 +1,23 @@
+"""Which devices there are to compute on."""
+
+from __future__ import annotations
+
+import torch
+
+from labelseg.errors import UsageError
+
+
+def demand_device(name: str) -> None:
+    """Refuse a device that is not there.
+
+    Args:
+        name: ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+
+    Raises:
+        UsageError: With the kinds that are there.
+    """
+    kind = name.partition(":")[0]
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not available.get(kind, False):
+        usable = ", ".join(known for known, works in available.items() if works)
+        raise UsageError(f"device {name}: not available here; usable: {usable}. Use --device cpu.")
