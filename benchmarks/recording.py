@@ -48,8 +48,14 @@ def origin(command: str) -> dict[str, str]:
     return {
         "command": command,
         "commit": subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=HERE).stdout.strip(),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
+        "machine": f"{_cores()}, {platform.machine()}, Python {platform.python_version()}",
     }
+
+
+def _cores() -> str:
+    """Cores of the machine, and how many of them this process may use where that is fewer."""
+    cores, used = os.cpu_count() or 1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{cores} cores" if used == cores else f"{used} of {cores} cores"
 
 
 class Result:
