@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from labelseg.data.label_maps import label_map
-from labelseg.errors import DataError
-from labelseg.incremental.increments import Increment, item_classes, tagged
+from labelseg.errors import DataError, UsageError
+from labelseg.incremental.increments import Increment, item_classes, read_increment, tagged
 from labelseg.incremental.samples import LabelledCrop, MaskedCrop, StepSamples
 from labelseg.masks import IGNORE
+from labelseg.pipeline.inputs import Model
+from labelseg.stages.wilson import Params
 from labelseg.training.samples import Samples
 
 CLASSES = ("background", "cat", "cow", "dog", "horse")
@@ -62,9 +65,30 @@ def test_a_dense_sample_keeps_the_channels_of_the_step_alone():
     assert (make(Picture(5, left=IGNORE, right=IGNORE), rng())[1] == IGNORE).all()
 
 
-def test_jitter_changes_colours_and_the_seed_repeats_them():
-    make = LabelledCrop(16, 0.5, (0, 1))
-    plain, first, second = LabelledCrop(16, 0.0, (0, 1))(Picture(90), rng())[0], make(Picture(90), rng())[0], make(Picture(90), rng())[0]
+class Halves(Picture):
+    """A picture that is bright where its mask is 1."""
+
+    def image(self):
+        return np.repeat(np.uint8(200) * (self.mask() == 1)[..., None], 3, axis=2)
+
+
+def test_an_image_and_its_mask_are_mirrored_together():
+    picture, mirrored = Halves(0, None, left=1), set()
+    for make in (LabelledCrop(16, 0.0, (0, 1), masked=True), MaskedCrop(16, 0.0, label_map((0, 1)), Picture.mask)):
+        for seed in range(8):
+            sample = make(picture, rng(seed))
+            mask = next(part for part in sample if part.shape == (16, 16))
+            assert ((sample[0][0] > 0) == (mask == 1)).mean() > 0.9
+            mirrored.add(bool(mask[8, 0] == 0))
+    assert mirrored == {False, True}
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda strength: LabelledCrop(16, strength, (0, 1)), lambda strength: MaskedCrop(16, strength, label_map((0, 1)), Picture.mask)],
+)
+def test_jitter_changes_colours_and_the_seed_repeats_them(make):
+    plain, first, second = (make(strength)(Picture(90), rng())[0] for strength in (0.0, 0.5, 0.5))
     assert np.array_equal(first, second) and not np.allclose(first, plain)
 
 
@@ -130,3 +154,14 @@ def test_unknown_tags_are_read_off_the_mask_where_there_is_one():
 def test_a_new_class_beside_later_ones_only_is_told():
     with pytest.raises(DataError, match=r"no image of the new class 'cow' .1 of the split hold it beside"):
         step("disjoint").select([Picture(0, (2, 4))], item_classes)
+
+
+def test_a_model_of_other_classes_is_refused():
+    inputs = SimpleNamespace(instance="wilson@1", has_background=True, classes=CLASSES)
+    params = Params(step=1, new=("dog",), previous="wilson@0")
+    meta = {"network": "segmenter", "classes": list(CLASSES), "class_ids": [0, 1, 2], "settings": {"n_classes": 3}}
+    found = read_increment(inputs, params, Model({}, meta, {}, []))
+    assert (found.class_ids, found.n_old, found.new_ids) == ((0, 1, 2, 3), 3, (3,))
+    swapped = ["background", "cow", "cat", "dog", "horse"]
+    with pytest.raises(UsageError, match=r"wilson@1: wilson@0 was trained with another list of classes"):
+        read_increment(inputs, params, Model({}, {**meta, "classes": swapped}, {}, []))

@@ -132,6 +132,11 @@ def test_an_image_whose_present_class_wins_no_pixel_does_not_train_the_segmenter
     assert float(found.loss) == pytest.approx(3 * math.log(2) / (1 + 1e-5))
 
 
+def test_an_image_in_which_an_absent_class_wins_a_pixel_does_not_train_the_segmenter():
+    soft = torch.tensor([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]])[:, :, None, None]
+    assert float(segmentation_loss(torch.zeros(2, 3, 1, 1), soft, soft, torch.zeros(2, 1)).gate) == 0.5
+
+
 def test_an_image_without_a_present_class_counts():
     soft = torch.tensor([1.0, 0.0, 0.0]).reshape(1, 3, 1, 1)
     assert float(segmentation_loss(torch.zeros(1, 3, 1, 1), soft, soft, torch.zeros(1, 1)).gate) == 1.0

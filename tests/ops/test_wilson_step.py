@@ -137,6 +137,20 @@ def test_labels_of_old_classes_count_only_when_asked_for(batch):
     )
 
 
+def test_the_loss_of_features_has_its_weight(batch):
+    outputs, image, labels = batch
+    losses = step_losses(outputs, image, labels, StepSettings(feature_weight=0.25))
+    expected = sum(losses[name].item() for name in ("cls", "loc", "sss", "seg")) + 0.25 * losses["enc"].item()
+    assert losses["loss"].item() == pytest.approx(expected)
+
+
+def test_the_background_of_the_target_is_mixed_when_asked_for(batch):
+    outputs, image, labels = batch
+    targets = make_targets(outputs.localizer_eval, outputs.old_logits, image, labels, StepSettings(background_mix=0.25))
+    expected = 0.75 * outputs.old_logits[:, 0].sigmoid() + 0.25 * targets.soft[:, 0]
+    torch.testing.assert_close(targets.target[:, 0], expected)
+
+
 def test_a_true_mask_takes_the_place_of_the_target(batch):
     outputs, image, labels = batch
     masks = torch.full((2, 16, 16), IGNORE)

@@ -55,6 +55,13 @@ def test_strong_views_differ_from_each_other_and_boxes_are_drawn_for_each():
     assert 0.3 < np.mean([sample["box1"][2] > 0 for sample in samples]) < 0.7
 
 
+@pytest.mark.parametrize(("rate", "drawn"), [(0.0, 0), (1.0, 40)])
+def test_boxes_come_at_the_rate_asked_for(rate, drawn):
+    make = UniMatchViews(AnySize(32), box=rate)
+    samples = [make(items("u1")[0], rng(seed)) for seed in range(20)]
+    assert sum(int(sample[f"box{view}"][2] > 0) for sample in samples for view in (1, 2)) == drawn
+
+
 def test_pixels_ignored_by_the_truth_of_unlabelled_images_stay_valid():
     class Ignored(Pictures):
         def mask(self, image_id):
@@ -79,6 +86,22 @@ def test_own_partners_are_other_views_of_the_image():
     sample = UniMatchViews(AnySize(32), own_partner=True)(items("u1")[0], rng())
     assert {"partner_weak", "partner_strong1", "partner_strong2", "partner_valid"} <= sample.keys()
     assert (sample["partner_weak"] != sample["weak"]).any()
+
+
+def test_padding_of_labelled_images_is_ignored_and_ignored_pixels_are_valid():
+    class Bordered(Pictures):
+        def mask(self, image_id):
+            mask = super().mask(image_id)
+            mask[:4] = 255
+            return mask
+
+    item = items("l0")[0]
+    sample = LabelledView(AnySize(64, 0.8, 0.9), 3, 1)(type(item)(item.id, Bordered(), None, truth=item.truth), rng())
+    valid = sample["labelled_valid"] == 1
+    assert (sample["mask"][~valid] == 255).all()
+    assert 0 < (sample["mask"][valid] == 255).mean() < 0.2
+    assert np.abs(sample["image"][:, ~valid]).max() < 0.01  # the mean colour
+    assert np.abs(sample["image"][:, valid]).mean() > 0.1
 
 
 def test_labelled_tags_are_those_of_the_image_or_of_the_crop():

@@ -11,12 +11,15 @@ from torch.nn import functional as F
 
 from labelseg.data.views import AnySize, FewSizes
 from labelseg.models.backbones import build_backbone
-from labelseg.models.pseudoseg import PseudoSegNet
+from labelseg.models.pseudoseg import Parts, PseudoSegNet
 from labelseg.models.segmenter import Segmenter
 from labelseg.ops.losses import cross_entropy
+from labelseg.ops.pseudoseg import consistency_loss, segmentation_loss
+from labelseg.ops.sgc import fuse, resize_bilinear, resize_nearest
+from labelseg.ops.unimatch import box_masks, confident_loss, paste_images, pseudo_label
 from labelseg.semi.pseudoseg import PseudoSegStep
 from labelseg.semi.samples import LabelledView, PairedSamples, PseudoSegViews, UniMatchViews
-from labelseg.semi.unimatch import VARIANTS, UniMatchStep, complementary_dropout, perturb_last
+from labelseg.semi.unimatch import VARIANTS, UniMatchStep, Variant, complementary_dropout, perturb_last
 from labelseg.training.loop import TrainTask, train
 from labelseg.training.optimization import Optimization, even_groups
 from tests.semi_data import items
@@ -137,6 +140,62 @@ def test_views_of_an_image_see_disjoint_channels_at_all_taps():
     torch.testing.assert_close(out[1], out[2])
 
 
+def changed(net):
+    """A copy of a network with other weights, in evaluation mode."""
+    torch.manual_seed(7)
+    other = deepcopy(net).eval()
+    for parameter in other.parameters():
+        parameter.data += 0.3 * parameter.abs().mean() * torch.randn_like(parameter)
+    return other
+
+
+def test_a_teacher_labels_the_weak_views_and_the_strong_ones_see_disjoint_channels(net):
+    net.eval()
+    batch, teacher = uni_batch(box=1.0), changed(net)
+    torch.manual_seed(3)
+    losses = UniMatchStep(VARIANTS["unimatch-v2"], 0.34, cross_entropy, teacher=teacher)(net, batch)
+    label = pseudo_label(teacher(batch["weak"]), batch["valid"])
+    assert (label.label != net(batch["weak"]).argmax(dim=1)).any()
+    boxes = [box_masks(batch[f"box{view}"], (CROP, CROP)) for view in (1, 2)]
+    images = [paste_images(own, own.roll(1, 0), box) for own, box in zip((batch["strong1"], batch["strong2"]), boxes, strict=True)]
+    torch.manual_seed(3)
+    predictions = net(torch.cat(images), complementary_dropout).chunk(2)
+    for view, (logits, box) in enumerate(zip(predictions, boxes, strict=True), start=1):
+        expected = confident_loss(logits, label.pasted(label.rolled(), box), 0.34)
+        assert losses[f"loss_strong{view}"].item() == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_own_partners_are_pasted_with_their_labels_and_their_padding(net):
+    net.eval()
+    batch = batch_of(UniMatchViews(AnySize(CROP, 0.4, 0.7), box=1.0, own_partner=True))
+    assert (batch["valid"] != batch["partner_valid"]).any()
+    teacher = changed(net)
+    losses = UniMatchStep(Variant(views=2, teacher=True), 0.34, cross_entropy, teacher=teacher)(net, batch)
+    own, partner = (pseudo_label(teacher(batch[f"{part}weak"]), batch[f"{part}valid"]) for part in ("", "partner_"))
+    for view in (1, 2):
+        box = box_masks(batch[f"box{view}"], (CROP, CROP))
+        logits = net(paste_images(batch[f"strong{view}"], batch[f"partner_strong{view}"], box))
+        expected = confident_loss(logits, own.pasted(partner, box), 0.34)
+        assert losses[f"loss_strong{view}"].item() == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_as_many_channels_are_dropped_as_asked_for(net):
+    net.eval()
+    batch = uni_batch()
+    losses = UniMatchStep(VARIANTS["uniperb"], 0.0, cross_entropy, dropout=0.0)(net, batch)
+    logits = net(batch["weak"])
+    expected = confident_loss(logits, pseudo_label(logits, batch["valid"]), 0.0)
+    assert losses["loss_perturbed"].item() == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_a_teacher_of_a_mixed_training_computes_in_bfloat16(net):
+    teacher, seen = deepcopy(net), []
+    teacher.register_forward_pre_hook(lambda module, args: seen.append(torch.is_autocast_enabled("cpu")))
+    for mixed in (False, True):
+        UniMatchStep(VARIANTS["unimatch-v2"], 0.0, cross_entropy, teacher=teacher, mixed=mixed)(net, uni_batch())
+    assert seen == [False, True]
+
+
 def test_nothing_confident_leaves_the_labelled_loss_alone(net):
     losses = UniMatchStep(VARIANTS["unimatch"], 1.1, cross_entropy)(net, uni_batch())
     assert float(losses["loss"]) == pytest.approx(float(losses["loss_labelled"]) / 2)
@@ -219,6 +278,47 @@ def test_a_pseudoseg_step_sums_its_four_losses_and_trains_every_part(pseudo):
     assert still == []
     half = PseudoSegStep(pseudo, weight=0.5)(pseudo, pseudo_batch())
     assert float(half["loss"]) == pytest.approx(sum(float(half[name]) for name in names) - 0.5 * float(half["loss_consistency"]), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"hard": True, "threshold": 0.37}, {"scope": "pixel"}, {"normalize": False, "gamma": 0.7}],
+    ids=lambda changes: "-".join(changes),
+)
+def test_a_pseudoseg_step_is_what_its_definition_says(pseudo, changes):
+    pseudo.tagger.bias.data[:] = torch.tensor([0.2, -0.2])
+    batch, twin = pseudo_batch(("l3", "l4", "l5"), watch=True), deepcopy(pseudo)
+    batch["labelled_valid"][:, :, CROP // 2 :] = 0
+    settings = {"gamma": 0.3, "temperature": 0.7, "normalize": True, "scope": "image", "threshold": 0.4, "hard": False} | changes
+    losses = PseudoSegStep(pseudo, **settings)(pseudo, batch)
+    labelled = Parts(*twin(batch["image"], "parts"))
+    size = tuple(labelled.logits.shape[2:])
+    sgc = twin.sgc_logits(labelled, batch["tags"], resize_nearest(batch["labelled_valid"], size))
+    assert losses["loss_sgc"].item() == pytest.approx(segmentation_loss(sgc, batch["mask"], align_corners=False).item(), rel=1e-4)
+    decoder = twin(batch["weak"], "parts").logits  # in training mode; the maps are made in evaluation mode
+    seen = twin.eval()(batch["weak"], "parts")
+    twin.train()
+    chances = twin.tag_logits(seen.high).sigmoid()
+    assert ((chances >= 0.5) & (chances < 0.6)).any() and (chances < 0.5).any()
+    valid = resize_nearest(batch["valid"], size)
+    spread = resize_bilinear(twin.sgc_logits(seen, (chances >= 0.5).float(), valid), size, False)
+    fusion = {name: settings[name] for name in ("gamma", "normalize", "scope")}
+    target = fuse(decoder, spread, temperature=1.0 if settings["hard"] else 0.7, **fusion)
+    strong = twin(batch["strong"], "parts").logits
+    expected = consistency_loss(strong, target, valid, settings["threshold"], settings["hard"])
+    assert losses["loss_consistency"].item() == pytest.approx(expected.item(), rel=1e-4)
+    truth = resize_nearest(batch["truth"], size)
+    known = (valid == 1) & (truth != 255)
+    counts = {
+        "valid": valid == 1,
+        "confident": (valid == 1) & (target.amax(dim=1) >= settings["threshold"]),
+        "known": known,
+        "right": known & (target.argmax(dim=1) == truth),
+        "decoder_right": known & (decoder.argmax(dim=1) == truth),
+        "sgc_right": known & (spread.argmax(dim=1) == truth),
+    }
+    assert {name: losses[name].item() for name in counts} == {name: pixels.sum().item() for name, pixels in counts.items()}
+    assert 0 < counts["confident"].sum() < counts["valid"].sum()
 
 
 def test_the_fused_label_teaches_the_strong_view_alone(pseudo):

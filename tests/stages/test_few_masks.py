@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
+from labelseg.data.views import AnySize
 from labelseg.errors import DataError, UsageError
 from labelseg.inference import Predictor, class_probabilities
+from labelseg.models.backbones import build_backbone
 from labelseg.models.networks import load_network
+from labelseg.models.segmenter import Segmenter
 from labelseg.ops.sgc import fuse, resize_bilinear
+from labelseg.ops.unimatch import ohem_loss
+from labelseg.pipeline.inputs import Item
 from labelseg.pipeline.runner import RunOptions
+from labelseg.semi import setup
 from labelseg.semi.pseudoseg import PseudoSegStep
-from labelseg.semi.unimatch import UniMatchStep
+from labelseg.semi.unimatch import VARIANTS, UniMatchStep
+from labelseg.stages import sgc, train_pseudoseg, train_unimatch
+from labelseg.training import fitting
+from labelseg.training.samples import source_mask
 from labelseg.workspace import Workspace
 from tests.stages.conftest import HERE, make_few_masks
 
@@ -95,6 +106,103 @@ def test_a_training_that_crashed_goes_on_to_equal_bytes(few_masks, monkeypatch, 
     assert Workspace(root).ref(stage).digest == few_masks.ref(stage).digest
 
 
+# --- what parameters do -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def prepared(tmp_path, monkeypatch):
+    """Run a training up to where it would begin; gives what it was to be made of."""
+    workspace = Workspace(make_few_masks(tmp_path))
+
+    def prepare(stage, **params):
+        given = {}
+
+        def caught(inputs, params, net, samples, step, **settings):
+            given.update(settings, net=net, samples=samples, step=step)
+            raise InterruptedError
+
+        monkeypatch.setattr(fitting, "fit", caught)
+        with pytest.raises(InterruptedError):
+            workspace.run(stage, options=HERE, **params)
+        return SimpleNamespace(**given)
+
+    return prepare
+
+
+def rates(groups):
+    return [(group.lr_scale, group.weight_decay) for group in groups]
+
+
+def test_parameters_of_unimatch_reach_its_step_and_its_views(prepared):
+    chosen = {"variant": "uniperb", "threshold": 0.4, "dropout": 0.2, "box": 0.7, "jitter": 0.1, "scale": (0.8, 1.5), "crop": 48}
+    hard = {"labelled_loss": "ohem", "ohem_threshold": 0.6, "ohem_kept": 7, "weight_decay": 0.03, "head_lr_scale": 3.0}
+    given = prepared("train-unimatch", **chosen, **hard)
+    step, views = given.step, given.samples.make_unlabelled
+    assert (step.variant, step.threshold, step.dropout, step.mixed) == (VARIANTS["uniperb"], 0.4, 0.2, False)
+    assert (step.labelled_loss.func, step.labelled_loss.keywords) == (ohem_loss, {"threshold": 0.6, "min_kept": 7})
+    assert (views.views, views.box, views.colours.strength, views.own_partner) == (1, 0.7, 0.1, False)
+    assert views.draw == given.samples.make_labelled.draw == AnySize(48, 0.8, 1.5)
+    assert rates(given.groups) == [(1.0, 0.03), (3.0, 0.03)]
+    given = prepared("train-unimatch", partner="self", precision="bf16-mixed", evaluate_every=3, patience=2, iterations=9)
+    assert given.step.mixed and given.samples.make_unlabelled.own_partner
+    assert (given.evaluate_every, given.patience, given.iterations) == (3, 2, 9)
+
+
+def test_parameters_of_pseudoseg_reach_its_step_and_its_views(prepared):
+    fused = {"gamma": 0.3, "temperature": 0.7, "normalize": False, "norm_scope": "pixel", "threshold": 0.4, "hard": True}
+    given = prepared(
+        "train-pseudoseg", **fused, unlabelled_weight=0.25, labelled_tags="crop", jitter=0.6, cutout=4, weight_decay=0.03, key_width=24
+    )
+    step, views = given.step, given.samples.make_unlabelled
+    assert (step.gamma, step.temperature, step.normalize, step.scope, step.threshold, step.hard) == tuple(fused.values())
+    assert (step.weight, step.given_tags, step.net) == (0.25, False, given.net)
+    assert (views.strength, views.cutout, given.samples.make_labelled.tags_from) == (0.6, 4, "crop")
+    assert given.net.sgc.key.out_channels == 24
+    decay = {id(parameter): group.weight_decay for group in given.groups for parameter in group.parameters}
+    for name, parameter in given.net.named_parameters():
+        assert decay[id(parameter)] == (0.03 if parameter.ndim > 1 and not name.startswith("sgc.") else 0), name
+    assert prepared("train-pseudoseg", tags="given").step.given_tags
+
+
+def test_what_is_kept_is_what_is_scored(prepared, monkeypatch):
+    monkeypatch.setattr(setup, "segmenter_scores", lambda *settings: settings)
+    given = prepared("train-unimatch", variant="unimatch-v2", validation="val", window=32)
+    net, held, *_, window, read_mask = given.evaluate(given.net)
+    assert net is given.teacher is given.step.teacher
+    assert ([item.id for item in held], window, read_mask) == (["val_0000", "val_0001", "val_0002"], 32, Item.mask)
+    given = prepared("train-unimatch", variant="unimatch", validation="", hold=0.3)
+    net, held, *_, read_mask = given.evaluate(given.net)
+    assert net is given.net and given.teacher is None
+    assert ([item.id for item in held], read_mask) == (given.meta["held"], source_mask)
+
+
+@pytest.mark.parametrize(("take", "taken"), [("network", {"backbone", "head"}), ("backbone", {"backbone"})])
+def test_a_training_begins_with_the_parts_of_a_file(prepared, tmp_path, take, taken):
+    torch.manual_seed(5)
+    state = Segmenter(build_backbone("tiny", 16), 7, width=32, separable=True).state_dict()
+    save_file(state, tmp_path / "net.safetensors")
+    own = prepared("train-unimatch", weights=str(tmp_path / "net.safetensors"), take=take).net.state_dict()
+    equal = {part: all(torch.equal(own[name], state[name]) for name in own if name.startswith(f"{part}.")) for part in ("backbone", "head")}
+    assert {part for part, same in equal.items() if same} == taken
+
+
+def test_the_seed_chooses_what_is_held_back(prepared):
+    held = [prepared("train-unimatch", hold=0.3, seed=seed).meta["held"] for seed in range(6)]
+    assert {*map(tuple, held)} > {tuple(held[0])}
+
+
+@pytest.mark.parametrize(("tags", "read"), [("given", ("image", "tags")), ("predicted", ("image",))])
+def test_tags_of_unlabelled_images_are_in_the_key_where_they_are_read(tags, read):
+    assert train_pseudoseg.STAGE.uses(train_pseudoseg.Params(tags=tags))["unlabelled"] == read
+    assert sgc.STAGE.uses(sgc.Params(tags=tags)) == read
+
+
+def test_masks_are_in_the_key_where_they_choose_and_not_where_they_are_watched():
+    for stage in (train_unimatch, train_pseudoseg):
+        used = stage.STAGE.uses(stage.Params())
+        assert (used["validation"], used["unlabelled"]) == (("image", "mask"), ("image",))
+
+
 # --- variants and beginnings ------------------------------------------------------------------------------------------
 
 
@@ -149,7 +257,11 @@ def test_windows_and_a_published_head_and_own_partners_work_together(few_masks):
 # --- sgc --------------------------------------------------------------------------------------------------------------
 
 
-def test_the_fused_label_of_an_image_is_what_its_definition_says(few_masks):
+@pytest.mark.parametrize(
+    ("scope", "temperature", "tag_threshold"), [("image", 0.5, 0.5), ("image", 0.8, 0.5), ("pixel", 0.5, 0.5), ("image", 0.5, 0.99)]
+)
+def test_the_fused_label_of_an_image_is_what_its_definition_says(few_masks, scope, temperature, tag_threshold):
+    few_masks.run("sgc", "many", norm_scope=scope, temperature=temperature, tag_threshold=tag_threshold, options=HERE)
     net = load_network(few_masks.model("train-pseudoseg"), "pseudoseg")
     image = few_masks.dataset.image(MANY[0])
     from labelseg.data.transforms import normalize
@@ -157,9 +269,9 @@ def test_the_fused_label_of_an_image_is_what_its_definition_says(few_masks):
     with torch.inference_mode():
         parts = net(torch.from_numpy(normalize(image))[None], "parts")
         grid = parts.logits.shape[2:]
-        tags = (net.tag_logits(parts.high).sigmoid() >= 0.5).float()
+        tags = (net.tag_logits(parts.high).sigmoid() >= tag_threshold).float()
         spread = resize_bilinear(net.sgc_logits(parts, tags, torch.ones(1, *grid)), tuple(grid), False)
-        fused = fuse(parts.logits, spread, scope="image")[0]
+        fused = fuse(parts.logits, spread, scope=scope, temperature=temperature)[0]
     item = few_masks["sgc", "many"][MANY[0]]
     np.testing.assert_allclose(item["scores"], fused, atol=1e-3)
     np.testing.assert_allclose(item["scores"].astype(float).sum(axis=0), 1, atol=5e-3)

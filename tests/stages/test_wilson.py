@@ -6,19 +6,28 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 
 from labelseg.cli import program
+from labelseg.data.transforms import normalize
 from labelseg.errors import DataError, UsageError
 from labelseg.incremental import trainings as incremental
 from labelseg.incremental.samples import MaskedCrop
+from labelseg.incremental.trainings import load_step, step_settings
 from labelseg.ops.wilson import present_scores
+from labelseg.ops.wilson_step import StepSettings
 from labelseg.pipeline.runner import RunOptions
 from labelseg.scoring import score
+from labelseg.stages import wilson, wilson_labels
+from labelseg.training.loop import TrainResult
+from labelseg.training.optimization import Optimization
 from labelseg.workspace import Workspace
 from tests.stages.wilson_chain import BASE, HERE, NEW, make_workspace
 
@@ -156,6 +165,144 @@ def test_a_killed_step_goes_on_to_the_same_bytes(workspace):
     assert again.model("wilson@again").curves == Workspace(whole).model("wilson@again").curves
 
 
+# --- what parameters do -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def prepared(workspace, monkeypatch):
+    """Run a step up to where its training would begin; gives what it was to be made of."""
+
+    def prepare(**params):
+        given = {}
+
+        def caught(inputs, params, module, samples, loss, **settings):
+            given.update(settings, params=params, net=module, samples=samples)
+            raise InterruptedError
+
+        monkeypatch.setattr(incremental, "run_training", caught)
+        with pytest.raises(InterruptedError):
+            workspace.run("wilson@x", options=replace(HERE, force=frozenset({"wilson@x"})), **params)
+        return SimpleNamespace(**given)
+
+    return prepare
+
+
+STEP_1 = {"step": 1, "previous": "wilson@0", "new": NEW.split(",")}
+
+
+def test_parameters_of_the_losses_reach_them(prepared, monkeypatch):
+    seen = []
+    monkeypatch.setattr(incremental, "step_settings", lambda params: seen.append(step_settings(params)) or seen[-1])
+    prepared(**STEP_1)
+    prepared(**STEP_1, alpha=0.9, all_tags=True, background_mix=0.3, pamr=False, feature_weight=0.2, wilson_compat=True)
+    assert seen[0] == StepSettings()
+    published = (0.485, 0.456, 0.4069)
+    assert seen[1] == StepSettings(alpha=0.9, all_tags=True, background_mix=0.3, refine=False, feature_weight=0.2, mean=published)
+
+
+def test_parameters_of_the_schedule_reach_it(prepared):
+    given = prepared(**STEP_1, lr=0.02, weight_decay=0.03, warmup=7, warmup_epochs=3, batch_size=2, evaluate_every=3)
+    updates = 3 * (len(given.samples) // 2)
+    assert given.optimization == Optimization(lr=0.02, momentum=0.9, warmup=7, hold=updates, nesterov=True)
+    assert (given.net.warmup, given.evaluate_every) == (updates, 3)
+    assert [(group.lr_scale, group.weight_decay) for group in given.groups] == [(1.0, 0.03), (10.0, 0.03)]
+    parts = [{id(p) for p in group.parameters} for group in given.groups]
+    assert parts == [
+        {id(p) for p in given.net.segmenter.backbone.parameters()},
+        {id(p) for part in (given.net.segmenter.head, given.net.localizer) for p in part.parameters()},
+    ]
+    assert (given.params.epochs, given.params.head_lr_scale) == (2, 10.0)
+    assert prepared(**STEP_1, head_lr_scale=4.0, epochs=0, momentum=0.0).optimization.nesterov is False
+
+
+def test_parameters_of_the_networks_reach_them(prepared):
+    given = prepared(**STEP_1, freeze_batchnorm=True, freeze_blocks=2, localizer_width=24, jitter=0.2, crop=48)
+    net = given.net
+    norms = [module for module in net.segmenter.backbone.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    assert norms and not any(module.training for module in norms)
+    assert net.localizer.layers[1].training
+    frozen = [p for block in net.segmenter.backbone.blocks()[:2] for p in block.parameters()]
+    assert frozen and not any(p.requires_grad for p in frozen)
+    assert net.localizer.settings["width"] == 24
+    make = given.samples.positives.make
+    assert (make.crop, make.jitter, make.class_ids) == (48, 0.2, (0, 1, 2, 3, 4, 5))
+    free = prepared(**STEP_1, freeze_batchnorm=False, freeze_blocks=0).net.segmenter.backbone
+    assert all(p.requires_grad for p in free.parameters())
+
+
+def test_new_channels_begin_at_random_by_the_seed_or_as_background(prepared):
+    def classify(**params):
+        return prepared(**STEP_1, **params).net.segmenter.head.classify.weight.detach()
+
+    first, other, balanced = classify(seed=1), classify(seed=2), classify(new_head="balanced")
+    assert torch.equal(first[:4], other[:4]) and not torch.equal(first[4:], other[4:])
+    assert torch.equal(classify(seed=1, new_head="random"), first)
+    assert torch.equal(balanced[4:], balanced[:1].expand(2, -1, -1, -1))
+
+
+def test_the_activation_of_the_model_before_decides_how_it_is_read(prepared, workspace):
+    assert not prepared(**STEP_1).net.old_softmax
+    workspace.run("train-segmenter@gt", options=HERE, labels="masks")
+    workspace.run("wilson@taken", options=HERE, adopt="train-segmenter@gt", new=BASE.split(","))
+    assert prepared(**{**STEP_1, "previous": "wilson@taken"}).net.old_softmax
+
+
+def test_void_is_background_in_step_0_only_as_published(prepared):
+    voids = [prepared(step=0, new=BASE.split(","), wilson_compat=published).samples.make.channels[255] for published in (False, True)]
+    assert voids == [255, 0]
+
+
+def test_replayed_images_are_chosen_by_the_seed_and_come_with_masks(prepared, workspace):
+    def chosen(**params):
+        given = prepared(**STEP_1, replay="train", **params)
+        assert given.samples.others[0].make.masked and not given.samples.positives.make.masked
+        return [item.id for item in given.samples.others[0].items]
+
+    everything = chosen(replay_images=0)
+    assert not any({4, 5} & set(workspace.dataset.tags(image_id)) for image_id in everything)
+    kept = [chosen(replay_images=1, seed=seed) for seed in range(5)]
+    assert {len(ids) for ids in kept} == {1}
+    assert 1 < len({*map(tuple, kept)}) <= len(everything)
+
+
+def test_images_of_unknown_tags_are_neither_new_nor_negative(prepared, workspace):
+    labels = next(workspace.root.glob("*.csv"))
+    lines, unknown = labels.read_text().splitlines(), {"train_0000", "train_0001"}
+    labels.write_text("\n".join(line for line in lines if line.split(",")[0] not in unknown) + "\n")
+    given = prepared(**STEP_1, negatives="train").samples
+    assert given.others
+    workspace.run("wilson@taken", options=HERE, adopt="wilson@0", scenario="separate", new=BASE.split(","))
+    separate = prepared(**{**STEP_1, "previous": "wilson@taken", "scenario": "separate", "new": ("flag", "diamond", "eyes")}, negatives="")
+    for samples in (given.positives, given.others[0], separate.samples.positives):
+        assert not unknown & {item.id for item in samples.items}
+
+
+def test_all_that_a_step_reads_is_in_its_key():
+    used = wilson.STAGE.uses(wilson.Params(step=1))
+    assert (used["split"], used["validation"]) == (("image", "tags"), ("image", "mask"))
+    assert (used["negatives"], used["replay"]) == (("image", "tags"), ("image", "tags", "mask"))
+    assert wilson_labels.STAGE.uses(wilson_labels.Params()) == ("image", "tags")
+
+
+@pytest.mark.parametrize("params", [STEP_1, {"new": BASE.split(",")}], ids=["weak", "dense"])
+@pytest.mark.parametrize(("keep", "value"), [("last", 1.0), ("best", 2.0)])
+def test_the_epoch_asked_for_is_kept(workspace, monkeypatch, params, keep, value):
+    def trained(inputs, params, module, *rest, **settings):
+        last, best = ({name: torch.full_like(tensor, k) for name, tensor in module.state_dict().items()} for k in (1, 2))
+        return TrainResult(last=last, best=best, best_epoch=1, curves=[{"epoch": 1, "mIoU": 0.5}, {"epoch": 2, "mIoU": 0.4}])
+
+    monkeypatch.setattr(incremental, "run_training", trained)
+    workspace.run("wilson@x", options=HERE, keep=keep, lr=0.5, **params)
+    model = workspace.model("wilson@x")
+    assert all((tensor == value).all() for tensor in model.tensors.values())
+    assert (model.metrics["best_epoch"], model.metrics["last"]["mIoU"]) == (1, 0.4)
+
+
+def test_steps_from_coco_to_voc_are_of_separate_data():
+    assert {wilson.Params(task=name, step=step).scenario for name in ("coco-to-voc", "coco-voc") for step in (0, 1)} == {"separate"}
+    assert wilson.Params(task="15-5").scenario == "overlap"
+
+
 # --- masks and pseudo labels ------------------------------------------------------------------------------------------
 
 
@@ -203,24 +350,24 @@ def test_pseudo_labels_tell_present_new_classes_apart_and_keep_old_ones(finished
         assert target[1:4].any()
 
 
-def test_pseudo_labels_are_those_that_training_would_use(finished):
-    import torch
-
-    from labelseg.data.transforms import normalize
-    from labelseg.incremental.trainings import load_step
-
-    net, settings = load_step(finished.model("wilson@1"), finished.model("wilson@0"))
-    image_id = next(i for i, item in finished["wilson-labels", "train"].items() if 4 in finished.dataset.tags(i))
-    x = torch.from_numpy(normalize(finished.dataset.image(image_id)))[None]
-    with torch.no_grad():
-        outputs = net(x)
-        tags = finished.dataset.tags(image_id)
-        labels = torch.tensor([[0.0, 0, 0, 4 in tags, 5 in tags]])
+@pytest.mark.parametrize("all_tags", [False, True])
+def test_pseudo_labels_are_those_that_training_would_use(workspace, all_tags):
+    workspace.run("wilson@again", options=HERE, step=1, previous="wilson@0", all_tags=all_tags, alpha=0.7)
+    workspace.run("wilson-labels@again", "train", options=HERE, model="wilson@again", previous="wilson@0")
+    net, settings = load_step(workspace.model("wilson@again"), workspace.model("wilson@0"))
+    assert (settings.all_tags, settings.alpha) == (all_tags, 0.7)
+    both = 0
+    for image_id, item in workspace["wilson-labels@again", "train"].items():
+        tags = workspace.dataset.tags(image_id)
+        both += bool({1, 2, 3} & set(tags)) and bool({4, 5} & set(tags))
+        labels = torch.tensor([[float(k in tags and (all_tags or k > 3)) for k in range(1, 6)]])
+        with torch.no_grad():
+            outputs = net(torch.from_numpy(normalize(workspace.dataset.image(image_id)))[None])
         m = present_scores(outputs.localizer_eval.softmax(dim=1), labels)[0]
-        q = settings.alpha * (m == m.max(dim=0).values) + (1 - settings.alpha) * m
+        q = 0.7 * (m == m.max(dim=0).values) + 0.3 * m
         old = outputs.old_logits[0].sigmoid()
-        expected = torch.cat([torch.minimum(old[:1], q[:1]), old[1:], q[4:]])
-    np.testing.assert_allclose(finished["wilson-labels", "train"][image_id]["target"], expected, atol=1e-3)
+        np.testing.assert_allclose(item["target"], torch.cat([torch.minimum(old[:1], q[:1]), old[1:], q[4:]]), atol=1e-3)
+    assert both  # images in which tags of old classes would change the background
 
 
 def test_pseudo_labels_of_step_0_are_refused(workspace):
