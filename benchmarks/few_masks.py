@@ -32,7 +32,7 @@ class Plan:
         source: List they are chosen from.
         rest: List whose other images are unlabelled.
         methods: Those of the first table.
-        more: Those of the second.
+        more: Those of the second table.
         watched: List whose unlabelled images have true masks, to score pseudo labels by.
     """
 
@@ -44,9 +44,19 @@ class Plan:
     watched: str = "train"
 
 
-# A method is a variant of train-unimatch, or pseudoseg.
+# Training of each method: its stage, and options beside those of the settings. With tags, unlabelled images have the tags of the list.
+METHODS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "supervised": ("train-unimatch", ("--variant", "supervised")),
+    "fixmatch": ("train-unimatch", ("--variant", "fixmatch")),
+    "unimatch": ("train-unimatch", ("--variant", "unimatch")),
+    "unimatch-v2": ("train-unimatch", ("--variant", "unimatch-v2")),
+    "pseudoseg": ("train-pseudoseg", ()),
+    "pseudoseg, tags": ("train-pseudoseg", ("--tags", "given")),
+}
 PLANS = {
-    "voc_animals": Plan(60, "train_fine", "train", ("supervised", "pseudoseg", "fixmatch", "unimatch"), ("unimatch-v2",), "train_fine"),
+    "voc_animals": Plan(
+        60, "train_fine", "train", ("supervised", "pseudoseg", "pseudoseg, tags", "fixmatch", "unimatch"), ("unimatch-v2",), "train_fine"
+    ),
     "camvid": Plan(30, "train", "train", ("supervised", "fixmatch", "unimatch", "pseudoseg")),
 }
 
@@ -72,15 +82,18 @@ def settings_of(dataset: str) -> str:
 
 def train(workspace: Path, method: str, name: str, iterations: int) -> None:
     """Train a method as an instance of its stage."""
-    stage, options = ("train-pseudoseg", []) if method == "pseudoseg" else ("train-unimatch", ["--variant", method])
-    if method == "unimatch-v2":
-        options += ["--threshold", "0.95"]
+    stage, options = METHODS[method]
     labelseg(workspace, stage, "--as", name, *options, "--iterations", str(iterations))
 
 
 def instance_of(method: str, name: str) -> str:
     """Name the instance of a method."""
-    return f"{'train-pseudoseg' if method == 'pseudoseg' else 'train-unimatch'}@{name}"
+    return f"{METHODS[method][0]}@{name}"
+
+
+def short(method: str) -> str:
+    """Name a method in names of instances."""
+    return method.replace("-", "_").replace(", ", "_")
 
 
 def records(workspace: Path, instance: str, event: str) -> list[dict[str, Any]]:
@@ -107,7 +120,7 @@ def training_seconds(workspace: Path, instance: str) -> float:
 
 def run_method(workspace: Path, result: Result, method: str, budget: float) -> None:
     """Measure the time of an update, train for the budget, and score on val."""
-    name = method.replace("-", "_")
+    name = short(method)
     if method not in result.values.get("seconds an update, measured before", {}):
         train(workspace, method, f"probe_{name}", PROBE)
         seconds = probed_seconds(workspace, instance_of(method, f"probe_{name}"))
@@ -126,21 +139,25 @@ def run_method(workspace: Path, result: Result, method: str, budget: float) -> N
 
 def score(workspace: Path, result: Result, method: str, instance: str) -> None:
     """Segment val by a model, and score it."""
-    name = method.replace("-", "_")
+    name = short(method)
     labelseg(workspace, "segment", "--as", name, "--model", instance, "--split", "val")
     result.score(workspace, method, f"segment@{name}", "val")
 
 
 def score_pseudo_labels(workspace: Path, result: Result, methods: tuple[str, ...]) -> None:
     """Score what the methods say of unlabelled images: the fused label of PseudoSeg beside its parts, and the masks of the others."""
-    if "pseudoseg" in methods:
-        for name, gamma in (("fused", "0.5"), ("decoder", "1.0"), ("attention", "0.0")):
-            labelseg(workspace, "sgc", "--as", name, "--model", "train-pseudoseg@pseudoseg", "--gamma", gamma, "--split", "watched")
-            result.score(workspace, f"pseudoseg: {name}", f"sgc@{name}", "watched")
-    for method in ("base", *(name for name in methods if name != "pseudoseg")):
-        name = method.replace("-", "_")
-        labelseg(workspace, "segment", "--as", name, "--split", "watched")
-        result.score(workspace, method, f"segment@{name}", "watched")
+    for method in methods:
+        if METHODS[method][0] != "train-pseudoseg":
+            continue
+        tags = "given" if "given" in METHODS[method][1] else "predicted"
+        for part, gamma in (("fused", "0.5"), ("decoder", "1.0"), ("attention", "0.0")):
+            name = f"{part}_{short(method)}"
+            model = instance_of(method, short(method))
+            labelseg(workspace, "sgc", "--as", name, "--model", model, "--gamma", gamma, "--tags", tags, "--split", "watched")
+            result.score(workspace, f"{method}: {part}", f"sgc@{name}", "watched")
+    for method in ("base", *(name for name in methods if METHODS[name][0] != "train-pseudoseg")):
+        labelseg(workspace, "segment", "--as", short(method), "--split", "watched")
+        result.score(workspace, method, f"segment@{short(method)}", "watched")
 
 
 def summary(result: dict[str, Any]) -> str:
@@ -158,7 +175,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=400, help="wall time of each training")
     parser.add_argument("--more", action="store_true", help="run the methods of the second table instead")
-    parser.add_argument("--methods", nargs="+", help="run these methods only")
+    parser.add_argument("--methods", nargs="+", choices=list(METHODS), metavar="METHOD", help=f"run these only: {'; '.join(METHODS)}")
     parser.add_argument("--workspace", type=Path, default=None)
     options = parser.parse_args()
     plan = PLANS[options.dataset]

@@ -110,14 +110,19 @@ def page(folder: Path = RESULTS) -> str:
 def few_bars(dataset: str) -> tuple[tuple[str, Value, float], ...]:
     """Tell what methods for few masks have to reach on a dataset."""
     supervised = miou("supervised on val")
-    methods = {"few_masks-voc_animals": ("unimatch", "pseudoseg"), "few_masks-camvid": ("unimatch",)}[dataset]
+    methods = {"few_masks-voc_animals": ("unimatch", "pseudoseg", "pseudoseg, tags"), "few_masks-camvid": ("unimatch",)}[dataset]
     bars = [(f"{method}, points above supervised", difference(miou(f"{method} on val"), supervised), 2.0) for method in methods]
-    fused, parts = miou("pseudoseg: fused on watched"), ("decoder", "attention")
     return (
         *bars,
         *(
-            (f"fused label on unlabelled images, points above {part}", difference(fused, miou(f"pseudoseg: {part} on watched")), 0.0)
-            for part in parts
+            (
+                f"{method}: fused label of unlabelled images, points above {part}",
+                difference(miou(f"{method}: fused on watched"), miou(f"{method}: {part} on watched")),
+                0.0,
+            )
+            for method in methods
+            if method.startswith("pseudoseg")
+            for part in ("decoder", "attention")
         ),
     )
 
