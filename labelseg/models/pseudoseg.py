@@ -90,7 +90,10 @@ class PseudoSegNet(Segmenter):
 class SgcHead(nn.Module):
     """Three 1 x 1 convolutions: keys and queries of positions, and a mixture of classes after the spread.
 
-    Source: Zou et al. 2021; pseudoseg.md 1.2 and 1.4.
+    The mixture begins as the identity: the spread maps are then class logits before the first update. From random weights a short training
+    on few masks ends before every class has found its own map.
+
+    Source: Zou et al. 2021; pseudoseg.md 1.2 and 1.4; the identity is ours.
     """
 
     def __init__(self, channels: int, n_classes: int, key_width: int, background: bool = True) -> None:
@@ -100,8 +103,9 @@ class SgcHead(nn.Module):
         self.query = nn.Conv2d(channels, key_width, 1, bias=False)
         self.mix = nn.Conv2d(n_classes, n_classes, 1, bias=False)
         self.norm = ShiftNorm(n_classes)
-        for module in (self.key, self.query, self.mix):
+        for module in (self.key, self.query):
             nn.init.xavier_uniform_(module.weight)
+        nn.init.dirac_(self.mix.weight)
 
     def forward(self, column: Tensor, cam: Tensor, valid: Tensor) -> Tensor:
         """Compute class logits (B, C, h, w) of features (B, F, h, w), activation maps (B, K, h, w) and validity (B, h, w)."""

@@ -104,7 +104,7 @@ def run(inputs: Inputs, params: Params) -> Model:
 
 STAGE = Stage(
     name="train-pseudoseg",
-    version=1,
+    version=2,
     kind="model",
     params=Params,
     run=run,

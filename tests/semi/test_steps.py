@@ -282,7 +282,7 @@ def test_a_pseudoseg_step_sums_its_four_losses_and_trains_every_part(pseudo):
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"hard": True, "threshold": 0.37}, {"scope": "pixel"}, {"normalize": False, "gamma": 0.7}],
+    [{}, {"hard": True, "threshold": 0.37}, {"scope": "pixel", "threshold": 0.5}, {"normalize": False, "gamma": 0.7}],
     ids=lambda changes: "-".join(changes),
 )
 def test_a_pseudoseg_step_is_what_its_definition_says(pseudo, changes):
