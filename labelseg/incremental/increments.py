@@ -6,12 +6,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from labelseg.data.label_maps import select_images
 from labelseg.data.tasks import find_classes
 from labelseg.errors import DataError, UsageError
+from labelseg.masks import IGNORE
 from labelseg.models.networks import known_classes
 from labelseg.pipeline.inputs import Inputs, Item, Model
 
@@ -74,7 +72,7 @@ class Increment:
     def without_new(self, items: Sequence[Item], classes_of: Callable[[Item], Iterable[int]]) -> list[Item]:
         """Pick the images that hold none of the new classes, and in other scenarios than overlap none of a later step."""
         present = [set(classes_of(item)) for item in items]
-        allowed = set(range(256)) if self.scenario == "overlap" else set(self.class_ids)
+        allowed = set(range(256)) if self.scenario == "overlap" else {*self.class_ids, IGNORE}
         return [item for item, found in zip(items, present, strict=True) if found.isdisjoint(self.new_ids) and found <= allowed]
 
 
@@ -119,18 +117,6 @@ def single_class_refusal(name: str, class_name: str) -> UsageError:
         f"{name}: '{class_name}' is the only new class, so every image of the step holds it and none tells the localizer what it is not. "
         "Name images with tags but without it: --negatives SPLIT"
     )
-
-
-def item_classes(item: Item, read_mask: Callable[[Item], NDArray[np.uint8]] | None = None) -> tuple[int, ...]:
-    """List the classes in an image: its tags, or where these are unknown those of its mask; none where both are."""
-    if item.tags is not None:
-        return item.tags
-    return tuple(np.unique(read_mask(item)).tolist()) if read_mask is not None else ()
-
-
-def tagged(items: Sequence[Item]) -> list[Item]:
-    """Leave out images with unknown tags."""
-    return [item for item in items if item.tags is not None]
 
 
 def _increment(name: str, inputs: Inputs, params: Params, known: tuple[int, ...], new: tuple[int, ...]) -> Increment:

@@ -43,7 +43,8 @@ class MaskedCrop:
 class LabelledCrop:
     """Makes (image (3, crop, crop) float32, labels (T - 1,) float32, mask (crop, crop) uint8, whether there is one) for a weak step.
 
-    Image labels are of the image, not of the crop: the object may lie outside.
+    Image labels are of the image, not of the crop: the object may lie outside. They are its tags, or the classes of its mask where those are
+    unknown and the mask is read.
 
     Attributes:
         crop: Side of the crop.
@@ -61,10 +62,10 @@ class LabelledCrop:
 
     def __call__(self, item: Item, rng: Generator) -> Sample:
         image = item.image()
-        mask = label_map(self.class_ids)[item.mask()] if self.masked else np.full(image.shape[:2], IGNORE, np.uint8)
-        image, mask = random_resized_crop(image, self.crop, rng, mask)
+        truth = item.mask() if self.masked else np.full(image.shape[:2], IGNORE, np.uint8)
+        labels = image_labels(item_classes(item, lambda item: truth), self.class_ids)
+        image, mask = random_resized_crop(image, self.crop, rng, label_map(self.class_ids)[truth])
         image, mask = random_flip(image, rng, mask)
-        labels = image_labels(item.tags or (), self.class_ids)
         return normalize(_jittered(image, rng, self.jitter)), labels, mask, np.asarray(self.masked)
 
 
@@ -96,6 +97,18 @@ class StepSamples:
 
     def _slots(self) -> list[int]:
         return [min(len(other), len(self.positives)) for other in self.others]
+
+
+def item_classes(item: Item, read_mask: Callable[[Item], NDArray[np.uint8]] | None = None) -> tuple[int, ...]:
+    """List the classes in an image: its tags, or where these are unknown those of its mask; none where both are."""
+    if item.tags is not None:
+        return item.tags
+    return tuple(np.unique(read_mask(item)).tolist()) if read_mask is not None else ()
+
+
+def tagged(items: Sequence[Item]) -> list[Item]:
+    """Leave out images with unknown tags."""
+    return [item for item in items if item.tags is not None]
 
 
 def _jittered(image: NDArray[np.uint8], rng: Generator, strength: float) -> NDArray[np.uint8]:

@@ -12,8 +12,8 @@ from labelseg.data.label_maps import label_map
 from labelseg.data.transforms import IMAGENET_MEAN
 from labelseg.errors import UsageError
 from labelseg.evaluation import step_scores
-from labelseg.incremental.increments import SIGMOID, SOFTMAX, Increment, item_classes, read_increment, single_class_refusal, tagged
-from labelseg.incremental.samples import LabelledCrop, MaskedCrop, StepSamples
+from labelseg.incremental.increments import SIGMOID, SOFTMAX, Increment, read_increment, single_class_refusal
+from labelseg.incremental.samples import LabelledCrop, MaskedCrop, StepSamples, item_classes, tagged
 from labelseg.masks import IGNORE
 from labelseg.models.backbones import build_backbone
 from labelseg.models.localizer import Localizer, StepNetwork

@@ -8,8 +8,8 @@ import pytest
 
 from labelseg.data.label_maps import label_map
 from labelseg.errors import DataError, UsageError
-from labelseg.incremental.increments import Increment, item_classes, read_increment, tagged
-from labelseg.incremental.samples import LabelledCrop, MaskedCrop, StepSamples
+from labelseg.incremental.increments import Increment, read_increment
+from labelseg.incremental.samples import LabelledCrop, MaskedCrop, StepSamples, item_classes, tagged
 from labelseg.masks import IGNORE
 from labelseg.pipeline.inputs import Model
 from labelseg.stages.wilson import Params
@@ -55,6 +55,12 @@ def test_a_weak_sample_has_the_labels_of_its_image_and_no_mask():
 def test_a_replayed_sample_has_its_mask_in_channels():
     _, _, mask, masked = LabelledCrop(16, 0.0, (0, 3, 1, 4), masked=True)(Picture(5, None, left=3, right=2), rng())
     assert masked and set(np.unique(mask)) == {0, 1}  # dog is channel 1, cow becomes background
+
+
+def test_labels_of_a_replayed_image_without_tags_are_the_classes_of_its_mask():
+    make = LabelledCrop(16, 0.0, (0, 3, 1, 4), masked=True)
+    assert make(Picture(5, None, left=3, right=IGNORE), rng())[1].tolist() == [1, 0, 0]
+    assert make(Picture(5, (1,), left=3), rng())[1].tolist() == [0, 1, 0]  # tags that are known count
 
 
 def test_a_dense_sample_keeps_the_channels_of_the_step_alone():
@@ -143,6 +149,12 @@ def test_negatives_hold_no_later_class_unless_classes_overlap():
     later = [Picture(0, (4,)), Picture(1, (1,))]
     assert numbers(step("overlap").without_new(later, item_classes)) == [0, 1]
     assert numbers(step("disjoint").without_new(later, item_classes)) == [1]
+
+
+@pytest.mark.parametrize("scenario", ["overlap", "disjoint", "separate"])
+def test_void_in_a_mask_is_no_later_class(scenario):
+    replayed = [Picture(0, None, left=IGNORE, right=1), Picture(1, None, left=IGNORE, right=2)]
+    assert numbers(step(scenario).without_new(replayed, lambda item: item_classes(item, Picture.mask))) == [0]
 
 
 def test_unknown_tags_are_read_off_the_mask_where_there_is_one():
