@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from labelseg.data.colour import StrongColours, additive_jitter
 from labelseg.data.transforms import MEAN_FILL, normalize
 from labelseg.data.views import Draw, Geometry
+from labelseg.errors import DataError
 from labelseg.masks import IGNORE
 from labelseg.ops.cutmix import cutmix_box, cutout_box
 from labelseg.pipeline.inputs import Item
@@ -173,7 +174,11 @@ class PseudoSegViews:
 
 
 def true_window(item: Item, geometry: Geometry, watch: bool) -> NDArray[np.uint8]:
-    """Cut the true mask of an image, or 255 everywhere where it has none or nobody watches."""
-    if watch and item.has("mask"):
+    """Cut the true mask of an image, or 255 everywhere where it has none that can be read, or nobody watches."""
+    unknown = np.full((geometry.crop, geometry.crop), IGNORE, np.uint8)
+    if not (watch and item.has("mask")):
+        return unknown
+    try:
         return geometry.mask(item.mask(), IGNORE)
-    return np.full((geometry.crop, geometry.crop), IGNORE, np.uint8)
+    except DataError:  # the mask is not learned from: the image is not left out for it
+        return unknown

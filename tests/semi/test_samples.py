@@ -82,6 +82,18 @@ def test_a_watched_truth_has_the_geometry_of_its_view():
     assert (sample["truth"][sample["valid"] == 0] == 255).all()
 
 
+@pytest.mark.parametrize("make", [UniMatchViews(AnySize(32), watch=True), PseudoSegViews(FewSizes(32), 3, 1, watch=True)])
+def test_a_watched_truth_that_cannot_be_read_is_unknown_and_its_image_is_learned_from(make):
+    class Damaged(Pictures):
+        def mask(self, image_id):
+            raise DataError(f"mask of {image_id}: not readable")
+
+    item = items("l1")[0]
+    sample = make(type(item)(item.id, Damaged(), None), rng())
+    assert (sample["truth"] == 255).all()
+    np.testing.assert_array_equal(sample["weak"], make(item, rng())["weak"])
+
+
 def test_own_partners_are_other_views_of_the_image():
     sample = UniMatchViews(AnySize(32), own_partner=True)(items("u1")[0], rng())
     assert {"partner_weak", "partner_strong1", "partner_strong2", "partner_valid"} <= sample.keys()
