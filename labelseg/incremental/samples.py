@@ -43,8 +43,8 @@ class MaskedCrop:
 class LabelledCrop:
     """Makes (image (3, crop, crop) float32, labels (T - 1,) float32, mask (crop, crop) uint8, whether there is one) for a weak step.
 
-    Image labels are of the image, not of the crop: the object may lie outside. They are its tags, or the classes of its mask where those are
-    unknown and the mask is read.
+    Image labels are of the image, not of the crop: the object may lie outside. They are its tags, or where these are unknown
+    the classes of its mask, if that is read.
 
     Attributes:
         crop: Side of the crop.

@@ -48,7 +48,8 @@ def adopt(inputs: Inputs, params: Params) -> Model:
     increment = read_increment(inputs, params, model)
     known = known_classes(model.meta)
     rows = torch.tensor([known.index(class_id) for class_id in increment.class_ids])
-    net = _with_classifier(old, old.head.classify.weight[rows], old.head.classify.bias[rows])
+    last = old.get_submodule(old.last_layer)
+    net = _with_classifier(old, last.weight[rows], last.bias[rows])
     held = _held(inputs, params)
     metrics = dict(_evaluation(inputs, params, net, increment, held)(net)) if held else {}
     tensors, meta = to_model(net, increment.meta(model.meta.get("activation", SOFTMAX)))
@@ -196,8 +197,8 @@ def _grown(inputs: Inputs, params: Params, before: Model, increment: Increment) 
     """Rebuild the segmenter before a step with channels for the new classes, and what is frozen."""
     old = load_network(before, "segmenter")
     torch.manual_seed(params.seed)
-    classify = old.head.classify
-    weight, bias = grow_classifier(classify.weight.detach(), classify.bias.detach(), len(increment.new_ids), params.new_head == "balanced")
+    last = old.get_submodule(old.last_layer)
+    weight, bias = grow_classifier(last.weight.detach(), last.bias.detach(), len(increment.new_ids), params.new_head == "balanced")
     net = _with_classifier(old, weight, bias)
     if params.freeze_batchnorm:
         net.backbone.freeze_batchnorm()
@@ -209,7 +210,7 @@ def _with_classifier(old: Segmenter, weight: Tensor, bias: Tensor) -> Segmenter:
     """Copy a segmenter with another last layer."""
     backbone = build_backbone(old.backbone.name, old.backbone.output_stride)
     net = Segmenter(backbone, **{**old.settings, "n_classes": len(weight)})  # type: ignore[arg-type]
-    state = {**old.state_dict(), "head.classify.weight": weight, "head.classify.bias": bias}
+    state = {**old.state_dict(), f"{old.last_layer}.weight": weight, f"{old.last_layer}.bias": bias}
     load_state(net, state, "segmenter of the step before")
     return net
 

@@ -36,6 +36,7 @@ class Segmenter(nn.Module):
 
     Attributes:
         align_corners: Whether corner cells of logits and image coincide when logits are enlarged.
+        last_layer: Name of the convolution that makes logits; it has an output channel for each class.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Segmenter(nn.Module):
         if pool:
             self.settings["pool"] = pool
         self.align_corners = head == "unimatch"
+        self.last_layer = "head.classifier" if head == "unimatch" else "head.classify"
         self.backbone = backbone
         self.head: nn.Module
         if head == "atrous":

@@ -389,6 +389,19 @@ def test_a_trained_segmenter_is_taken_over_as_step_0(workspace):
     refused(workspace, UsageError, "does not know 'eyes'", "wilson@y", adopt="wilson@1", new=("eyes",))
 
 
+def test_a_network_of_few_masks_is_taken_over_with_any_head_unless_it_has_more_parts(workspace):
+    few = {"backbone": "tiny", "weights": "none", "iterations": 1, "batch_size": 2, "crop": 64, "width": 16, "allow_missing": True}
+    workspace.run("train-unimatch", options=HERE, head="unimatch", **few)
+    workspace.run("wilson@taken", options=HERE, adopt="train-unimatch", new=("star", "target"))
+    given, taken = (workspace.model(name).tensors["head.classifier.weight"] for name in ("train-unimatch", "wilson@taken"))
+    assert np.array_equal(taken, given[[0, 3, 1]])
+    workspace.run("wilson@after", options=HERE, step=1, previous="wilson@taken", new=("flag", "diamond"), new_head="balanced", lr=1e-9)
+    grown = workspace.model("wilson@after").tensors["head.classifier.weight"]
+    np.testing.assert_allclose(grown, taken[[0, 1, 2, 0, 0]], atol=1e-4)
+    workspace.run("train-pseudoseg", options=HERE, **few)
+    refused(workspace, UsageError, "expected segmenter, got pseudoseg", "wilson@y", adopt="train-pseudoseg", new=("star",))
+
+
 def test_masks_of_new_classes_fine_tune_the_segmenter(workspace, monkeypatch):
     used = []
     monkeypatch.setattr(incremental, "MaskedCrop", lambda *settings: used.append(settings) or MaskedCrop(*settings))
