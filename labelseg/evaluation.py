@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,35 +10,11 @@ from torch import nn
 
 from labelseg.data.label_maps import label_map
 from labelseg.data.resized_crop import short_side_crop
-from labelseg.errors import DataError
 from labelseg.inference import Predictor, class_probabilities, tag_probabilities
 from labelseg.ops.metrics import ConfusionMatrix, mean_average_precision
 from labelseg.ops.windows import sum_over_windows
 from labelseg.pipeline.inputs import Item
-from labelseg.training.samples import tag_targets
-
-logger = logging.getLogger(__name__)
-
-Content = TypeVar("Content")
-
-
-def readable(items: Sequence[Item], read: Callable[[Item], Content]) -> Iterator[Content]:
-    """Read items one by one; what cannot be read is told and left out.
-
-    Raises:
-        DataError: None can be read.
-    """
-    refused: list[DataError] = []
-    for item in items:
-        try:
-            content = read(item)
-        except DataError as error:
-            logger.warning("left out of the scores: %s", error)
-            refused.append(error)
-        else:
-            yield content
-    if refused and len(refused) == len(items):
-        raise refused[0]
+from labelseg.training.samples import readable, tag_targets
 
 
 def classifier_scores(
@@ -50,7 +24,7 @@ def classifier_scores(
     predictor = Predictor(net, device, precision)
     pairs = [
         (tag_probabilities(predictor, image), tag_targets(tags, n_classes, first_class))
-        for image, tags in readable(items, lambda item: (item.image(), item.tags or ()))
+        for image, tags in readable(items, lambda item: (item.image(), item.tags or ()), "the scores")
     ]
     scores, targets = (np.stack(rows) for rows in zip(*pairs, strict=True))
     return {"mAP": mean_average_precision(scores, targets)}
@@ -75,7 +49,7 @@ def segmenter_scores(
     forward = (lambda images: sum_over_windows(images, window, net).log()) if window else None
     predictor = Predictor(net, device, precision, forward)
     matrix = ConfusionMatrix(n_classes)
-    for image, mask in readable(items, lambda item: (item.image(), read_mask(item))):
+    for image, mask in readable(items, lambda item: (item.image(), read_mask(item)), "the scores"):
         matrix.update(mask, class_probabilities(predictor, image, (1.0,), False).argmax(axis=0))
     return {"mIoU": matrix.miou()}
 
@@ -109,7 +83,7 @@ def step_scores(
     predictor = Predictor(net, device, precision)
     matrix = ConfusionMatrix(len(class_ids))
     channels = label_map(class_ids)
-    for image, mask in readable(items, lambda item: (item.image(), item.mask())):
+    for image, mask in readable(items, lambda item: (item.image(), item.mask()), "the scores"):
         if crop:
             image, mask = short_side_crop(image, mask, crop)
         matrix.update(channels[mask], class_probabilities(predictor, image, (1.0,), False).argmax(axis=0))

@@ -27,7 +27,7 @@ ALLOWED = {
     "inference": {*NETWORKS},
     "semi": {*NETWORKS, "labelseg.pipeline.inputs", "labelseg.training.samples", "labelseg.evaluation", "labelseg.semi"},
     "incremental/samples": {*NETWORKS, "labelseg.pipeline.inputs", "labelseg.training.samples"},
-    "incremental/increments": {*NETWORKS, "labelseg.pipeline.inputs"},
+    "incremental/increments": {*NETWORKS, "labelseg.pipeline.inputs", "labelseg.training.samples"},
     "incremental": {*NETWORKS, "labelseg.pipeline.inputs", "labelseg.training", "labelseg.evaluation", "labelseg.incremental"},
 }
 FOREIGN = {

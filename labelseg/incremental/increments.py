@@ -12,6 +12,7 @@ from labelseg.errors import DataError, UsageError
 from labelseg.masks import IGNORE
 from labelseg.models.networks import known_classes
 from labelseg.pipeline.inputs import Inputs, Item, Model
+from labelseg.training.samples import readable
 
 if TYPE_CHECKING:
     from labelseg.stages.wilson import Params
@@ -59,7 +60,7 @@ class Increment:
         Raises:
             DataError: a new class is in none of them.
         """
-        present = [tuple(classes_of(item)) for item in items]
+        items, present = _classified(items, classes_of)
         chosen = select_images(present, self.class_ids, self.new_ids, self.scenario)  # type: ignore[arg-type]
         for class_id in self.new_ids:
             if not any(class_id in present[k] for k in chosen):
@@ -71,7 +72,7 @@ class Increment:
 
     def without_new(self, items: Sequence[Item], classes_of: Callable[[Item], Iterable[int]]) -> list[Item]:
         """Pick the images that hold none of the new classes, and in other scenarios than overlap none of a later step."""
-        present = [set(classes_of(item)) for item in items]
+        items, present = _classified(items, classes_of)
         allowed = set(range(256)) if self.scenario == "overlap" else {*self.class_ids, IGNORE}
         return [item for item, found in zip(items, present, strict=True) if found.isdisjoint(self.new_ids) and found <= allowed]
 
@@ -117,6 +118,12 @@ def single_class_refusal(name: str, class_name: str) -> UsageError:
         f"{name}: '{class_name}' is the only new class, so every image of the step holds it and none tells the localizer what it is not. "
         "Name images with tags but without it: --negatives SPLIT"
     )
+
+
+def _classified(items: Sequence[Item], classes_of: Callable[[Item], Iterable[int]]) -> tuple[list[Item], list[set[int]]]:
+    """Tell the classes in each image; images whose mask cannot be read are left out."""
+    pairs = list(readable(items, lambda item: (item, set(classes_of(item)))))
+    return [item for item, _ in pairs], [classes for _, classes in pairs]
 
 
 def _increment(name: str, inputs: Inputs, params: Params, known: tuple[int, ...], new: tuple[int, ...]) -> Increment:

@@ -8,20 +8,20 @@ import numpy as np
 
 from labelseg.errors import DataError, UsageError
 from labelseg.pipeline.inputs import Item
-from labelseg.training.samples import source_mask
+from labelseg.training.samples import readable, source_mask
 
 
 def check_classes(stage: str, items: Sequence[Item], classes: Sequence[str], allow_missing: bool = False) -> None:
     """Demand a labelled pixel of every class.
 
     Raises:
-        DataError: some class has none, and that is not allowed; or a mask cannot be read.
+        DataError: some class has none, and that is not allowed; or no mask can be read.
     """
     if allow_missing:
         return
     missing = set(range(len(classes)))
-    for item in items:
-        missing -= set(np.unique(source_mask(item)).tolist())
+    for mask in readable(items, source_mask):
+        missing -= set(np.unique(mask).tolist())
         if not missing:
             return
     names = ", ".join(classes[k] for k in sorted(missing))
@@ -36,10 +36,11 @@ def check_crop(stage: str, items: Sequence[Item], crop: int, largest: float) -> 
 
     Raises:
         UsageError: the crop is larger than every image.
+        DataError: no image can be read.
     """
     longest = 0
-    for item in items:
-        longest = max(longest, *item.image().shape[:2])
+    for image in readable(items, Item.image):
+        longest = max(longest, *image.shape[:2])
         if longest * largest >= crop:
             return
     raise UsageError(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.random import Generator
@@ -27,6 +27,7 @@ from labelseg.pipeline.inputs import Item
 logger = logging.getLogger(__name__)
 
 Sample = tuple[NDArray, ...]
+Content = TypeVar("Content")
 
 
 @dataclass(frozen=True)
@@ -157,3 +158,22 @@ def _strengths(jitter: float) -> tuple[float, float, float, Any]:
 def source_mask(item: Item) -> NDArray[np.uint8]:
     """The mask of a label source, under the role ``labels``."""
     return item.read("labels")["mask"]
+
+
+def readable(items: Sequence[Item], read: Callable[[Item], Content], purpose: str = "training") -> Iterator[Content]:
+    """Read items one by one; what cannot be read is told to be left out of the purpose.
+
+    Raises:
+        DataError: None can be read.
+    """
+    refused: list[DataError] = []
+    for item in items:
+        try:
+            content = read(item)
+        except DataError as error:
+            logger.warning("left out of %s: %s", purpose, error)
+            refused.append(error)
+        else:
+            yield content
+    if refused and len(refused) == len(items):
+        raise refused[0]

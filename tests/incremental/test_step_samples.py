@@ -163,6 +163,20 @@ def test_unknown_tags_are_read_off_the_mask_where_there_is_one():
     assert numbers(step("overlap", (0, 4), 1).select(ITEMS, lambda item: item_classes(item, Picture.mask))) == [2, 5]
 
 
+class Torn(Picture):
+    """A picture whose mask cannot be read."""
+
+    def mask(self):
+        raise DataError("mask: not readable")
+
+
+def test_an_image_whose_mask_cannot_be_read_is_left_out(caplog):
+    replayed = [Torn(0, None), Picture(1, None, left=1), Picture(2, None, left=2)]
+    assert numbers(step("overlap").without_new(replayed, lambda item: item_classes(item, lambda item: item.mask()))) == [1]
+    assert numbers(step("overlap").select(replayed, lambda item: item_classes(item, lambda item: item.mask()))) == [2]
+    assert [record.getMessage() for record in caplog.records] == ["left out of training: mask: not readable"] * 2
+
+
 def test_a_new_class_beside_later_ones_only_is_told():
     with pytest.raises(DataError, match=r"no image of the new class 'cow' .1 of the split hold it beside"):
         step("disjoint").select([Picture(0, (2, 4))], item_classes)

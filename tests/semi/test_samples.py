@@ -158,6 +158,25 @@ def test_a_crop_larger_than_every_image_is_refused():
         check_crop("train", items("l0", "l1"), 113, 2.0)
 
 
+class Damaged(Pictures):
+    """Pictures of which ``l0`` cannot be read."""
+
+    def image(self, image_id):
+        if image_id == "l0":
+            raise DataError("image l0: not readable")
+        return super().image(image_id)
+
+
+def test_checks_leave_out_what_cannot_be_read(caplog):
+    damaged = [type(item)(item.id, Damaged(), None, truth=item.truth) for item in items("l0", "l1", "l2")]
+    check_crop("train", damaged, 112, 2.0)
+    check_classes("train", damaged, Pictures.classes)
+    assert {record.getMessage() for record in caplog.records} == {"left out of training: image l0: not readable"}
+    for check in (lambda: check_crop("train", damaged[:1], 112, 2.0), lambda: check_classes("train", damaged[:1], Pictures.classes)):
+        with pytest.raises(DataError, match="image l0: not readable"):
+            check()
+
+
 def test_a_share_is_held_back_by_seed():
     given = items(*(f"l{k}" for k in range(10)))
     kept, held = held_part(given, 0.2, seed=1)
