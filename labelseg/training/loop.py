@@ -29,6 +29,8 @@ from labelseg.training.checkpoints import Checkpoints, Progress, cpu_tensors
 from labelseg.training.optimization import Optimization, ParameterGroup
 from labelseg.training.ranks import Alone, Ranks, my_share, split_devices, together
 
+logger = logging.getLogger(__name__)
+
 _ORDER, _SAMPLE, _ITERATION = range(3)  # first word of each seed; keeps the three streams apart
 _LOG_EVERY = 50
 
@@ -73,9 +75,9 @@ class TrainTask:
         collate: Makes a batch of samples.
         checkpoints: Folder that belongs to this training alone; a run that finds a checkpoint goes on from it.
         checkpoint_seconds: Time between checkpoints inside an epoch; each epoch ends with one.
-        evaluate: Maps network (in evaluation mode, without gradients) and epoch, from 1, to metrics.
+        evaluate: Maps network (in evaluation mode, without gradients) and epoch, from 1, to metrics; what is not finite is left out.
         evaluate_every: Epochs between evaluations; the last epoch always has one.
-        select: The metric whose highest value marks the best epoch; empty: the last epoch.
+        select: The metric whose highest value marks the best epoch; empty, or where it is never there: the last epoch.
         patience: Evaluations without a new best after which the training ends; 0 never.
         teacher: A copy of the network that follows it, as an average over updates. It is evaluated and kept in place of the network; the
             loss may use it.
@@ -331,10 +333,12 @@ class _Training:
             self.module.eval()
             with torch.no_grad():
                 evaluated = self.module if task.teacher is None else task.teacher
-                metrics = {name: float(value) for name, value in task.evaluate(evaluated, epoch).items()}
+                metrics = {name: float(value) for name, value in task.evaluate(evaluated, epoch).items() if math.isfinite(value)}
             self.module.train()
             record.update(metrics)
-            if task.select and metrics[task.select] > progress.best_value:
+            if task.select and task.select not in metrics:
+                logger.warning("epoch %d: its evaluation gave no %s, so it cannot be the best", epoch, task.select)
+            elif task.select and metrics[task.select] > progress.best_value:
                 progress.best_value, progress.best_epoch = metrics[task.select], epoch
                 progress.best = cpu_tensors(self.kept.state_dict())
         progress.curves.append(record)

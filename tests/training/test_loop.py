@@ -409,6 +409,19 @@ def test_only_one_best_state_is_kept(tmp_path):
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["best-3.safetensors", "last.safetensors"]
 
 
+@pytest.mark.parametrize("missing", [{}, {"score": float("nan"), "other": 1.0}])
+def test_a_metric_that_is_missing_costs_its_epoch_only(tmp_path, caplog, missing):
+    scores = [{"score": 2.0}, missing, {"score": 1.0}]
+    result = train(task(checkpoints=tmp_path / "run", evaluate=lambda net, epoch: scores[epoch - 1], select="score"))
+    assert [record.get("score") for record in result.curves] == [2.0, None, 1.0]
+    assert result.curves[1].get("other") == missing.get("other")
+    assert result.best_epoch == 1
+    assert [record.getMessage() for record in caplog.records] == ["epoch 2: its evaluation gave no score, so it cannot be the best"]
+    result = train(task(evaluate=lambda net, epoch: missing, select="score", patience=1))
+    assert result.best_epoch == len(result.curves) == 3
+    assert result.best is result.last
+
+
 # --- teacher, ratios, patience ----------------------------------------------------------------------------------------
 
 
