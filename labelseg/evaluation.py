@@ -10,11 +10,40 @@ from torch import nn
 
 from labelseg.data.label_maps import label_map
 from labelseg.data.resized_crop import short_side_crop
+from labelseg.errors import DataError, UsageError
 from labelseg.inference import Predictor, class_probabilities, tag_probabilities
+from labelseg.masks import IGNORE
 from labelseg.ops.metrics import ConfusionMatrix, mean_average_precision
 from labelseg.ops.windows import sum_over_windows
 from labelseg.pipeline.inputs import Item
 from labelseg.training.samples import readable, tag_targets
+
+
+def demand_choice(name: str, keep: str, held: Sequence[Item], remedy: str = "Add --validation SPLIT with masks") -> None:
+    """Demand images to evaluate on where the best epoch is to be kept.
+
+    Raises:
+        UsageError: there are none.
+    """
+    if keep == "best" and not held:
+        raise UsageError(f"{name}: --keep best needs images to choose by. {remedy}")
+
+
+def demand_labelled(name: str, held: Sequence[Item], read_mask: Callable[[Item], NDArray[np.uint8]]) -> None:
+    """Demand a labelled pixel in the images to evaluate on, where there are any; images after the first one with a pixel are not read.
+
+    Raises:
+        DataError: there is none, or no image can be read.
+    """
+
+    def is_labelled(item: Item) -> bool:
+        found = bool((read_mask(item) != IGNORE).any())
+        if found:
+            item.image()  # without its image a mask scores nothing
+        return found
+
+    if held and not any(readable(held, is_labelled, "the scores")):
+        raise DataError(f"{name}: no labelled pixel in the {len(held):,} validation images, all void. Name others: --validation SPLIT")
 
 
 def classifier_scores(

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from labelseg.errors import DataError
-from labelseg.evaluation import classifier_scores, segmenter_scores, step_scores
+from labelseg.evaluation import classifier_scores, demand_labelled, segmenter_scores, step_scores
 from labelseg.ops.metrics import ConfusionMatrix
 from labelseg.pipeline.inputs import Item
 from tests.semi_data import Pictures
@@ -62,6 +62,28 @@ def test_an_image_that_cannot_be_read_is_told_and_left_out(kind, caplog):
 def test_where_no_image_can_be_read_the_first_is_named(kind):
     with pytest.raises(DataError, match="image a0: not readable"):
         SCORES[kind](items(Damaged("a0", "a1"), "a0", "a1"))
+
+
+class Void(Damaged):
+    """Pictures of which all but ``a3`` are void."""
+
+    def mask(self, image_id):
+        self.read = [*getattr(self, "read", ()), image_id]
+        return super().mask(image_id) if image_id == "a3" else np.full(self.image(image_id).shape[:2], 255, np.uint8)
+
+
+def test_masks_are_read_up_to_the_first_labelled_pixel():
+    pictures = Void()
+    demand_labelled("train", items(pictures, "a0", "a3", "a1"), Item.mask)
+    assert pictures.read == ["a0", "a3"]
+    demand_labelled("train", [], Item.mask)
+
+
+@pytest.mark.parametrize("pictures", [Void(), Void("a3")], ids=["void", "labelled but not readable"])
+def test_masks_that_score_nothing_are_refused(pictures):
+    names = ["a0", "a1", *sorted(pictures.bad)]
+    with pytest.raises(DataError, match=rf"train: no labelled pixel in the {len(names)} validation images.*--validation SPLIT"):
+        demand_labelled("train", items(pictures, *names), Item.mask)
 
 
 def test_the_score_of_a_segmenter_is_that_of_its_most_probable_classes():

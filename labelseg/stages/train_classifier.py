@@ -26,7 +26,7 @@ class Params(TrainingParams):
 def run(inputs: Inputs, params: Params) -> Model:
     """Train an image classifier from tags; its activation maps start the chain."""
     from labelseg.errors import DataError, UsageError
-    from labelseg.evaluation import classifier_scores
+    from labelseg.evaluation import classifier_scores, demand_choice
     from labelseg.models.classifier import Classifier
     from labelseg.ops.losses import multilabel_soft_margin
     from labelseg.training.fitting import fit, make_backbone
@@ -42,6 +42,9 @@ def run(inputs: Inputs, params: Params) -> Model:
             f"train-classifier: no image of split {params.split!r} has tags. Name a label list: labelseg config data.labels FILE"
         )
     held = [item for item in inputs.items("validation") if item.tags is not None] if params.validation else []
+    demand_choice("train-classifier", params.keep, held, "Add --validation SPLIT with tags")
+    if held and not any(item.tags for item in held):
+        raise DataError(f"train-classifier: no class in the tags of the {len(held):,} validation images. Name others: --validation SPLIT")
 
     net = Classifier(make_backbone(inputs, params), n_classes, params.dropout)
     make = TaggedImage(params.crop, (params.long_side[0], params.long_side[1]), params.jitter, n_classes, first_class)

@@ -34,17 +34,20 @@ class Params(TrainingParams):
 def run(inputs: Inputs, params: Params) -> Model:
     """Train a segmentation network on masks, pseudo or true."""
     from labelseg.errors import UsageError
-    from labelseg.evaluation import segmenter_scores
+    from labelseg.evaluation import demand_choice, demand_labelled, segmenter_scores
     from labelseg.models.segmenter import Segmenter
     from labelseg.ops.losses import cross_entropy
+    from labelseg.pipeline.inputs import Item
     from labelseg.training.fitting import fit, make_backbone
     from labelseg.training.samples import MaskedImage, Samples, source_mask
 
     if len(params.scale) != 2:
         raise UsageError(f"scale of train-segmenter: expected two numbers such as 0.75,1.5, got {params.scale}.")
+    held = [item for item in inputs.items("validation") if item.has("mask")] if params.validation else []
+    demand_choice("train-segmenter", params.keep, held)
+    demand_labelled("train-segmenter", held, Item.mask)
     backbone = make_backbone(inputs, params)
     net = Segmenter(backbone, len(inputs.classes), params.head, params.width, "group", params.separable)  # type: ignore[arg-type]
-    held = [item for item in inputs.items("validation") if item.has("mask")] if params.validation else []
     make = MaskedImage(params.crop, (params.scale[0], params.scale[1]), params.jitter, source_mask)
 
     def evaluate(module):  # type: ignore[no-untyped-def]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from labelseg.errors import ItemsFailedError
+from labelseg.errors import DataError, ItemsFailedError, UsageError
 from labelseg.pipeline.runner import RunOptions
 from tests.stages.conftest import HERE
 
@@ -87,6 +87,34 @@ def test_a_corrupt_image_is_reported_and_the_others_are_kept(workspace):
     with pytest.raises(ItemsFailedError, match=broken.stem):
         type(workspace)(workspace.root).run("segment", "val", options=HERE)
     assert len(workspace["segment", "val"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("stage", "remedy"),
+    [
+        ("train-classifier", "Add --validation SPLIT with tags"),
+        ("train-segmenter", "Add --validation SPLIT with masks"),
+        ("train-affinity", "take --keep last"),
+    ],
+)
+def test_the_best_epoch_needs_images_to_choose_by(workspace, stage, remedy):
+    before = workspace.ref(stage).digest
+    with pytest.raises(UsageError, match=f"{stage}: --keep best needs images to choose by.*{remedy}"):
+        workspace.run(stage, options=HERE, keep="best", validation="")
+    assert workspace.ref(stage).digest == before
+
+
+def test_validation_images_that_score_nothing_are_told_before_a_training(workspace):
+    for path in (workspace.root / "masks").glob("val_*"):
+        Image.fromarray(np.full_like(np.asarray(Image.open(path)), 255)).save(path)
+    labels = next(workspace.root.glob("*.csv"))
+    lines = labels.read_text().splitlines()
+    labels.write_text("\n".join(f"{line.split(',')[0]}," if line.startswith("val_") else line for line in lines) + "\n")
+    again = type(workspace)(workspace.root)
+    with pytest.raises(DataError, match="train-segmenter: no labelled pixel in the 3 validation images"):
+        again.run("train-segmenter", options=HERE, validation="val", seed=1)
+    with pytest.raises(DataError, match="train-classifier: no class in the tags of the 3 validation images"):
+        again.run("train-classifier", options=HERE, validation="val", seed=1)
 
 
 def test_maps_at_a_stored_quarter_stand_for_the_full_ones(workspace):
