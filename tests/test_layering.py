@@ -25,7 +25,7 @@ ALLOWED = {
     "training": {*NETWORKS, "labelseg.pipeline.inputs", "labelseg.training"},
     "pipeline": {"labelseg.errors", "labelseg.pipeline"},
     "inference": {*NETWORKS},
-    "semi": {*NETWORKS, "labelseg.pipeline.inputs", "labelseg.training.samples", "labelseg.evaluation", "labelseg.semi"},
+    "semi": {*NETWORKS, "labelseg.pipeline.inputs", "labelseg.training", "labelseg.evaluation", "labelseg.semi"},
     "incremental/samples": {*NETWORKS, "labelseg.pipeline.inputs", "labelseg.training.samples"},
     "incremental/increments": {*NETWORKS, "labelseg.pipeline.inputs", "labelseg.training.samples"},
     "incremental": {*NETWORKS, "labelseg.pipeline.inputs", "labelseg.training", "labelseg.evaluation", "labelseg.incremental"},

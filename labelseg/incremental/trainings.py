@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from labelseg.data.label_maps import label_map
 from labelseg.data.transforms import IMAGENET_MEAN
 from labelseg.errors import UsageError
-from labelseg.evaluation import step_scores
+from labelseg.evaluation import demand_choice, demand_labelled, step_scores
 from labelseg.incremental.increments import SIGMOID, SOFTMAX, Increment, read_increment, single_class_refusal
 from labelseg.incremental.samples import LabelledCrop, MaskedCrop, StepSamples, item_classes, tagged
 from labelseg.masks import IGNORE
@@ -23,7 +23,7 @@ from labelseg.models.weights import load_arrays, load_state, state_arrays
 from labelseg.ops.wilson import dense_loss, grow_classifier
 from labelseg.ops.wilson_step import DenseMasks, StepSettings, step_losses
 from labelseg.pipeline.inputs import Inputs, Item, Model
-from labelseg.training.fitting import Evaluate, epoch_metrics, make_backbone, run_training
+from labelseg.training.fitting import Evaluate, demand_batch, epoch_metrics, make_backbone, run_training
 from labelseg.training.loop import TrainResult
 from labelseg.training.optimization import Optimization, ParameterGroup
 from labelseg.training.samples import Samples, source_mask
@@ -50,7 +50,7 @@ def adopt(inputs: Inputs, params: Params) -> Model:
     rows = torch.tensor([known.index(class_id) for class_id in increment.class_ids])
     last = old.get_submodule(old.last_layer)
     net = _with_classifier(old, last.weight[rows], last.bias[rows])
-    held = _held(inputs, params)
+    held = _held(inputs, params, increment.name)
     metrics = dict(_evaluation(inputs, params, net, increment, held)(net)) if held else {}
     tensors, meta = to_model(net, increment.meta(model.meta.get("activation", SOFTMAX)))
     return Model(tensors=tensors, meta=meta, metrics={"last": metrics, "best": metrics, "best_epoch": 0}, curves=[])
@@ -67,13 +67,14 @@ def train_dense(inputs: Inputs, params: Params) -> Model:
     increment = read_increment(inputs, params, before)
     items = increment.select(inputs.items(), lambda item: item_classes(item, source_mask))
     net = _new_segmenter(inputs, params, increment) if before is None else _grown(inputs, params, before, increment)
+    demand_batch(increment.name, inputs, params, net, len(items))
+    held = _held(inputs, params, increment.name)
     first = 1 if before is None else increment.n_old
     channels = label_map(increment.class_ids, first, 0 if params.wilson_compat else IGNORE)
 
     def loss(module: nn.Module, batch: Any) -> dict[str, Tensor]:
         return {"loss": dense_loss(module(batch[0]).float(), batch[1])}
 
-    held = _held(inputs, params)
     result = run_training(
         inputs,
         params,
@@ -103,6 +104,8 @@ def train_weak(inputs: Inputs, params: Params) -> Model:
     samples = _weak_samples(inputs, params, increment)
     old = load_network(before, "segmenter")
     segmenter = _grown(inputs, params, before, increment)
+    demand_batch(increment.name, inputs, params, segmenter, len(samples))
+    held = _held(inputs, params, increment.name)
     localizer = Localizer(segmenter.backbone.channels[-1], len(increment.class_ids), params.localizer_width)
     warmup = params.warmup_epochs * (len(samples) // min(params.batch_size, len(samples)))
     is_softmax = before.meta.get("activation", SOFTMAX) == SOFTMAX
@@ -114,7 +117,6 @@ def train_weak(inputs: Inputs, params: Params) -> Model:
         dense = DenseMasks(masks, masked) if bool(masked.any()) else None
         return step_losses(module(images), images, labels, settings, dense)
 
-    held = _held(inputs, params)
     result = run_training(
         inputs,
         params,
@@ -235,8 +237,13 @@ def _optimization(params: Params, hold: int) -> Optimization:
     )
 
 
-def _held(inputs: Inputs, params: Params) -> list[Item]:
-    return [item for item in inputs.items("validation") if item.has("mask")] if params.validation else []
+def _held(inputs: Inputs, params: Params, name: str) -> list[Item]:
+    """Collect the images to evaluate on and check that they serve."""
+    held = [item for item in inputs.items("validation") if item.has("mask")] if params.validation else []
+    if not params.adopt:
+        demand_choice(name, params.keep, held)
+    demand_labelled(name, held, Item.mask)
+    return held
 
 
 def _evaluation(inputs: Inputs, params: Params, net: Segmenter, increment: Increment, held: list[Item]) -> Evaluate:

@@ -6,15 +6,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from torch import nn
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from labelseg.data.views import Draw
 from labelseg.errors import DataError, UsageError
-from labelseg.evaluation import segmenter_scores
+from labelseg.evaluation import demand_choice, demand_labelled, segmenter_scores
 from labelseg.models.segmenter import Segmenter
 from labelseg.models.weights import load_overlapping, read_segmenter
-from labelseg.pipeline.inputs import Inputs, Item
+from labelseg.pipeline.inputs import Inputs, Item, Model
 from labelseg.semi.checks import check_classes, check_crop, held_part
+from labelseg.training.fitting import demand_batch, fit
+from labelseg.training.loop import TrainingSet
+from labelseg.training.optimization import ParameterGroup
 from labelseg.training.samples import source_mask
 
 if TYPE_CHECKING:
@@ -54,20 +59,20 @@ def gather(stage: str, inputs: Inputs, params: FewMaskParams, draw: Draw) -> Few
 
     Raises:
         UsageError: wrong parameters, or a crop larger than every image.
-        DataError: no labelled or no unlabelled image, or a class without a labelled pixel.
+        DataError: no labelled or no unlabelled image, no labelled pixel to evaluate on, or a class without one to learn from.
     """
     if params.validation and params.hold:
         raise UsageError(f"{stage}: give either --validation SPLIT or --hold SHARE, not both.")
     labelled, held = held_part(inputs.items(), params.hold, params.seed)
     if params.validation:
         held = [item for item in inputs.items("validation") if item.has("mask")]
-    if params.keep == "best" and not held:
-        raise UsageError(f"{stage}: --keep best needs images to choose by. Add --hold 0.2, or --validation SPLIT with masks")
+    demand_choice(stage, params.keep, held, "Add --hold 0.2, or --validation SPLIT with masks")
     unlabelled = inputs.items("unlabelled")
     if not labelled:
         raise DataError(f"{stage}: no labelled image in split '{params.split}'. Choose some: labelseg split --labelled N")
     if not unlabelled:
         raise DataError(f"{stage}: no unlabelled image. Name a split of them: --unlabelled SPLIT")
+    demand_labelled(stage, held, _mask_reader(params))
     check_classes(stage, labelled, inputs.classes, params.allow_missing)
     check_crop(stage, [*labelled, *unlabelled], params.crop, draw.largest)
     return FewMasks(labelled, held, unlabelled)
@@ -91,6 +96,52 @@ def watcher(kept: nn.Module, data: FewMasks, inputs: Inputs, params: FewMaskPara
     """Make the function that scores the network to keep on the held images; None where there are none."""
     if not data.held:
         return None
-    read_mask = Item.mask if params.validation else source_mask
     classes = len(inputs.classes)
-    return lambda module: segmenter_scores(kept, data.held, classes, inputs.device, params.precision, params.window, read_mask)
+    return lambda module: segmenter_scores(kept, data.held, classes, inputs.device, params.precision, params.window, _mask_reader(params))
+
+
+def fit_few_masks(
+    stage: str,
+    inputs: Inputs,
+    params: FewMaskParams,
+    data: FewMasks,
+    net: Segmenter,
+    samples: TrainingSet,
+    step: Callable[[nn.Module, Any], Mapping[str, Tensor]],
+    *,
+    groups: Sequence[ParameterGroup],
+    ratios: Mapping[str, tuple[str, str]],
+    teacher: Segmenter | None = None,
+    smallest_pass: int = 1,
+) -> Model:
+    """Train a network on few masks, evaluated on the held images.
+
+    Args:
+        groups, ratios, teacher: As of ``fit``.
+        smallest_pass: Images of the smallest forward pass in training mode, for each sample.
+
+    Raises:
+        UsageError: the head needs larger batches.
+    """
+    demand_batch(stage, inputs, params, net, len(samples), smallest_pass)
+    return fit(
+        inputs,
+        params,
+        net,
+        samples,
+        step,
+        evaluate=watcher(teacher or net, data, inputs, params),
+        select="mIoU",
+        evaluate_every=params.evaluate_every,
+        iterations=params.iterations,
+        patience=params.patience,
+        groups=groups,
+        teacher=teacher,
+        ratios=ratios,
+        meta=data.meta,
+    )
+
+
+def _mask_reader(params: FewMaskParams) -> Callable[[Item], NDArray[np.uint8]]:
+    """What reads the mask of a held image: the true one in a validation split, else the one that would be learned."""
+    return Item.mask if params.validation else source_mask

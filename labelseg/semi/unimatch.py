@@ -39,6 +39,11 @@ class Variant:
     teacher: bool = False
     complementary: bool = False
 
+    @property
+    def smallest_pass(self) -> int:
+        """Images of the smallest forward pass in training mode, for each sample: labelled and weak views, or strong ones."""
+        return min(2 if self.perturbs else 1, max(self.views, 1))
+
 
 VARIANTS = {
     "supervised": Variant(views=0),

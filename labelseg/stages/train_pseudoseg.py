@@ -48,8 +48,8 @@ def run(inputs: Inputs, params: Params) -> Model:
     from labelseg.models.pseudoseg import PseudoSegNet
     from labelseg.semi.pseudoseg import RATIOS, PseudoSegStep
     from labelseg.semi.samples import LabelledView, PairedSamples, PseudoSegViews
-    from labelseg.semi.setup import gather, take_over, watcher
-    from labelseg.training.fitting import fit, make_backbone
+    from labelseg.semi.setup import fit_few_masks, gather, take_over
+    from labelseg.training.fitting import make_backbone
     from labelseg.training.optimization import parameter_groups
 
     draw = FewSizes(params.crop, params.factors)
@@ -85,21 +85,9 @@ def run(inputs: Inputs, params: Params) -> Model:
     )
     labelled = LabelledView(draw, classes, first_class, params.labelled_tags)  # type: ignore[arg-type]
     views = PseudoSegViews(draw, classes, first_class, params.jitter, params.cutout, data.watch)
-    return fit(
-        inputs,
-        params,
-        net,
-        PairedSamples(data.labelled, data.unlabelled, labelled, views),
-        step,
-        evaluate=watcher(net, data, inputs, params),
-        select="mIoU",
-        evaluate_every=params.evaluate_every,
-        iterations=params.iterations,
-        patience=params.patience,
-        groups=parameter_groups(net, params.weight_decay, params.head_lr_scale, undecayed=("sgc.",)),
-        ratios=RATIOS,
-        meta=data.meta,
-    )
+    samples = PairedSamples(data.labelled, data.unlabelled, labelled, views)
+    groups = parameter_groups(net, params.weight_decay, params.head_lr_scale, undecayed=("sgc.",))
+    return fit_few_masks("train-pseudoseg", inputs, params, data, net, samples, step, groups=groups, ratios=RATIOS)
 
 
 STAGE = Stage(

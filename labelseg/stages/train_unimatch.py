@@ -49,9 +49,9 @@ def run(inputs: Inputs, params: Params) -> Model:
     from labelseg.ops.losses import cross_entropy
     from labelseg.ops.unimatch import ohem_loss
     from labelseg.semi.samples import LabelledView, PairedSamples, UniMatchViews
-    from labelseg.semi.setup import gather, take_over, watcher
+    from labelseg.semi.setup import fit_few_masks, gather, take_over
     from labelseg.semi.unimatch import RATIOS, VARIANTS, UniMatchStep
-    from labelseg.training.fitting import fit, make_backbone
+    from labelseg.training.fitting import make_backbone
     from labelseg.training.optimization import even_groups
 
     if len(params.scale) != 2 or params.scale[0] > params.scale[1]:
@@ -76,21 +76,18 @@ def run(inputs: Inputs, params: Params) -> Model:
         draw, variant.views, StrongColours(params.jitter), params.box, own_partner=params.partner == "self", watch=data.watch
     )
     samples = PairedSamples(data.labelled, data.unlabelled, LabelledView(draw, len(inputs.classes), first_class), views)
-    return fit(
+    return fit_few_masks(
+        "train-unimatch",
         inputs,
         params,
+        data,
         net,
         samples,
         step,
-        evaluate=watcher(teacher or net, data, inputs, params),
-        select="mIoU",
-        evaluate_every=params.evaluate_every,
-        iterations=params.iterations,
-        patience=params.patience,
         groups=even_groups(net, params.weight_decay, params.head_lr_scale),
-        teacher=teacher,
         ratios=RATIOS,
-        meta=data.meta,
+        teacher=teacher,
+        smallest_pass=variant.smallest_pass,
     )
 
 

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from labelseg.errors import UsageError
 from labelseg.models.backbones import Backbone, build_backbone
 from labelseg.models.networks import Network, to_model
+from labelseg.models.unimatch_head import UniMatchHead
 from labelseg.models.weights import load_arrays, load_weights
 from labelseg.pipeline.inputs import Inputs, Model
 from labelseg.training.loop import TrainingSet, TrainResult, TrainTask, train
 from labelseg.training.optimization import Optimization, ParameterGroup, parameter_groups
+from labelseg.training.ranks import split_devices
 
 if TYPE_CHECKING:
     from labelseg.stages.training_params import TrainingParams
@@ -34,6 +37,32 @@ def make_backbone(inputs: Inputs, params: TrainingParams) -> Backbone:
     if params.freeze_batchnorm:
         backbone.freeze_batchnorm()
     return backbone.freeze_blocks(params.freeze_blocks)
+
+
+def demand_batch(name: str, inputs: Inputs, params: TrainingParams, net: nn.Module, samples: int, images: int = 1) -> None:
+    """Demand that a head which normalises over the images of a pass never gets one alone.
+
+    Args:
+        name: Of the training, for the message.
+        net: The network; of its heads only that of published UniMatch networks is so.
+        samples: Length of the set.
+        images: Images of the smallest pass in training mode, for each sample of a batch.
+
+    Raises:
+        UsageError: Some pass would hold one image.
+    """
+    if not any(isinstance(module, UniMatchHead) for module in net.modules()):
+        return
+    devices = len(split_devices(inputs.devices))
+    batch = min(params.batch_size, samples)
+    if batch // devices * images != 1:
+        return
+    needed = 2 * devices
+    remedy = f"Give at least --batch-size {needed}" if samples >= needed else f"Name at least {needed} images"
+    raise UsageError(
+        f"{name}: head unimatch normalises over the images that pass together and expects two of them; "
+        f"of a batch of {batch} on {devices} device{'s' * (devices > 1)} one passes alone. {remedy}, or another head: --head deeplabv3plus"
+    )
 
 
 def fit(

@@ -25,7 +25,6 @@ from labelseg.semi import setup
 from labelseg.semi.pseudoseg import PseudoSegStep
 from labelseg.semi.unimatch import VARIANTS, UniMatchStep
 from labelseg.stages import sgc, train_pseudoseg, train_unimatch
-from labelseg.training import fitting
 from labelseg.training.samples import source_mask
 from labelseg.workspace import Workspace
 from tests.stages.conftest import HERE, make_few_masks
@@ -121,7 +120,7 @@ def prepared(tmp_path, monkeypatch):
             given.update(settings, net=net, samples=samples, step=step)
             raise InterruptedError
 
-        monkeypatch.setattr(fitting, "fit", caught)
+        monkeypatch.setattr(setup, "fit", caught)
         with pytest.raises(InterruptedError):
             workspace.run(stage, options=HERE, **params)
         return SimpleNamespace(**given)
@@ -333,6 +332,12 @@ def no_unlabelled_image(root):
     (root / "splits" / "many.txt").write_text("\n")
 
 
+def make_void(root, pattern):
+    """Overwrite true masks by 255."""
+    for path in (root / "masks").glob(pattern):
+        Image.fromarray(np.full_like(np.asarray(Image.open(path)), 255)).save(path)
+
+
 @pytest.mark.parametrize("stage", ["train-unimatch", "train-pseudoseg"])
 @pytest.mark.parametrize(
     ("spoil", "params", "error", "message"),
@@ -353,6 +358,42 @@ def test_wrong_data_and_parameters_are_told(tmp_path, stage, spoil, params, erro
         spoil(root)
     with pytest.raises(error, match=message):
         Workspace(root).run(stage, options=HERE, **params)
+
+
+@pytest.mark.parametrize("stage", ["train-unimatch", "train-pseudoseg"])
+@pytest.mark.parametrize(("given", "void"), [({"validation": "val"}, "val_*"), ({"hold": 0.5}, "train_*")])
+def test_images_to_evaluate_on_without_a_labelled_pixel_are_told(tmp_path, stage, given, void):
+    root = make_few_masks(tmp_path)
+    make_void(root, void)
+    with pytest.raises(DataError, match=rf"{stage}: no labelled pixel in the \d validation images"):
+        Workspace(root).run(stage, options=HERE, **given)
+
+
+@pytest.mark.parametrize(
+    ("stage", "params"),
+    [
+        ("train-unimatch", {"variant": "fixmatch"}),
+        ("train-unimatch", {"variant": "uniperb"}),
+        ("train-unimatch", {"variant": "unimatch-v2"}),
+        ("train-unimatch", {"variant": "supervised"}),
+        ("train-pseudoseg", {}),
+    ],
+)
+def test_a_head_with_batch_statistics_refuses_passes_of_one_image(tmp_path, stage, params):
+    root = make_few_masks(tmp_path)
+    with pytest.raises(UsageError, match=rf"{stage}: head unimatch.*Give at least --batch-size 2, or another head"):
+        Workspace(root).run(stage, options=HERE, head="unimatch", batch_size=1, **params)
+    for name in ("few", "many"):
+        path = root / "splits" / f"{name}.txt"
+        path.write_text(path.read_text().splitlines()[0] + "\n")
+    with pytest.raises(UsageError, match="Name at least 2 images, or another head"):
+        Workspace(root).run(stage, options=HERE, head="unimatch", batch_size=2, **params)
+
+
+def test_both_views_of_one_image_are_enough_for_batch_statistics(tmp_path):
+    workspace = Workspace(make_few_masks(tmp_path))
+    workspace.run("train-unimatch", options=HERE, head="unimatch", batch_size=1, freeze_batchnorm=True, **ONCE)
+    assert np.isfinite(workspace.model("train-unimatch").curves[-1]["loss"])
 
 
 def test_a_class_without_a_labelled_pixel_is_told(tmp_path):

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from PIL import Image
 
 from labelseg.cli import program
 from labelseg.data.transforms import normalize
@@ -463,6 +464,34 @@ def test_a_step_that_is_not_possible_is_refused_and_nothing_is_lost(workspace, p
     chosen = [i for i in without if lacking not in workspace.dataset.tags(i)]
     (workspace.root / "splits" / "few.txt").write_text("\n".join(chosen) + "\n")
     refused(Workspace(workspace.root), error, match, **params)
+
+
+def test_validation_images_without_a_labelled_pixel_are_told_before_a_step_begins(workspace):
+    for path in (workspace.root / "masks").glob("val_*"):
+        Image.fromarray(np.full_like(np.asarray(Image.open(path)), 255)).save(path)
+    again = Workspace(workspace.root)
+    match = r"wilson@x: no labelled pixel in the 3 validation images"
+    refused(again, DataError, match, step=1, previous="wilson@0")
+    refused(again, DataError, match, "wilson@x", step=0, previous="", new=("cross",))
+
+
+@pytest.mark.parametrize("params", [{"step": 1, "previous": "wilson@0"}, {"new": ("cross",)}], ids=["weak", "dense"])
+def test_the_best_epoch_needs_images_to_choose_by(workspace, params):
+    refused(workspace, UsageError, "wilson@x: --keep best needs images to choose by", keep="best", validation="", **params)
+
+
+def test_a_segmenter_taken_over_needs_no_images_to_choose_by(workspace):
+    workspace.run("wilson@x", options=HERE, adopt="wilson@1", keep="best", validation="")
+    assert workspace.model("wilson@x").metrics["last"] == {}
+
+
+def test_a_step_of_one_image_a_pass_is_refused_where_the_head_has_batch_statistics(workspace):
+    few = {"backbone": "tiny", "weights": "none", "iterations": 1, "batch_size": 2, "crop": 64, "width": 16, "allow_missing": True}
+    workspace.run("train-unimatch", options=HERE, head="unimatch", **few)
+    workspace.run("wilson@taken", options=HERE, adopt="train-unimatch", new=("star", "target"))
+    match = "wilson@x: head unimatch.*Give at least --batch-size 2"
+    refused(workspace, UsageError, match, step=1, previous="wilson@taken", new=("flag", "diamond"), batch_size=1)
+    refused(workspace, UsageError, match, step=1, previous="wilson@taken", new=("flag", "diamond"), batch_size=1, labels="masks")
 
 
 def test_a_step_without_classes_is_refused(workspace):
