@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+import math
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -117,7 +118,7 @@ class ShiftNorm(nn.BatchNorm2d):
     """BatchNorm with a shift and no scale, whose running statistics are a plain mean at first.
 
     After k batches a new one counts 1 / (k + 1), but never less than 1 - ``decay``: a training of a few hundred updates would otherwise end
-    with statistics near their initial values.
+    with statistics near their initial values. Statistics loaded without their count, as those of a model are, stand for many batches.
 
     Source: Zou et al. 2021; pseudoseg.md 1.2; the plain mean at the beginning is ours.
     """
@@ -126,6 +127,13 @@ class ShiftNorm(nn.BatchNorm2d):
         super().__init__(channels, eps=1e-3, momentum=1 - decay)
         self.decay = decay
         self.weight.requires_grad_(False)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """Load statistics; without their count they are no initial values to be forgotten at the first batch."""
+        uncounted = f"{prefix}running_mean" in state_dict and f"{prefix}num_batches_tracked" not in state_dict
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+        if uncounted and self.num_batches_tracked is not None:
+            self.num_batches_tracked.fill_(math.ceil(1 / (1 - self.decay)))
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training:

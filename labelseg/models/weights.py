@@ -19,7 +19,8 @@ from labelseg.models.backbones import Backbone
 from labelseg.models.unimatch_head import from_published_names
 
 _HEADS = ("classifier.", "fc.")
-_UNUSED = "num_batches_tracked"  # BatchNorm counts batches, but with a fixed momentum it never reads the count
+# BatchNorm counts batches, but with a fixed momentum it never reads the count: models are stored without. ``ShiftNorm`` reads it.
+_COUNTER = "num_batches_tracked"
 
 
 def load_weights(backbone: Backbone, spec: str) -> None:
@@ -96,8 +97,8 @@ def load_state(net: nn.Module, state: Mapping[str, Tensor], source: str) -> None
     Raises:
         DataError: names or shapes differ; the first of each are listed.
     """
-    expected = {key: value for key, value in net.state_dict().items() if not key.endswith(_UNUSED)}
-    given = {key: value for key, value in state.items() if not key.endswith(_UNUSED)}
+    expected = {key: value for key, value in net.state_dict().items() if not key.endswith(_COUNTER)}
+    given = {key: value for key, value in state.items() if not key.endswith(_COUNTER)}
     problems = {
         "missing": [key for key in expected if key not in given],
         "unexpected": [key for key in given if key not in expected],
@@ -110,12 +111,13 @@ def load_state(net: nn.Module, state: Mapping[str, Tensor], source: str) -> None
     found = [f"{len(keys)} {kind}: {', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''}" for kind, keys in problems.items() if keys]
     if found:
         raise DataError(f"{source}: the tensors do not fit the network: {'; '.join(found)}.")
-    net.load_state_dict(given, strict=False)
+    counters = {key: value for key, value in state.items() if key.endswith(_COUNTER) and key in net.state_dict()}
+    net.load_state_dict({**given, **counters}, strict=False)
 
 
 def state_arrays(net: nn.Module) -> dict[str, NDArray]:
     """Copy a network's tensors into arrays, in the order of its state; counters of batches are left out."""
-    return {key: value.detach().cpu().contiguous().numpy().copy() for key, value in net.state_dict().items() if not key.endswith(_UNUSED)}
+    return {key: value.detach().cpu().contiguous().numpy().copy() for key, value in net.state_dict().items() if not key.endswith(_COUNTER)}
 
 
 def load_arrays(net: nn.Module, arrays: Mapping[str, NDArray], source: str) -> None:

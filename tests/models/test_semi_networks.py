@@ -144,6 +144,18 @@ def test_running_statistics_are_a_plain_mean_at_first():
     assert not norm.weight.requires_grad
 
 
+def test_loaded_statistics_are_not_forgotten_at_the_first_batch_and_initial_ones_are(net):
+    tensors, meta = to_model(net, {})
+    tensors["sgc.norm.running_mean"] = np.full(4, 7, np.float32)
+    batch = torch.randn(4, 4, 2, 3)
+    loaded = build_from(meta, tensors).sgc.norm.train()
+    loaded(batch)
+    torch.testing.assert_close(loaded.running_mean, 0.999 * torch.full((4,), 7.0) + 0.001 * batch.mean(dim=(0, 2, 3)))
+    load_overlapping(net, {name: array for name, array in tensors.items() if not name.startswith("sgc.")}, "a segmenter")
+    net.sgc.norm(batch)
+    torch.testing.assert_close(net.sgc.norm.running_mean, batch.mean(dim=(0, 2, 3)))
+
+
 @pytest.fixture
 def net() -> PseudoSegNet:
     torch.manual_seed(0)
