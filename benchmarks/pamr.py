@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -39,9 +40,9 @@ def run(quick: bool) -> list[dict[str, Any]]:
         rows.append(
             against(
                 name,
-                lambda i=image, s=scores: pamr(i, s),
+                partial(pamr, image, scores),
                 "stack of neighbours",
-                lambda i=image, s=scores: stacked(i, s),
+                partial(stacked, image, scores),
                 rounds=1 if quick else 5,
                 error=error,
             )
