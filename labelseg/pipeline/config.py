@@ -165,6 +165,11 @@ class Config:
                 found[key] = read_value(stage, key, text, variable), variable
         return found
 
+    def own(self, instance: str) -> dict[str, str]:
+        """Map each parameter that is set for this very instance, and not for its whole stage, to where that stands."""
+        common = self.given(instance_parts(instance)[0])
+        return {name: where for name, (_, where) in self.given(instance).items() if name not in common or common[name][1] != where}
+
     def with_instance(self, instance: str) -> Config:
         """Return a configuration in which an instance exists, with an empty table if it had none."""
         name, suffix = instance_parts(instance)

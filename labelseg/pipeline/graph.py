@@ -84,7 +84,7 @@ def resolve(
         into: Nodes found before, to which the new ones are added; None starts anew.
 
     Raises:
-        UsageError: an unknown instance, a source of the wrong kind, a cycle, or a map without a split.
+        UsageError: an unknown instance, a source of the wrong kind, a cycle, a map without a split, or something named that is not read.
     """
     found = {} if into is None else into
     changed: dict[str, Mapping[str, Any]] = {}
@@ -118,6 +118,7 @@ def _visit(
     if stage.kind == "map" and not split:
         raise UsageError(f"{instance} works on a split. Name one: --split train")
     params = config.params(instance, overrides.get(instance))
+    _refuse_unread(config, instance, params, overrides.get(instance, {}))
     read_split = stage.splits(params).get(SPLIT_PARAM, "") if stage.kind == "model" else split
     parents = []
     for source in stage.sources(params):
@@ -132,6 +133,14 @@ def _visit(
         parents.append(Parent(source.role, source.instance, parent_id, parent_stage.kind == "model"))
     found[node_id] = Node(node_id, stage, params, tuple(parents))
     return node_id
+
+
+def _refuse_unread(config: Config, instance: str, params: Any, overrides: Mapping[str, Any]) -> None:
+    """Refuse a source or a split that is named for this very instance and not read; one named for its whole stage is for others."""
+    named = {**config.own(instance), **{name: f"{instance} --{name.replace('_', '-')}" for name in overrides}}
+    for name, value in config.stage(instance).unread(params).items():
+        if name in named:
+            raise UsageError(f"{named[name]}: under its other parameters {instance} does not read {name} '{value}'. Leave it out.")
 
 
 def _source_stage(config: Config, source: Source, where: str) -> Stage | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from typing import Any, Literal
 
 SourceKind = Literal["map", "model", "labels"]
@@ -33,18 +33,18 @@ def option(
     return field(default=default, metadata={"help": help, **limits, "shared": shared, "effective": effective})
 
 
-def source(default: str, *, help: str, kind: SourceKind) -> Any:
+def source(default: str, *, help: str, kind: SourceKind, effective: Callable[[Any], bool] | None = None) -> Any:
     """Declare a parameter that names the instance to read, such as ``cam`` or ``cam@wide``; ``""`` reads nothing.
 
     Kind ``labels`` takes any instance that writes masks, or ``masks`` for the data's own ground truth.
-    In keys the content digest stands in place of the name.
+    In keys the content digest stands in place of the name. ``effective`` tells from the parameters whether it is read at all.
     """
-    return field(default=default, metadata={"help": help, "source": kind})
+    return field(default=default, metadata={"help": help, "source": kind, "effective": effective})
 
 
-def split_option(default: str, *, help: str) -> Any:
-    """Declare a parameter that names the split a training reads; ``""`` reads none."""
-    return field(default=default, metadata={"help": help, "split": True})
+def split_option(default: str, *, help: str, effective: Callable[[Any], bool] | None = None) -> Any:
+    """Declare a parameter that names the split a training reads; ``""`` reads none; ``effective`` as of a source."""
+    return field(default=default, metadata={"help": help, "split": True, "effective": effective})
 
 
 def file_option(default: str, *, help: str) -> Any:
@@ -94,19 +94,30 @@ class Stage:
         declared = (
             Source(role=f.name, kind=f.metadata["source"], instance=getattr(params, f.name))
             for f in fields(self.params)
-            if "source" in f.metadata
+            if "source" in f.metadata and _is_effective(f, params)
         )
         return tuple(s for s in declared if s.instance)
 
     def splits(self, params: Any) -> dict[str, str]:
-        """Map the name of each split parameter to its value; empty names are left out."""
-        named = {f.name: getattr(params, f.name) for f in fields(self.params) if f.metadata.get("split")}
+        """Map the name of each split parameter that is read under ``params`` to its value; empty names are left out."""
+        named = {f.name: getattr(params, f.name) for f in fields(self.params) if f.metadata.get("split") and _is_effective(f, params)}
         return {name: value for name, value in named.items() if value}
+
+    def unread(self, params: Any) -> dict[str, str]:
+        """Map each parameter that names a source or a split, and is not read under ``params``, to its value; empty names are left out."""
+        named = [f for f in fields(self.params) if "source" in f.metadata or f.metadata.get("split")]
+        return {f.name: getattr(params, f.name) for f in named if getattr(params, f.name) and not _is_effective(f, params)}
 
     @property
     def help(self) -> str:
         """The first paragraph of the work function's docstring."""
         return (self.run.__doc__ or "").strip()
+
+
+def _is_effective(declared: Field, params: Any) -> bool:
+    """Whether a parameter has an effect under the others."""
+    effective = declared.metadata.get("effective")
+    return effective is None or effective(params)
 
 
 def instance_parts(instance: str) -> tuple[str, str]:

@@ -19,6 +19,10 @@ def _is_first(params: Params) -> bool:
     return params.step == 0
 
 
+def _is_built(params: Params) -> bool:
+    return _is_first(params) and not params.adopt
+
+
 def _is_later(params: Params) -> bool:
     return params.step > 0
 
@@ -46,8 +50,13 @@ class Params(TrainingParams):
     previous: str = source("", help="Instance of the step before; empty takes wilson@STEP-1.", kind="model")
     adopt: str = source("", help="Trained segmenter to take over as step 0 instead of training one.", kind="model")
     labels: str = source("", help="Masks to learn from; empty takes true masks at step 0 and tags at later steps.", kind="labels")
-    negatives: str = split_option("", help="Split of tagged images to add where they hold none of the new classes; an extension.")
-    replay: str = split_option("", help="Split of stored old images with masks to add; an extension.")
+    negatives: str = split_option(
+        "", help="Split of tagged images that a later step adds where they hold none of the new classes; an extension.", effective=_is_weak
+    )
+    replay: str = split_option("", help="Split of stored old images with masks that a later step adds; an extension.", effective=_is_weak)
+    init: str = source(
+        "", help="Instance whose backbone step 0 takes instead of weights; empty takes weights.", kind="model", effective=_is_built
+    )
     replay_images: int = option(0, help="Images kept of the replayed split, chosen by the seed; 0 is all.", minimum=0, effective=_is_weak)
     all_tags: bool = option(False, help="Use tags of old classes too, in the localizer's losses.", effective=_is_weak)
     alpha: float = option(0.5, help="Share of hard labels in the pseudo labels.", minimum=0.0, maximum=1.0, effective=_is_weak)

@@ -11,6 +11,7 @@ import toy
 
 from labelseg.errors import UsageError
 from labelseg.pipeline.artifacts import Model
+from labelseg.pipeline.graph import resolve
 from labelseg.pipeline.keys import key_params
 from labelseg.pipeline.runner import RunOptions
 from labelseg.pipeline.stage import Stage, option, source, split_option
@@ -25,6 +26,7 @@ class LinkParams:
     bonus: int = option(0, help="What later links add.", effective=lambda params: params.link > 0)
     previous: str = source("", help="Link before.", kind="model")
     split: str = split_option("train", help="Split.")
+    more: str = split_option("", help="What later links read too.", effective=lambda params: params.link > 0)
 
     def __post_init__(self) -> None:
         if self.link and not self.previous:
@@ -38,7 +40,7 @@ def run_link(inputs, params) -> Model:
     return Model({"w": np.array([before + params.unit + params.bonus], np.int64)})
 
 
-LINK = Stage("link", 1, "model", LinkParams, run_link, lambda params: {"split": ("image",)}, numbered="link")
+LINK = Stage("link", 1, "model", LinkParams, run_link, lambda params: {"split": ("image",), "more": ("image",)}, numbered="link")
 FIRST = RunOptions(workers=0, device="cpu", create=True)
 
 
@@ -92,6 +94,25 @@ def test_a_parameter_without_effect_leaves_a_link_fresh(root):
     assert run(root, "link@1") == ["link@1"]
     assert "bonus" not in key_params(LINK, LinkParams(), lambda path: "")
     assert "bonus" in key_params(LINK, LinkParams(link=1), lambda path: "")
+
+
+def test_a_split_that_a_link_does_not_read_leaves_it_fresh(root):
+    run(root, "link@1")
+    with (root / "labelseg.toml").open("a") as file:
+        file.write('[link]\nmore = "val"\n')
+    assert run(root, "link@1") == ["link@1"]
+    assert [node.splits for node in resolve(workspace(root).config, "link@1")] == [{"split": "train"}, {"split": "train", "more": "val"}]
+
+
+def test_a_split_given_for_a_link_that_does_not_read_it_is_refused_and_not_written(root):
+    run(root, "link@1")
+    with pytest.raises(UsageError, match=r"link@0 --more: under its other parameters link@0 does not read more 'val'\. Leave it out"):
+        run(root, "link@0", more="val")
+    assert "more" not in (root / "labelseg.toml").read_text()
+    with (root / "labelseg.toml").open("a") as file:
+        file.write('[link.0]\nmore = "val"\n')
+    with pytest.raises(UsageError, match=r"labelseg.toml \[link.0\]: under its other parameters link@0 does not read more"):
+        run(root, "link@1")
 
 
 def test_another_number_than_the_name_says_is_refused(root):

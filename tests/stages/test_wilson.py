@@ -494,6 +494,17 @@ def test_a_step_of_one_image_a_pass_is_refused_where_the_head_has_batch_statisti
     refused(workspace, UsageError, match, step=1, previous="wilson@taken", new=("flag", "diamond"), batch_size=1, labels="masks")
 
 
+def test_what_a_step_does_not_read_is_refused_for_it_and_left_to_others_in_the_table_of_all(workspace):
+    refused(workspace, UsageError, "wilson@0 --replay: .* wilson@0 does not read replay 'train'", "wilson@0", replay="train")
+    refused(workspace, UsageError, "wilson@0 does not read negatives", "wilson@0", negatives="train")
+    refused(workspace, UsageError, "wilson@1 does not read init", "wilson@1", init="train-classifier")
+    refused(workspace, UsageError, "wilson@x does not read replay", step=1, previous="wilson@0", labels="masks", replay="train")
+    refused(workspace, UsageError, "wilson@x does not read init", adopt="wilson@0", init="train-classifier")
+    labelseg(workspace.root, "config", "wilson.replay", "train")
+    states = {row.instance: row.state for row in Workspace(workspace.root).status()}
+    assert (states["wilson@0"], states["wilson@1"]) == ("fresh", "stale")
+
+
 def test_a_step_without_classes_is_refused(workspace):
     labelseg(workspace.root, "config", "wilson.task", "--unset")
     refused(Workspace(workspace.root), UsageError, "no classes to learn", step=1, previous="wilson@0")
