@@ -11,7 +11,7 @@ from typing import Any
 from blake3 import blake3
 
 from labelseg.errors import UsageError
-from labelseg.pipeline.stage import Stage
+from labelseg.pipeline.stage import Stage, is_effective
 
 DIGEST_BYTES = 16
 
@@ -58,8 +58,7 @@ def key_params(stage: Stage, params: Any, fingerprint: Callable[[Path], str], ro
     """
     values = params_json(params)
     for declared in fields(stage.params):
-        effective = declared.metadata.get("effective")
-        if "source" in declared.metadata or "split" in declared.metadata or (effective is not None and not effective(params)):
+        if "source" in declared.metadata or "split" in declared.metadata or not is_effective(declared, params):
             del values[declared.name]
         elif "file" in declared.metadata and values[declared.name]:
             path = (root or Path()) / Path(values[declared.name]).expanduser()

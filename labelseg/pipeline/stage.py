@@ -94,19 +94,19 @@ class Stage:
         declared = (
             Source(role=f.name, kind=f.metadata["source"], instance=getattr(params, f.name))
             for f in fields(self.params)
-            if "source" in f.metadata and _is_effective(f, params)
+            if "source" in f.metadata and is_effective(f, params)
         )
         return tuple(s for s in declared if s.instance)
 
     def splits(self, params: Any) -> dict[str, str]:
         """Map the name of each split parameter that is read under ``params`` to its value; empty names are left out."""
-        named = {f.name: getattr(params, f.name) for f in fields(self.params) if f.metadata.get("split") and _is_effective(f, params)}
+        named = {f.name: getattr(params, f.name) for f in fields(self.params) if f.metadata.get("split") and is_effective(f, params)}
         return {name: value for name, value in named.items() if value}
 
     def unread(self, params: Any) -> dict[str, str]:
         """Map each parameter that names a source or a split, and is not read under ``params``, to its value; empty names are left out."""
         named = [f for f in fields(self.params) if "source" in f.metadata or f.metadata.get("split")]
-        return {f.name: getattr(params, f.name) for f in named if getattr(params, f.name) and not _is_effective(f, params)}
+        return {f.name: getattr(params, f.name) for f in named if getattr(params, f.name) and not is_effective(f, params)}
 
     @property
     def help(self) -> str:
@@ -114,7 +114,7 @@ class Stage:
         return (self.run.__doc__ or "").strip()
 
 
-def _is_effective(declared: Field, params: Any) -> bool:
+def is_effective(declared: Field, params: Any) -> bool:
     """Whether a parameter has an effect under the others."""
     effective = declared.metadata.get("effective")
     return effective is None or effective(params)
