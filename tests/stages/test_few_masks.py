@@ -25,6 +25,7 @@ from labelseg.semi import setup
 from labelseg.semi.pseudoseg import PseudoSegStep
 from labelseg.semi.unimatch import VARIANTS, UniMatchStep
 from labelseg.stages import sgc, train_pseudoseg, train_unimatch
+from labelseg.training.fitting import demand_batch
 from labelseg.training.samples import source_mask
 from labelseg.workspace import Workspace
 from tests.stages.conftest import HERE, make_few_masks
@@ -388,6 +389,17 @@ def test_a_head_with_batch_statistics_refuses_passes_of_one_image(tmp_path, stag
         path.write_text(path.read_text().splitlines()[0] + "\n")
     with pytest.raises(UsageError, match="Name at least 2 images, or another head"):
         Workspace(root).run(stage, options=HERE, head="unimatch", batch_size=2, **params)
+
+
+@pytest.mark.parametrize(("devices", "batch", "needed"), [("cpu", 1, 2), ("cpu,cpu", 2, 4), ("cpu,cpu", 3, 4)])
+def test_every_device_needs_two_images_for_batch_statistics(devices, batch, needed):
+    net = Segmenter(build_backbone("tiny", 16), 3, "unimatch", width=16)
+    inputs = SimpleNamespace(devices=devices)
+    with pytest.raises(UsageError, match=rf"train: head unimatch.*a batch of {batch} on .*Give at least --batch-size {needed}"):
+        demand_batch("train", inputs, SimpleNamespace(batch_size=batch), net, 8)
+    demand_batch("train", inputs, SimpleNamespace(batch_size=needed), net, 8)
+    demand_batch("train", inputs, SimpleNamespace(batch_size=batch), net, 8, 2)
+    demand_batch("train", inputs, SimpleNamespace(batch_size=1), Segmenter(build_backbone("tiny", 16), 3, "atrous"), 8)
 
 
 def test_both_views_of_one_image_are_enough_for_batch_statistics(tmp_path):
