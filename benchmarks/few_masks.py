@@ -176,6 +176,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=400, help="wall time of each training")
     parser.add_argument("--more", action="store_true", help="run the methods of the second table instead")
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), metavar="METHOD", help=f"run these only: {'; '.join(METHODS)}")
+    parser.add_argument("--note", default="", help="circumstances to write beside the figures, such as what else the machine was doing")
     parser.add_argument("--workspace", type=Path, default=None)
     options = parser.parse_args()
     plan = PLANS[options.dataset]
@@ -183,7 +184,7 @@ def main() -> None:
     workspace = options.workspace or Path("runs") / name
     prepare(workspace, options.dataset, options.data.resolve(), options.weights.resolve(), options.seed)
     command = f"python -m benchmarks.few_masks {options.dataset} --data DIR --weights FILE --seed {options.seed}"
-    result = Result(name, command, options.seed, settings=settings_of(options.dataset), budget=options.seconds)
+    result = Result(name, command, options.seed, settings=settings_of(options.dataset), budget=options.seconds, note=options.note)
 
     labelseg(workspace, BASE)
     score(workspace, result, "base", BASE)

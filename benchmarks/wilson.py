@@ -94,6 +94,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with images, masks, image_labels.csv, classes.txt and split lists")
     parser.add_argument("--weights", type=Path, required=True, help="ImageNet weights of MobileNetV2")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--note", default="", help="circumstances to write beside the figures, such as what else the machine was doing")
     parser.add_argument("--workspace", type=Path, default=None)
     parser.add_argument("--rows", nargs="*", choices=list(ROWS), default=list(ROWS), metavar="ROW", help=f"which rows: {', '.join(ROWS)}")
     options = parser.parse_args()
@@ -101,7 +102,7 @@ def main() -> None:
     workspace = options.workspace or Path("runs") / name
     prepare(workspace, options.data.resolve(), options.weights.resolve(), options.seed)
     command = f"python -m benchmarks.wilson --data DIR --weights FILE --seed {options.seed}"
-    result = Result(name, command, options.seed, settings=SETTINGS.read_text())
+    result = Result(name, command, options.seed, settings=SETTINGS.read_text(), note=options.note)
     for row in options.rows:
         run_instance(workspace, ROWS[row][0])
         record_row(result, workspace, row)

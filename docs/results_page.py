@@ -222,10 +222,19 @@ def step_parts(found: Sequence[Result]) -> list[str]:
         "scale; *old* and *new* without background, *all* with it and over the classes known at that step. "
         f"Settings: [benchmarks/wilson.toml](../benchmarks/wilson.toml).{over}",
         table(["row", *(key for key, _ in columns)], [[n, *(value(n, key, by) for key, by in columns)] for n in names(found, "wilson")]),
+        *class_iou_part(found),
         *group_part(found, "bars", "### Bars of WILSON, overlap", 1),
         *stage_parts(found),
         source(found),
     ]
+
+
+def class_iou_part(found: Sequence[Result]) -> list[str]:
+    """Write the IoU of every class after each step, in percent, of the first seed."""
+    rows = {name: row["iou"] for name, row in found[0].get("wilson", {}).items()}
+    classes = list(dict.fromkeys(name for row in rows.values() for name in row))
+    cells = [[name, *numbers([None if name not in row else 100 * row[name] for name in classes])] for name, row in rows.items()]
+    return ["### IoU of each class", table(["row", *classes], cells)] if rows else []
 
 
 def speed_parts(found: Mapping[str, Result]) -> list[str]:
@@ -317,6 +326,7 @@ def source(found: Sequence[Result]) -> str:
     machines = dict.fromkeys(str(r["machine"]) for r in found if r.get("machine"))
     text = "```sh\n" + "\n".join(commands) + "\n```"
     notes = [f"Commit {', '.join(commits)}." if commits else "", *(f"Machine: {m}." for m in machines)]
+    notes += dict.fromkeys(str(r["note"]) for r in found if r.get("note"))
     settings = {re.sub(r"seed = \d+", "", str(r["settings"])) for r in found if "settings" in r}
     if len(settings) > 1:
         notes.append("The seeds were run with different settings: their columns cannot be compared.")

@@ -36,6 +36,19 @@ def test_trainings_in_bfloat16_compute_small_dilations_without_dilation(monkeypa
     assert used == [(4, 4, 3, 3), (1, 4, 6, 6), (1, 4, 6, 6)]
 
 
+@pytest.mark.parametrize(("size", "calls"), [((12, 12), 0), ((9, 12), 0), ((9, 13), 1)])
+def test_maps_of_two_dilations_a_side_are_computed_by_shifts(size, calls, monkeypatch):
+    used = []
+    monkeypatch.setattr(F, "conv2d", lambda *args, original=F.conv2d, **kwargs: used.append(args) or original(*args, **kwargs))
+    conv = DilatedDepthwise.like(nn.Conv2d(4, 4, 3, padding=6, dilation=6, groups=4))
+    image = torch.randn(2, 4, *size)
+    with torch.autocast("cpu", torch.bfloat16):
+        result = conv(image)
+    assert len(used) == calls and result.dtype == torch.bfloat16
+    with torch.no_grad():
+        torch.testing.assert_close(result.float(), conv(image), rtol=2e-2, atol=2e-2)
+
+
 def test_only_what_it_can_stand_for_is_replaced():
     net = nn.Sequential(
         nn.Conv2d(4, 4, 3, padding=2, dilation=2, groups=4),
