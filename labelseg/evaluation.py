@@ -15,8 +15,13 @@ from labelseg.inference import Predictor, class_probabilities, tag_probabilities
 from labelseg.masks import IGNORE
 from labelseg.ops.metrics import ConfusionMatrix, mean_average_precision
 from labelseg.ops.windows import sum_over_windows
-from labelseg.pipeline.inputs import Item
+from labelseg.pipeline.inputs import Inputs, Item
 from labelseg.training.samples import readable, tag_targets
+
+
+def masked_validation(inputs: Inputs, split: str) -> list[Item]:
+    """Gather the images with true masks of a validation split; none where no split is named."""
+    return [item for item in inputs.items("validation") if item.has("mask")] if split else []
 
 
 def demand_choice(name: str, keep: str, held: Sequence[Item], remedy: str = "Add --validation SPLIT with masks") -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from labelseg.data.views import Draw
 from labelseg.errors import DataError, UsageError
-from labelseg.evaluation import demand_choice, demand_labelled, segmenter_scores
+from labelseg.evaluation import demand_choice, demand_labelled, masked_validation, segmenter_scores
 from labelseg.models.segmenter import Segmenter
 from labelseg.models.weights import load_overlapping, read_segmenter
 from labelseg.pipeline.inputs import Inputs, Item, Model
@@ -65,7 +65,7 @@ def gather(stage: str, inputs: Inputs, params: FewMaskParams, draw: Draw) -> Few
         raise UsageError(f"{stage}: give either --validation SPLIT or --hold SHARE, not both.")
     labelled, held = held_part(inputs.items(), params.hold, params.seed)
     if params.validation:
-        held = [item for item in inputs.items("validation") if item.has("mask")]
+        held = masked_validation(inputs, params.validation)
     demand_choice(stage, params.keep, held, "Add --hold 0.2, or --validation SPLIT with masks")
     unlabelled = inputs.items("unlabelled")
     if not labelled:

@@ -43,10 +43,15 @@ def test_normalisation_that_follows_no_convolution_stays():
     assert [type(m) for m in fold_batchnorm(net)] == [nn.BatchNorm2d, nn.Conv2d, nn.ReLU, nn.BatchNorm2d, nn.Conv2d, nn.GroupNorm]
 
 
+def batch_normalised_segmenter():
+    """A segmenter with BatchNorm in its head too, in evaluation mode, and an image for it."""
+    torch.manual_seed(0)
+    return Segmenter(build_backbone("tiny", 16), 4, width=16, norm="batch", separable=True).eval(), torch.randn(1, 3, 40, 48)
+
+
 @torch.no_grad()
 def test_batch_normalisation_of_a_head_is_folded_too():
-    torch.manual_seed(0)
-    net, images = Segmenter(build_backbone("tiny", 16), 4, width=16, norm="batch", separable=True).eval(), torch.randn(1, 3, 40, 48)
+    net, images = batch_normalised_segmenter()
     expected = net(images)
     torch.testing.assert_close(fold_batchnorm(net)(images), expected, rtol=1e-3, atol=1e-4)
     assert not any(isinstance(module, nn.BatchNorm2d) for module in net.modules())

@@ -4,11 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from labelseg.models.backbones import build_backbone
 from labelseg.models.inference_form import for_inference
 from labelseg.models.pointwise import DirectPointwise
-from labelseg.models.segmenter import Segmenter
 from tests.models.test_backbones import random_backbone
+from tests.models.test_folding import batch_normalised_segmenter
 
 
 @pytest.fixture(params=[1, 2])
@@ -64,7 +63,6 @@ def test_a_backbone_computes_the_same(threads, name, output_stride):
 
 @torch.no_grad()
 def test_a_segmenter_computes_the_same():
-    torch.manual_seed(0)
-    net, images = Segmenter(build_backbone("tiny", 16), 4, width=16, norm="batch", separable=True).eval(), torch.randn(1, 3, 40, 48)
+    net, images = batch_normalised_segmenter()
     expected = net(images)
     torch.testing.assert_close(for_inference(net)(images), expected, rtol=1e-3, atol=1e-4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from types import SimpleNamespace
 
 import pytest
 
@@ -153,3 +154,17 @@ def workspace(finished_root, tmp_path):
 def steps_root(tmp_path_factory):
     """The folder of a workspace in which two steps of wilson ran; nobody changes it."""
     return wilson_chain.run_steps(tmp_path_factory.mktemp("steps"))
+
+
+def caught_training(monkeypatch, module, name, run):
+    """Run something up to where its training would begin, by the function ``name`` of a module; gives what it was to be made of."""
+    given = {}
+
+    def caught(inputs, params, net, samples, step, **settings):
+        given.update(settings, params=params, net=net, samples=samples, step=step)
+        raise InterruptedError
+
+    monkeypatch.setattr(module, name, caught)
+    with pytest.raises(InterruptedError):
+        run()
+    return SimpleNamespace(**given)

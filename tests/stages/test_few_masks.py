@@ -28,7 +28,7 @@ from labelseg.stages import sgc, train_pseudoseg, train_unimatch
 from labelseg.training.fitting import demand_batch
 from labelseg.training.samples import source_mask
 from labelseg.workspace import Workspace
-from tests.stages.conftest import HERE, make_few_masks
+from tests.stages.conftest import HERE, caught_training, make_few_masks
 
 FEW = [f"train_{k:04}" for k in range(4)]
 MANY = [f"train_{k:04}" for k in range(4, 8)]
@@ -114,19 +114,7 @@ def prepared(tmp_path, monkeypatch):
     """Run a training up to where it would begin; gives what it was to be made of."""
     workspace = Workspace(make_few_masks(tmp_path))
 
-    def prepare(stage, **params):
-        given = {}
-
-        def caught(inputs, params, net, samples, step, **settings):
-            given.update(settings, net=net, samples=samples, step=step)
-            raise InterruptedError
-
-        monkeypatch.setattr(setup, "fit", caught)
-        with pytest.raises(InterruptedError):
-            workspace.run(stage, options=HERE, **params)
-        return SimpleNamespace(**given)
-
-    return prepare
+    return lambda stage, **params: caught_training(monkeypatch, setup, "fit", lambda: workspace.run(stage, options=HERE, **params))
 
 
 def rates(groups):

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -30,6 +29,7 @@ from labelseg.stages import wilson, wilson_labels
 from labelseg.training.loop import TrainResult
 from labelseg.training.optimization import Optimization
 from labelseg.workspace import Workspace
+from tests.stages.conftest import caught_training
 from tests.stages.wilson_chain import BASE, HERE, NEW, make_workspace
 
 CLASSES = {"target": 1, "cross": 2, "star": 3, "flag": 4, "diamond": 5, "eyes": 6}
@@ -172,20 +172,10 @@ def test_a_killed_step_goes_on_to_the_same_bytes(workspace):
 @pytest.fixture
 def prepared(workspace, monkeypatch):
     """Run a step up to where its training would begin; gives what it was to be made of."""
-
-    def prepare(**params):
-        given = {}
-
-        def caught(inputs, params, module, samples, loss, **settings):
-            given.update(settings, params=params, net=module, samples=samples)
-            raise InterruptedError
-
-        monkeypatch.setattr(incremental, "run_training", caught)
-        with pytest.raises(InterruptedError):
-            workspace.run("wilson@x", options=replace(HERE, force=frozenset({"wilson@x"})), **params)
-        return SimpleNamespace(**given)
-
-    return prepare
+    anew = replace(HERE, force=frozenset({"wilson@x"}))
+    return lambda **params: caught_training(
+        monkeypatch, incremental, "run_training", lambda: workspace.run("wilson@x", options=anew, **params)
+    )
 
 
 STEP_1 = {"step": 1, "previous": "wilson@0", "new": NEW.split(",")}
