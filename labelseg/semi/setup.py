@@ -133,6 +133,7 @@ def fit_few_masks(
         evaluate=watcher(teacher or net, data, inputs, params),
         select="mIoU",
         evaluate_every=params.evaluate_every,
+        keep=params.keep,
         iterations=params.iterations,
         patience=params.patience,
         groups=groups,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from labelseg.pipeline.stage import option, source, split_option
-from labelseg.stages.training_params import TrainingParams
+from labelseg.stages.training_params import EvaluatedTrainingParams
 
 
 @dataclass(frozen=True, kw_only=True)
-class FewMaskParams(TrainingParams):
+class FewMaskParams(EvaluatedTrainingParams):
     """Labelled and unlabelled images, network and schedule."""
 
     split: str = split_option("train", help="Split of the labelled images; with true masks, its images that have one.")
@@ -31,7 +31,6 @@ class FewMaskParams(TrainingParams):
     batch_size: int = option(8, help="Labelled images an update, and as many unlabelled ones.", minimum=1)
     epochs: int = option(40, help="Passes over the longer of the two splits.", minimum=1)
     iterations: int = option(0, help="Updates, in place of epochs; 0 counts epochs.", minimum=0)
-    evaluate_every: int = option(1, help="Epochs between evaluations.", minimum=1)
     patience: int = option(0, help="Evaluations without a new best after which the training ends; 0 never.", minimum=0)
     window: int = option(0, help="Side of the windows that an evaluation sums over; 0 takes whole images.", minimum=0)
     allow_missing: bool = option(False, help="Train although some class has no labelled pixel.")

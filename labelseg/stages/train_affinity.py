@@ -39,7 +39,6 @@ class Params(TrainingParams):
 def run(inputs: Inputs, params: Params) -> Model:
     """Train AffinityNet: neighbours of one class get high affinity, neighbours of different classes low."""
     from labelseg.errors import UsageError
-    from labelseg.evaluation import demand_choice
     from labelseg.models.affinity_net import AffinityNet, BoundaryNet
     from labelseg.ops.affinity import affinity_loss, pair_labels
     from labelseg.ops.pairs import pair_offsets, psa_origins
@@ -52,7 +51,6 @@ def run(inputs: Inputs, params: Params) -> Model:
         raise UsageError(f"widths of train-affinity: expected three numbers such as 64,128,256, got {params.widths}.")
     if len(params.scale) != 2:
         raise UsageError(f"scale of train-affinity: expected two numbers such as 1,1.5, got {params.scale}.")
-    demand_choice("train-affinity", params.keep, [], "This training evaluates on none; take --keep last")
     offsets = pair_offsets(params.radius)
     backbone = make_backbone(inputs, params)
     net = AffinityNet(backbone, params.widths, params.norm) if params.kind == "psa" else BoundaryNet(backbone)  # type: ignore[arg-type]

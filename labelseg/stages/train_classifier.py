@@ -6,18 +6,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from labelseg.pipeline.stage import Stage, option
-from labelseg.stages.training_params import TrainingParams
+from labelseg.stages.training_params import EvaluatedTrainingParams
 
 if TYPE_CHECKING:
     from labelseg.pipeline.inputs import Inputs, Model
 
 
 @dataclass(frozen=True, kw_only=True)
-class Params(TrainingParams):
+class Params(EvaluatedTrainingParams):
     """Parameters of ``train-classifier``."""
 
     long_side: tuple[int, ...] = option((288, 512), help="Range of the longer side that images are resized to, pixels.", minimum=8)
-    evaluate_every: int = option(1, help="Epochs between evaluations on the validation split.", minimum=1)
     dropout: float = option(
         0.0, help="Share of the last channels dropped in training; the published code drops half.", minimum=0.0, maximum=0.99
     )
@@ -61,6 +60,7 @@ def run(inputs: Inputs, params: Params) -> Model:
         evaluate=evaluate if held else None,
         select="mAP",
         evaluate_every=params.evaluate_every,
+        keep=params.keep,
     )
 
 

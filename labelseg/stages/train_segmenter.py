@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from labelseg.pipeline.stage import Stage, option, source
-from labelseg.stages.training_params import TrainingParams
+from labelseg.stages.training_params import EvaluatedTrainingParams
 
 if TYPE_CHECKING:
     from labelseg.pipeline.inputs import Inputs, Model
 
 
 @dataclass(frozen=True, kw_only=True)
-class Params(TrainingParams):
+class Params(EvaluatedTrainingParams):
     """Parameters of ``train-segmenter``."""
 
     labels: str = source("propagate", help="Instance that provides the masks to learn, or masks for the ground truth.", kind="labels")
@@ -28,7 +28,6 @@ class Params(TrainingParams):
     lr: float = option(0.004, help="Learning rate of the backbone at the start; it falls as (1 - t / T) ** 0.9.", minimum=0.0)
     weight_decay: float = option(1e-4, help="Weight decay of weights; biases and normalisation have none.", minimum=0.0)
     warmup: int = option(50, help="Updates over which the learning rate grows.", minimum=0)
-    evaluate_every: int = option(1, help="Epochs between evaluations on the validation split.", minimum=1)
 
 
 def run(inputs: Inputs, params: Params) -> Model:
@@ -62,6 +61,7 @@ def run(inputs: Inputs, params: Params) -> Model:
         evaluate=evaluate if held else None,
         select="mIoU",
         evaluate_every=params.evaluate_every,
+        keep=params.keep,
     )
 
 

@@ -1,4 +1,4 @@
-"""The parameters that every training stage has."""
+"""The parameters that training stages share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ class TrainingParams:
     """Network, data and schedule of a training."""
 
     split: str = split_option("train", help="Split to train on.")
-    validation: str = split_option("", help="Split to evaluate on after epochs; empty evaluates on none.")
     backbone: str = option("mobilenet_v2", help="Backbone of the network.", choices=BACKBONES)
     weights: str = file_option(
         "imagenet", help="Initial weights of the backbone: a .safetensors or .pth file, imagenet (torchvision), or none."
@@ -35,6 +34,14 @@ class TrainingParams:
     jitter: float = option(0.3, help="Strength of colour jitter; a third of it for hue.", minimum=0.0, maximum=1.0)
     seed: int = option(0, help="Seed of initial weights, order and augmentation.", minimum=0)
     precision: str = option("32-true", help="Precision of the forward passes.", choices=("32-true", "bf16-mixed"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluatedTrainingParams(TrainingParams):
+    """The same, of a training whose network is scored on held images."""
+
+    validation: str = split_option("", help="Split to evaluate on after epochs; empty evaluates on none.")
+    evaluate_every: int = option(1, help="Epochs between evaluations on the validation split.", minimum=1)
     keep: str = option(
         "last", help="Weights to keep: after the last epoch, or of the best on the validation split.", choices=("last", "best")
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from labelseg.pipeline.stage import Stage, option, source, split_option
-from labelseg.stages.training_params import TrainingParams
+from labelseg.stages.training_params import EvaluatedTrainingParams
 
 if TYPE_CHECKING:
     from labelseg.pipeline.inputs import Inputs, Model
@@ -32,7 +32,7 @@ def _is_weak(params: Params) -> bool:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Params(TrainingParams):
+class Params(EvaluatedTrainingParams):
     """Parameters of ``wilson``."""
 
     step: int = option(0, help="Number of the step; 0 learns the base classes from masks.", minimum=0)

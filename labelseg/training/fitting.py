@@ -75,6 +75,7 @@ def fit(
     evaluate: Evaluate | None = None,
     select: str = "",
     evaluate_every: int = 1,
+    keep: str = "last",
     iterations: int = 0,
     patience: int = 0,
     groups: Sequence[ParameterGroup] | None = None,
@@ -87,6 +88,7 @@ def fit(
     Args:
         evaluate: Maps the network to metrics on the validation split.
         select: The metric whose highest value marks the best epoch.
+        keep: Weights of which epoch: ``last`` or ``best``.
         iterations: Updates in place of ``params.epochs``; 0 takes those.
         patience, ratios: As of a ``TrainTask``.
         groups: What is trained and how; None takes ``parameter_groups``.
@@ -113,7 +115,7 @@ def fit(
         ratios=ratios,
     )
     kept = teacher or net
-    kept.load_state_dict(result.best if params.keep == "best" else result.last)
+    kept.load_state_dict(result.best if keep == "best" else result.last)
     tensors, described = to_model(kept, {"classes": list(inputs.classes), **(meta or {})})
     return Model(tensors=tensors, meta=described, metrics=epoch_metrics(result), curves=result.curves)
 

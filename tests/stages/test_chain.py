@@ -94,7 +94,6 @@ def test_a_corrupt_image_is_reported_and_the_others_are_kept(workspace):
     [
         ("train-classifier", "Add --validation SPLIT with tags"),
         ("train-segmenter", "Add --validation SPLIT with masks"),
-        ("train-affinity", "take --keep last"),
     ],
 )
 def test_the_best_epoch_needs_images_to_choose_by(workspace, stage, remedy):
