@@ -12,6 +12,7 @@ from labelseg.commands.context import Place, pass_place, talk
 from labelseg.commands.tables import format_table
 from labelseg.commands.workspace_file import written_path
 from labelseg.errors import DataError, UsageError
+from labelseg.pipeline.atomic import write_atomically
 from labelseg.pipeline.locks import workspace_lock
 
 if TYPE_CHECKING:
@@ -59,13 +60,14 @@ def split(
     workspace = place.workspace()
     dataset = workspace.dataset
     if listed is not None:
-        name, chosen = name or listed.stem, _read_list(listed, dataset)
-        classes_of = {image_id: _classes(dataset, image_id) for image_id in chosen}
+        from labelseg.data.splits import read_published_list
+
+        name, chosen = name or listed.stem, read_published_list(listed, dataset)
+        classes_of = _classes(dataset, chosen)
     else:
         from labelseg.data.choosing import choose_images
 
-        candidates = _candidates(dataset, source)
-        classes_of = {image_id: _classes(dataset, image_id) for image_id in candidates}
+        classes_of = _classes(dataset, _candidates(dataset, source))
         chosen = choose_images(classes_of, labelled or 0, seed, nested)
         name = name or f"{source}_{labelled}_{'nested' if nested else 'seed'}{seed}"
     taken = set(chosen)
@@ -85,37 +87,33 @@ def _candidates(dataset: Dataset, source: str) -> list[str]:
     return [image_id for image_id in ids if dataset.has(image_id, "mask")] or ids
 
 
-def _classes(dataset: Dataset, image_id: str) -> tuple[int, ...]:
-    """List the classes of an image: its tags, or those in its mask, background left out; none where nothing is known."""
+def _classes(dataset: Dataset, ids: list[str]) -> dict[str, tuple[int, ...]]:
+    """List the classes of images: their tags, or those in their masks, background left out; none where nothing is known.
+
+    An image whose tags or mask cannot be read is left out.
+
+    Raises:
+        DataError: none can be read.
+    """
     import numpy as np
 
-    if dataset.has(image_id, "tags"):
-        return dataset.tags(image_id) or ()
-    if not dataset.has(image_id, "mask"):
-        return ()
     first = 1 if dataset.has_background else 0
-    return tuple(int(k) for k in np.unique(dataset.mask(image_id)) if first <= k < len(dataset.classes))
-
-
-def _read_list(path: Path, dataset: Dataset) -> list[str]:
-    """Read a list of one image a line; of lines with image and mask, as published ones have, the first word counts."""
-    from labelseg.data.labels import read_text
-
-    ids = dataset.ids("all")
-    by_name = {**{Path(image_id).name: image_id for image_id in ids}, **{image_id: image_id for image_id in ids}}
-    found = []
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
-        if not line.strip():
-            continue
-        whole, first = Path(line.strip()), Path(line.split()[0])
-        names = [str(form) for word in (whole, first) for form in (word, word.with_suffix(""), word.name, word.stem)]
-        image_id = next((by_name[candidate] for candidate in names if candidate in by_name), None)
-        if image_id is None:
-            raise DataError(f"{path} line {number}: no image '{first}' in the data.")
-        found.append(image_id)
+    found: dict[str, tuple[int, ...]] = {}
+    refused: list[DataError] = []
+    for image_id in ids:
+        try:
+            if dataset.has(image_id, "tags"):
+                found[image_id] = dataset.tags(image_id) or ()
+            elif dataset.has(image_id, "mask"):
+                found[image_id] = tuple(int(k) for k in np.unique(dataset.mask(image_id)) if first <= k < len(dataset.classes))
+            else:
+                found[image_id] = ()
+        except DataError as error:
+            talk(f"left out of the choice: {error}")
+            refused.append(error)
     if not found:
-        raise DataError(f"{path}: names no image.")
-    return sorted(set(found))
+        raise refused[0]
+    return found
 
 
 def _write(workspace: Workspace, lists: dict[str, list[str]]) -> None:
@@ -123,18 +121,31 @@ def _write(workspace: Workspace, lists: dict[str, list[str]]) -> None:
     from labelseg.data.dataset import split_folders
 
     folder = workspace.root / FOLDER
-    for name, ids in lists.items():
-        path, text = folder / f"{name}.txt", "".join(f"{image_id}\n" for image_id in ids)
-        if path.exists() and path.read_text() != text:
+    texts = {folder / f"{name}.txt": b"".join(map(_line, ids)) for name, ids in lists.items()}
+    for path, text in texts.items():
+        if path.exists() and path.read_bytes() != text:
             raise UsageError(f"{path} lists other images. Name the new lists: --name NAME")
-        if name in workspace.dataset.splits() and not path.exists():
-            raise UsageError(f"the data has a split '{name}' already. Name the new lists: --name NAME")
-        folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        if path.stem in workspace.dataset.splits() and not path.exists():
+            raise UsageError(f"the data has a split '{path.stem}' already. Name the new lists: --name NAME")
+    folder.mkdir(parents=True, exist_ok=True)
+    for path, text in texts.items():
+        write_atomically(path, text)
     known = split_folders(workspace.root, workspace.config.data)
     if folder.resolve() not in [path.resolve() for path in known]:
         paths = [written_path(workspace.root, path) for path in (*known, folder)]
         workspace.write_config("data", {"splits": paths if len(paths) > 1 else paths[0]})
+
+
+def _line(image_id: str) -> bytes:
+    """Write the line of an image.
+
+    Raises:
+        DataError: its name is not UTF-8, which a list has to be.
+    """
+    try:
+        return f"{image_id}\n".encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"image {image_id!a}: lists are UTF-8, and this file name is not. Rename the file.") from error
 
 
 def _use(workspace: Workspace, name: str) -> list[str]:
@@ -153,5 +164,5 @@ def _report(dataset: Dataset, name: str, chosen: list[str], rest: list[str], cla
         right=("IMAGES", "MASKS"),
     )
     first = 1 if dataset.has_background else 0
-    counts = [(title, sum(k in classes_of[image_id] for image_id in chosen)) for k, title in enumerate(dataset.classes) if k >= first]
+    counts = [(title, sum(k in classes_of.get(image_id, ()) for image_id in chosen)) for k, title in enumerate(dataset.classes) if k >= first]
     return f"{splits}\nlabelled images that hold each class: {', '.join(f'{title} {count:,}' for title, count in counts)}"

@@ -42,6 +42,9 @@ class Dataset(Protocol):
     def ids(self, split: str) -> list[str]:
         """Sorted ids of a split."""
 
+    def resolve(self, name: str, where: str) -> str:
+        """The id that a name in a list means; an error begins with ``where``."""
+
     def has(self, image_id: str, kind: Kind) -> bool:
         """Whether the dataset knows this of the image."""
 
@@ -180,6 +183,14 @@ class FolderDataset:
         if not self._read_splits[split]:
             raise DataError(f"split '{split}' holds no image.")
         return list(self._read_splits[split])
+
+    def resolve(self, name: str, where: str) -> str:
+        """Find the id that a name means: an id, a path with extension, or a bare name where that is unique.
+
+        Raises:
+            DataError: no image or several images have that name.
+        """
+        return self._index.resolve(name, where)
 
     def has(self, image_id: str, kind: Kind) -> bool:
         """Whether there is an image, tags or a mask under this id."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -66,6 +67,23 @@ def read_split(path: Path, images: Images) -> list[str]:
     return sorted(lines)
 
 
+def read_published_list(path: Path, images: Images) -> list[str]:
+    """Read the ids that a published list names, sorted: one image a line, or image and mask, whose first word then counts.
+
+    A path may begin with folders that the data does not have (``JPEGImages/2007_000032.jpg``) where the rest is the whole path of an image.
+
+    Raises:
+        DataError: an unknown or ambiguous image, with its line; or the list is empty.
+    """
+    found: set[str] = set()
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
+        if line.strip():
+            found.add(_named_image(line.strip(), images, f"{path} line {number}"))
+    if not found:
+        raise DataError(f"{path}: names no image.")
+    return sorted(found)
+
+
 def check_fractions(fractions: Mapping[str, float]) -> None:
     """Check that fractions are in (0, 1) and leave something over.
 
@@ -109,6 +127,23 @@ def order_names(names: set[str]) -> list[str]:
     """Order the names of splits: train, val, test, the others by name, all."""
     usual = [name for name in USUAL_ORDER if name in names]
     return [*usual, *sorted(names - {*usual, ALL}), ALL]
+
+
+def _named_image(line: str, images: Images, where: str) -> str:
+    """Find the image that a line of a published list means; the error is that of its first word."""
+    words = dict.fromkeys((line, line.split()[0]))
+    for word in words:
+        with suppress(DataError):
+            return images.resolve(word, where)
+    for word in reversed(words):
+        parts = word.split("/")
+        for first in range(1, len(parts)):
+            rest = "/".join(parts[first:])
+            with suppress(DataError):
+                image_id = images.resolve(rest, where)
+                if image_id.count("/") == rest.count("/"):  # not by its bare name: the other folders would be passed over
+                    return image_id
+    return images.resolve(line.split()[0], where)
 
 
 def _place(image_id: str, seed: int) -> float:

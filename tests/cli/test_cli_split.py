@@ -80,6 +80,46 @@ def test_a_published_list_names_images_beside_their_masks(root, tmp_path):
     assert ids(root, "voc_hq_92_rest") == ["a2", "b1", "b2"]
 
 
+def test_a_published_list_never_takes_another_image(root, data, tmp_path):
+    for folder in ("p", "q"):
+        (data / "images" / folder).mkdir()
+        (data / "images" / folder / "z.png").write_bytes(next((data / "images").glob("a1.*")).read_bytes())
+    (data / "images" / "q" / "only.png").write_bytes((data / "images" / "q" / "z.png").read_bytes())
+    for line, message in {
+        "z": "'z' may mean p/z, q/z",
+        "JPEGImages/z.png": "no image 'JPEGImages/z.png'",
+        "p/only.png": "no image 'p/only.png'",
+        "r/z.png q/z.png": "no image 'r/z.png'",
+    }.items():
+        (tmp_path / "few.txt").write_text(f"{line}\n")
+        result = run(root, "split", "--list", tmp_path / "few.txt", "--rest", "all")
+        assert result.exit_code == 1
+        assert f"few.txt line 1: {message}" in result.stderr
+    (tmp_path / "few.txt").write_text("JPEGImages/q/z.png SegmentationClass/q/z.png\nonly\n")
+    assert run(root, "split", "--list", tmp_path / "few.txt", "--rest", "all").exit_code == 0
+    assert ids(root, "few") == ["q/only", "q/z"]
+
+
+def test_a_damaged_mask_is_left_out_of_the_choice(root, data):
+    (data / "labels.csv").unlink()
+    (root / "labelseg.toml").write_text("\n".join(line for line in (root / "labelseg.toml").read_text().splitlines() if "labels" not in line))
+    mask = data / "masks" / "a1.png"
+    mask.write_bytes(mask.read_bytes()[:40])
+    result = run(root, "split", "--labelled", 2)
+    assert result.exit_code == 0, result.output
+    assert "left out of the choice: " in result.stderr
+    assert "a1.png" in result.stderr
+    assert ids(root, "train_2_seed0") == ["a2", "a3"]
+    assert ids(root, "train_2_seed0_rest") == ["a1"]
+
+
+def test_nothing_is_written_where_one_of_both_lists_stands(root):
+    assert run(root, "split", "--labelled", 1, "--name", "few").exit_code == 0
+    (root / "splits" / "few.txt").unlink()
+    assert run(root, "split", "--labelled", 2, "--name", "few").exit_code == 2
+    assert not (root / "splits" / "few.txt").exists()
+
+
 def test_scenes_have_lists_too(tmp_path):
     root = tmp_path / "w"
     assert run(root, "init", "--scenes", 6).exit_code == 0
