@@ -21,6 +21,10 @@ from labelseg.models.unimatch_head import from_published_names
 _HEADS = ("classifier.", "fc.")
 # BatchNorm counts batches, but with a fixed momentum it never reads the count: models are stored without. ``ShiftNorm`` reads it.
 _COUNTER = "num_batches_tracked"
+# Where checkpoints of a training keep the network, beside optimiser and scores; an averaged network goes before the trained one.
+_WRAPPERS = ("state_dict", "model_ema", "model")
+# Scores stand in checkpoints as numpy numbers, which are passed over: only tensors are taken.
+_PASSED_OVER = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar", "numpy.dtype")
 
 
 def load_weights(backbone: Backbone, spec: str) -> None:
@@ -145,13 +149,33 @@ def _read_file(path: Path) -> Mapping[str, Tensor]:
         if path.suffix == ".safetensors":
             state = load_file(path)
         elif path.suffix in (".pth", ".pt"):
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            with torch.serialization.safe_globals([(_PassedOver, name) for name in _PASSED_OVER]):
+                state = torch.load(path, map_location="cpu", weights_only=True)
         else:
             raise UsageError(f"weights {path}: expected a .safetensors, .pth or .pt file.")
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise DataError(f"weights {path}: not a readable file of tensors ({reason}).") from error
-    state = state.get("state_dict", state) if isinstance(state, dict) else state
+    if isinstance(state, dict):
+        state = next((state[name] for name in _WRAPPERS if isinstance(state.get(name), dict)), state)
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise DataError(f"weights {path}: expected named tensors, got {type(state).__name__}.")
+        raise DataError(
+            f"weights {path}: expected named tensors, alone or under one of {', '.join(_WRAPPERS)}; found {_described(state)}. "
+            "Save the tensors of the network: torch.save(net.state_dict(), FILE)"
+        )
     return state
+
+
+def _described(state: Any) -> str:
+    """Say what a file holds."""
+    if not isinstance(state, dict):
+        return type(state).__name__
+    return ", ".join(f"{name} ({type(value).__name__})" for name, value in list(state.items())[:5])
+
+
+class _PassedOver:
+    """Takes the place of what a checkpoint holds beside tensors and plain values."""
+
+    def __init__(self, *_: Any) -> None: ...
+
+    def __setstate__(self, _: Any) -> None: ...

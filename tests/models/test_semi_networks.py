@@ -81,10 +81,15 @@ def test_outputs_and_perturbed_outputs_are_those_of_the_published_network(publis
     assert sum(p.numel() for p in published.parameters()) / 1e6 == pytest.approx(float(v["params_m"]))
 
 
-def test_a_published_checkpoint_is_loaded_by_name_and_a_wrong_one_refused(tmp_path):
+@pytest.mark.parametrize("layout", ["tensors", "training", "averaged"])
+def test_a_published_checkpoint_is_loaded_by_name_and_a_wrong_one_refused(tmp_path, layout):
     net = Segmenter(build_backbone("tiny", 16), 3, "unimatch", width=16)
     file = tmp_path / "net.pth"
-    torch.save({f"module.{name.removeprefix('head.')}": tensor + 1 for name, tensor in net.state_dict().items()}, file)
+    tensors = {f"module.{name.removeprefix('head.')}": tensor + 1 for name, tensor in net.state_dict().items()}
+    # As a training saves it: with the state of an optimiser, and scores that are numpy numbers.
+    beside = {"optimizer": {"state": {0: {"momentum_buffer": torch.ones(2)}}, "param_groups": [{"lr": 0.1}]}, "previous_best": np.float64(71)}
+    averaged = {"model": {name: tensor - 1 for name, tensor in tensors.items()}, "model_ema": tensors, **beside}
+    torch.save({"tensors": tensors, "training": {"model": tensors, "epoch": 3, **beside}, "averaged": averaged}[layout], file)
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     load_overlapping(net, read_segmenter(str(file)), "net.pth")
     assert all(torch.equal(tensor, before[name] + 1) for name, tensor in net.state_dict().items() if "num_batches" not in name)
