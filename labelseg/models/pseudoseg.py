@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from labelseg.models.backbones import Backbone
 from labelseg.models.segmenter import Head, Norm, Segmenter
-from labelseg.ops.sgc import attention_weights, linear_cam, propagate_maps, resize_bilinear, resize_nearest
+from labelseg.ops.sgc import attend, linear_cam, propagate_maps, resize_bilinear, resize_nearest
 
 
 class Parts(NamedTuple):
@@ -110,8 +110,8 @@ class SgcHead(nn.Module):
 
     def forward(self, column: Tensor, cam: Tensor, valid: Tensor) -> Tensor:
         """Compute class logits (B, C, h, w) of features (B, F, h, w), activation maps (B, K, h, w) and validity (B, h, w)."""
-        attention = attention_weights(self.query(column), self.key(column), valid)
-        return self.norm(self.mix(propagate_maps(cam, attention, self.background)))
+        attended = attend(cam, self.query(column), self.key(column), valid)
+        return self.norm(self.mix(propagate_maps(cam, attended, self.background)))
 
 
 class ShiftNorm(nn.BatchNorm2d):

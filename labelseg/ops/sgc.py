@@ -15,6 +15,7 @@ Scope = Literal["batch", "image", "pixel"]
 
 _FLOOR = 1e-5  # of the maximum that a map is divided by
 _BLOCKED = -1e9  # logit of a pair with a position that does not count
+_PAIRS = 2**22  # of positions whose attention is held at once, for each image
 
 
 def normalize_maps(maps: Tensor) -> Tensor:
@@ -78,44 +79,52 @@ def grad_cam(features: Tensor, head: Callable[[Tensor], Tensor], tags: Tensor) -
     return normalize_maps(torch.stack(maps, dim=1) * tags[:, :, None, None])
 
 
-def attention_weights(query: Tensor, key: Tensor, valid: Tensor) -> Tensor:
+def attention_weights(query: Tensor, key: Tensor, valid: Tensor, rows: slice = slice(None)) -> Tensor:
     """Compute how much each position attends to each other one: ``softmax_j(q_i . k_j / sqrt(D))``.
 
     Args:
         query, key: (B, D, h, w).
         valid: (B, h, w) in {0, 1}; 0 where there is no image (padding, cutout).
+        rows: Positions i that are wanted, counted row by row.
 
     Returns:
-        (B, h w, h w); rows sum to 1. A valid position gives nothing to invalid ones; the row of an invalid position is uniform.
+        (B, n, h w) of the n positions wanted; rows sum to 1. A valid position gives nothing to invalid ones; the row of an invalid
+        position is uniform.
 
     Source: Zou et al. 2021; pseudoseg.md 1.4.
     """
-    logits = torch.einsum("bdi,bdj->bij", query.flatten(2), key.flatten(2)) / query.shape[1] ** 0.5
+    logits = torch.einsum("bdi,bdj->bij", query.flatten(2)[:, :, rows], key.flatten(2)) / query.shape[1] ** 0.5
     counts = (valid.flatten(1) > 0).float()
     # Added, not filled in: rows of invalid positions then pass on gradients, as in the published code. In float32 the sum swallows
     # the logits, which is what makes these rows uniform.
-    return (logits.float() + _BLOCKED * (1 - counts[:, :, None] * counts[:, None, :])).softmax(dim=2)
+    return (logits.float() + _BLOCKED * (1 - counts[:, rows, None] * counts[:, None, :])).softmax(dim=2)
 
 
-def spread(maps: Tensor, attention: Tensor) -> Tensor:
+def attend(maps: Tensor, query: Tensor, key: Tensor, valid: Tensor, pairs: int = _PAIRS) -> Tensor:
     """Replace each position of the maps by the mean of all, weighted by its attention.
 
     Args:
         maps: (B, C, h, w).
-        attention: (B, h w, h w), from ``attention_weights``.
+        query, key, valid: As of ``attention_weights``.
+        pairs: Weights that are held at once, for each image, or those of one position: an image of any size fits in memory.
 
     Returns:
         (B, C, h, w).
     """
-    return torch.einsum("bij,bcj->bci", attention, maps.flatten(2)).reshape(maps.shape)
+    values = maps.flatten(2)
+    cells = values.shape[2]
+    step = max(1, pairs // cells)
+    blocks = [slice(first, first + step) for first in range(0, cells, step)]
+    attended = [torch.einsum("bij,bcj->bci", attention_weights(query, key, valid, rows), values) for rows in blocks]
+    return torch.cat(attended, dim=2).reshape(maps.shape)
 
 
-def propagate_maps(maps: Tensor, attention: Tensor, background: bool = True) -> Tensor:
+def propagate_maps(maps: Tensor, attended: Tensor, background: bool = True) -> Tensor:
     """Add to the maps what attention brings from other positions, and put the background in front.
 
     Args:
         maps: (B, C, h, w) in [0, 1].
-        attention: (B, h w, h w).
+        attended: (B, C, h, w), from ``attend``.
         background: Whether the data has a background class; its score is 2 minus the highest score of a class.
 
     Returns:
@@ -123,7 +132,7 @@ def propagate_maps(maps: Tensor, attention: Tensor, background: bool = True) -> 
 
     Source: Zou et al. 2021; pseudoseg.md 1.4. Data without background is beyond the source.
     """
-    scores = spread(maps, attention) + maps
+    scores = attended + maps
     return torch.cat([2 - scores.amax(dim=1, keepdim=True), scores], dim=1) if background else scores
 
 

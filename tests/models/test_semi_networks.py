@@ -17,7 +17,7 @@ from labelseg.models.pseudoseg import PseudoSegNet, SgcHead, ShiftNorm
 from labelseg.models.segmenter import Segmenter
 from labelseg.models.unimatch_head import from_published_names
 from labelseg.models.weights import load_overlapping, read_segmenter
-from labelseg.ops.sgc import attention_weights, propagate_maps
+from labelseg.ops.sgc import attend, propagate_maps
 from labelseg.training.optimization import parameter_groups
 from tests.reference_files import HERE, channels_first, channels_last, load
 
@@ -192,7 +192,7 @@ def test_spread_maps_are_class_logits_before_the_first_update():
     head = SgcHead(6, 3, 4).eval()
     cam, valid = torch.rand(2, 2, 3, 4), torch.ones(2, 3, 4)
     column = torch.randn(2, 6, 3, 4)
-    maps = propagate_maps(cam, attention_weights(head.query(column), head.key(column), valid))
+    maps = propagate_maps(cam, attend(cam, head.query(column), head.key(column), valid))
     # The BatchNorm has seen nothing: it only divides by the root of 1 + eps.
     torch.testing.assert_close(head(column, cam, valid), maps / 1.001**0.5)
 

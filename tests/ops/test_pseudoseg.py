@@ -8,7 +8,7 @@ import torch
 
 from labelseg.ops.pseudoseg import consistency_loss, segmentation_loss, tag_loss, tags_of_masks
 from labelseg.ops.schedules import polynomial, slow_start
-from labelseg.ops.sgc import attention_weights, fuse, linear_cam, propagate_maps, resize_bilinear, resize_nearest, spread
+from labelseg.ops.sgc import attend, attention_weights, fuse, linear_cam, propagate_maps, resize_bilinear, resize_nearest
 from tests.reference_files import channels_first, channels_last, load
 
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-5}
@@ -107,10 +107,10 @@ class Step:
         column = torch.cat([high, low], dim=1)
         key, query = (torch.einsum("bfhw,fd->bdhw", column, self.leaves[f"{name}_w"]) for name in ("key", "query"))
         valid = resize_nearest(resize_nearest(self.valid[part], (21, 13)), (6, 4))
-        attention = attention_weights(query, key, valid)
-        mixed = torch.einsum("bchw,cd->bdhw", propagate_maps(cam, attention), self.leaves["pixnorm_w"])
+        attended = attend(cam, query, key, valid)
+        mixed = torch.einsum("bchw,cd->bdhw", propagate_maps(cam, attended), self.leaves["pixnorm_w"])
         logits = torch.nn.functional.batch_norm(mixed, None, None, bias=self.leaves["pixnorm_beta"], training=True, eps=1e-3)
-        return {"cam": cam, "attention": attention, "spread": spread(cam, attention), "logits": logits}
+        return {"cam": cam, "attention": attention_weights(query, key, valid), "spread": attended, "logits": logits}
 
 
 @pytest.fixture(scope="module")

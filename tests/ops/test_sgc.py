@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from labelseg.errors import UsageError
 from labelseg.ops.sgc import (
+    attend,
     attention_weights,
     fuse,
     grad_cam,
@@ -19,7 +20,6 @@ from labelseg.ops.sgc import (
     resize_bilinear,
     resize_nearest,
     sharpen,
-    spread,
 )
 from tests.reference_files import channels_first, channels_last, load
 
@@ -80,9 +80,9 @@ def test_attention_and_spread_scores_are_those_of_the_published_code(name):
     v = load("pseudoseg", name)
     column = torch.cat([channels_first(v["feat16"]), channels_first(v["feat15"])], dim=1)
     key, query = (torch.einsum("bfhw,fd->bdhw", column, torch.from_numpy(v[f"{part}_w"])) for part in ("key", "query"))
-    attention = attention_weights(query, key, torch.from_numpy(v["valid"])[..., 0])
-    np.testing.assert_allclose(attention, v["att_weights"], **TOLERANCE)
-    scores = propagate_maps(channels_first(v["cam"]), attention)
+    cam, valid = channels_first(v["cam"]), torch.from_numpy(v["valid"])[..., 0]
+    np.testing.assert_allclose(attention_weights(query, key, valid), v["att_weights"], **TOLERANCE)
+    scores = propagate_maps(cam, attend(cam, query, key, valid))
     np.testing.assert_allclose(channels_last(scores), v["score_with_bg"], **TOLERANCE)
     mixed = torch.einsum("bchw,cd->bdhw", scores, torch.from_numpy(v["pixnorm_w"]))
     np.testing.assert_allclose(channels_last(mixed), v["pre_bn"], **TOLERANCE)
@@ -107,13 +107,43 @@ def test_attention_follows_its_definition_in_loops():
         weights = logits.exp() / logits.exp().sum()
         for j in range(3):
             expected[0, :, 0, i] += weights[j] * maps[0, :, 0, j]
-    torch.testing.assert_close(spread(maps, attention_weights(query, key, torch.ones(1, 1, 3))), expected)
+    torch.testing.assert_close(attend(maps, query, key, torch.ones(1, 1, 3)), expected)
+
+
+@pytest.mark.parametrize("pairs", [1, 2 * 35, 11 * 35 + 3, 2**22])
+def test_attention_in_blocks_is_attention_at_once_gradients_included(pairs):
+    torch.manual_seed(2)
+    query, key, maps = torch.randn(2, 4, 5, 7), torch.randn(2, 4, 5, 7), torch.rand(2, 3, 5, 7)
+    valid = (torch.rand(2, 5, 7) > 0.2).float()
+    leaves = [query.requires_grad_(), key.requires_grad_()]
+    found = attend(maps, *leaves, valid, pairs)
+    expected = torch.einsum("bij,bcj->bci", attention_weights(*leaves, valid), maps.flatten(2)).reshape(maps.shape)
+    torch.testing.assert_close(found, expected)
+    for left, right in zip(*(torch.autograd.grad(out.square().sum(), leaves) for out in (found, expected)), strict=True):
+        torch.testing.assert_close(left, right)
+
+
+def test_an_image_of_many_cells_is_attended_in_little_memory(monkeypatch):
+    from labelseg.ops import sgc
+
+    held = []
+
+    def watched(*given):
+        weights = attention_weights(*given)
+        held.append(weights.numel())
+        return weights
+
+    monkeypatch.setattr(sgc, "attention_weights", watched)
+    maps, features = torch.rand(1, 1, 96, 128), torch.randn(1, 2, 96, 128)
+    assert attend(maps, features, features, torch.ones(1, 96, 128)).shape == maps.shape
+    assert sum(held) == (96 * 128) ** 2
+    assert max(held) <= 2**22
 
 
 def test_data_without_background_has_no_background_score():
-    maps, attention = torch.rand(1, 3, 2, 2), torch.eye(4)[None]
-    torch.testing.assert_close(propagate_maps(maps, attention, background=False), 2 * maps)
-    with_it = propagate_maps(maps, attention)
+    maps = torch.rand(1, 3, 2, 2)
+    torch.testing.assert_close(propagate_maps(maps, maps, background=False), 2 * maps)
+    with_it = propagate_maps(maps, maps)
     torch.testing.assert_close(with_it[:, 0], 2 - 2 * maps.amax(dim=1))
     torch.testing.assert_close(with_it[:, 1:], 2 * maps)
 
