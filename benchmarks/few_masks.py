@@ -96,26 +96,32 @@ def short(method: str) -> str:
     return method.replace("-", "_").replace(", ", "_")
 
 
-def records(workspace: Path, instance: str, event: str) -> list[dict[str, Any]]:
-    """Read the records of a training from the logs."""
-    return [
-        record
-        for log in sorted((workspace / ".labelseg" / "runs").glob("*/log.jsonl"))
-        for record in map(json.loads, log.read_text().splitlines())
-        if record.get("instance") == instance and record.get("event") == event
-    ]
+def records(workspace: Path, instance: str, event: str) -> list[list[dict[str, Any]]]:
+    """Read the records of a training from the logs, run by run."""
+    runs = []
+    for log in sorted((workspace / ".labelseg" / "runs").glob("*/log.jsonl")):
+        found = [record for record in map(json.loads, log.read_text().splitlines()) if record.get("event") == event]
+        runs.append([record for record in found if record.get("instance") == instance])
+    return runs
 
 
 def probed_seconds(workspace: Path, instance: str) -> float:
-    """Measure an update of a short training, without the first ones, which warm up."""
-    first, last = records(workspace, instance, "iteration")[-2:]
+    """Measure an update of a short training, without the first ones, which warm up.
+
+    Raises:
+        RuntimeError: the training was interrupted so that no run holds two records.
+    """
+    whole = [run for run in records(workspace, instance, "iteration") if len(run) > 1]
+    if not whole:
+        raise RuntimeError(f"{instance} was interrupted, and tells no time. Run: labelseg {instance.split('@')[0]} --as NAME --force")
+    first, last = whole[-1][-2:]
     elapsed = datetime.fromisoformat(last["time"]) - datetime.fromisoformat(first["time"])
     return elapsed.total_seconds() / (last["iteration"] - first["iteration"])
 
 
 def training_seconds(workspace: Path, instance: str) -> float:
     """Sum up the epochs of a training, without their evaluation."""
-    return sum(record["seconds"] for record in records(workspace, instance, "epoch"))
+    return sum(record["seconds"] for run in records(workspace, instance, "epoch") for record in run)
 
 
 def run_method(workspace: Path, result: Result, method: str, budget: float) -> None:
@@ -173,7 +179,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with images, masks, image_labels.csv, classes.txt and lists")
     parser.add_argument("--weights", type=Path, required=True, help="ImageNet weights of MobileNetV2")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--seconds", type=float, default=400, help="wall time of each training")
+    parser.add_argument("--seconds", type=float, default=450, help="wall time of each training")
     parser.add_argument("--more", action="store_true", help="run the methods of the second table instead")
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), metavar="METHOD", help=f"run these only: {'; '.join(METHODS)}")
     parser.add_argument("--note", default="", help="circumstances to write beside the figures, such as what else the machine was doing")

@@ -140,9 +140,10 @@ def few_parts(folder: Path) -> list[str]:
             [name, first(found, name, "images"), *numbers([miou(name)(r) for r in found]), *mean([miou(name)(r) for r in found])]
             for name in names(found, "miou")
         ]
-        budgets = ", ".join(dict.fromkeys(plain(result.get("budget")) for result in found))
+        budgets = ", ".join(dict.fromkeys(f"{result['budget']:g}" for result in found))
         parts += [
-            f"Every method goes on from one supervised checkpoint (*base*) and trains for {budgets} s; the last epoch counts. *watched*: "
+            f"Every method goes on from one supervised checkpoint (*base*) and trains for as many updates as fit into {budgets} s by a "
+            "measurement beforehand; what they took in the end stands below. The last epoch counts. *watched*: "
             f"unlabelled images whose masks no training saw. Settings: [benchmarks/few_masks_{dataset.split('-')[1]}.toml]"
             f"(../benchmarks/few_masks_{dataset.split('-')[1]}.toml).",
             bar_table(few_bars(dataset), found, in_mean=True),

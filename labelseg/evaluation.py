@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,20 +19,35 @@ from labelseg.ops.windows import sum_over_windows
 from labelseg.pipeline.inputs import Inputs, Item
 from labelseg.training.samples import readable, tag_targets
 
+if TYPE_CHECKING:
+    from labelseg.stages.training_params import EvaluatedTrainingParams
+
 
 def masked_validation(inputs: Inputs, split: str) -> list[Item]:
     """Gather the images with true masks of a validation split; none where no split is named."""
     return [item for item in inputs.items("validation") if item.has("mask")] if split else []
 
 
-def demand_choice(name: str, keep: str, held: Sequence[Item], remedy: str = "Add --validation SPLIT with masks") -> None:
-    """Demand images to evaluate on where the best epoch is to be kept.
+def demand_held(
+    name: str,
+    params: EvaluatedTrainingParams,
+    held: Sequence[Item],
+    remedy: str = "--validation SPLIT with masks",
+    patience: int = 0,
+) -> None:
+    """Demand images to evaluate on where something rests on them: a split is named, the best epoch is to be kept, or ends the training.
 
     Raises:
         UsageError: there are none.
     """
-    if keep == "best" and not held:
-        raise UsageError(f"{name}: --keep best needs images to choose by. {remedy}")
+    if held:
+        return
+    if params.validation:
+        raise UsageError(f"{name}: no image of --validation {params.validation} can be scored. Name {remedy}, or none: --validation ''")
+    if params.keep == "best":
+        raise UsageError(f"{name}: --keep best needs images to choose by. Add {remedy}")
+    if patience:
+        raise UsageError(f"{name}: --patience needs images that tell when a training no longer gains. Add {remedy}")
 
 
 def demand_labelled(name: str, held: Sequence[Item], read_mask: Callable[[Item], NDArray[np.uint8]]) -> None:

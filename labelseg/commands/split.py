@@ -164,5 +164,7 @@ def _report(dataset: Dataset, name: str, chosen: list[str], rest: list[str], cla
         right=("IMAGES", "MASKS"),
     )
     first = 1 if dataset.has_background else 0
-    counts = [(title, sum(k in classes_of.get(image_id, ()) for image_id in chosen)) for k, title in enumerate(dataset.classes) if k >= first]
+    counts = [
+        (title, sum(k in classes_of.get(image_id, ()) for image_id in chosen)) for k, title in enumerate(dataset.classes) if k >= first
+    ]
     return f"{splits}\nlabelled images that hold each class: {', '.join(f'{title} {count:,}' for title, count in counts)}"

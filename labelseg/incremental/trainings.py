@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from labelseg.data.label_maps import label_map
 from labelseg.data.transforms import IMAGENET_MEAN
 from labelseg.errors import UsageError
-from labelseg.evaluation import demand_choice, demand_labelled, masked_validation, step_scores
+from labelseg.evaluation import demand_held, demand_labelled, masked_validation, step_scores
 from labelseg.incremental.increments import SIGMOID, SOFTMAX, Increment, read_increment, single_class_refusal
 from labelseg.incremental.samples import LabelledCrop, MaskedCrop, StepSamples, item_classes, tagged
 from labelseg.masks import IGNORE
@@ -241,7 +241,7 @@ def _held(inputs: Inputs, params: Params, name: str) -> list[Item]:
     """Collect the images to evaluate on and check that they serve."""
     held = masked_validation(inputs, params.validation)
     if not params.adopt:
-        demand_choice(name, params.keep, held)
+        demand_held(name, params, held)
     demand_labelled(name, held, Item.mask)
     return held
 

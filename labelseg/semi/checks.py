@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 
 from labelseg.errors import DataError, UsageError
+from labelseg.masks import IGNORE
 from labelseg.pipeline.inputs import Item
 from labelseg.training.samples import readable, source_mask
 
@@ -52,16 +54,36 @@ def check_crop(stage: str, items: Sequence[Item], crop: int, largest: float) -> 
 def held_part(items: Sequence[Item], share: float, seed: int) -> tuple[list[Item], list[Item]]:
     """Hold back a seeded share of the labelled images, at least one where the share is above 0, to choose the best epoch by.
 
+    The last image of a class is not held back. An image whose mask cannot be read counts as one without classes.
+
     Returns:
         The images to train on, and those held back, both in order.
 
     Raises:
-        UsageError: nothing is left to train on.
+        UsageError: nothing is left to train on, or every image is the last of some class.
     """
-    count = max(1, round(share * len(items))) if share > 0 else 0
+    if share <= 0:
+        return list(items), []
+    count = max(1, round(share * len(items)))
     if count >= len(items):
         raise UsageError(
             f"hold: {share:g} of {len(items)} labelled images leaves none to train on. Label more, or name a split: --validation SPLIT"
         )
-    held = set(np.random.default_rng(seed).permutation(len(items))[:count].tolist())
+    classes = [_classes_of(item) for item in items]
+    left = Counter(k for found in classes for k in found)
+    held: set[int] = set()
+    for k in np.random.default_rng(seed).permutation(len(items)).tolist():
+        if len(held) < count and all(left[found] > 1 for found in classes[k]):
+            held.add(k)
+            left.subtract(classes[k])
+    if not held:
+        raise UsageError(f"hold: each of the {len(items)} labelled images is the last of some class. Name others: --validation SPLIT")
     return [items[k] for k in range(len(items)) if k not in held], [items[k] for k in sorted(held)]
+
+
+def _classes_of(item: Item) -> set[int]:
+    """Tell the classes of a mask; none where it cannot be read, which is told when the image is trained on."""
+    try:
+        return set(np.unique(source_mask(item)).tolist()) - {IGNORE}
+    except DataError:
+        return set()

@@ -32,23 +32,24 @@ class PairedSamples:
 
     Attributes:
         labelled, unlabelled: The images.
-        make_labelled, make_unlabelled: Make the parts of a sample; their names differ.
+        make_labelled, make_unlabelled: Make the parts of a sample; their names differ. Without the second one unlabelled images only
+            tell how long an epoch is.
     """
 
     labelled: Sequence[Item]
     unlabelled: Sequence[Item]
     make_labelled: MakeSample
-    make_unlabelled: MakeSample
+    make_unlabelled: MakeSample | None
 
     def __len__(self) -> int:
         return max(len(self.labelled), len(self.unlabelled))
 
     def sample(self, index: int, rng: Generator) -> Sample:
         """Make both parts at a place of the epoch."""
-        return {
-            **Samples(self.labelled, self.make_labelled).sample(index % len(self.labelled), rng),  # type: ignore[arg-type,dict-item]
-            **Samples(self.unlabelled, self.make_unlabelled).sample(index % len(self.unlabelled), rng),  # type: ignore[arg-type,dict-item]
-        }
+        sample: Sample = Samples(self.labelled, self.make_labelled).sample(index % len(self.labelled), rng)  # type: ignore[arg-type,assignment]
+        if self.make_unlabelled is not None:
+            sample |= Samples(self.unlabelled, self.make_unlabelled).sample(index % len(self.unlabelled), rng)  # type: ignore[arg-type,operator]
+        return sample
 
 
 @dataclass(frozen=True)

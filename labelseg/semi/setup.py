@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from labelseg.data.views import Draw
 from labelseg.errors import DataError, UsageError
-from labelseg.evaluation import demand_choice, demand_labelled, masked_validation, segmenter_scores
+from labelseg.evaluation import demand_held, demand_labelled, masked_validation, segmenter_scores
 from labelseg.models.segmenter import Segmenter
 from labelseg.models.weights import load_overlapping, read_segmenter
 from labelseg.pipeline.inputs import Inputs, Item, Model
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from labelseg.stages.few_mask_params import FewMaskParams
 
 
+logger = logging.getLogger(__name__)
+
 Watcher = Callable[[nn.Module], Mapping[str, float]]
 
 
@@ -36,17 +39,14 @@ class FewMasks:
     Attributes:
         labelled: With masks, to learn from.
         held: With masks, to choose the best epoch by; may be empty.
-        unlabelled: Without.
+        unlabelled: Without, or those with masks where there are no others.
+        watch: Whether true masks of unlabelled images, where they have any, tell how good pseudo labels are: they are not learned.
     """
 
     labelled: Sequence[Item]
     held: Sequence[Item]
     unlabelled: Sequence[Item]
-
-    @property
-    def watch(self) -> bool:
-        """Whether some unlabelled image has a true mask, to watch its pseudo label by."""
-        return any(item.has("mask") for item in self.unlabelled)
+    watch: bool
 
     @property
     def meta(self) -> dict[str, Any]:
@@ -55,7 +55,7 @@ class FewMasks:
 
 
 def gather(stage: str, inputs: Inputs, params: FewMaskParams, draw: Draw) -> FewMasks:
-    """Collect the images of a training and check that it can work.
+    """Collect the images of a training and check that it can work. Labelled images are not among the unlabelled ones.
 
     Raises:
         UsageError: wrong parameters, or a crop larger than every image.
@@ -63,19 +63,23 @@ def gather(stage: str, inputs: Inputs, params: FewMaskParams, draw: Draw) -> Few
     """
     if params.validation and params.hold:
         raise UsageError(f"{stage}: give either --validation SPLIT or --hold SHARE, not both.")
-    labelled, held = held_part(inputs.items(), params.hold, params.seed)
-    if params.validation:
-        held = masked_validation(inputs, params.validation)
-    demand_choice(stage, params.keep, held, "Add --hold 0.2, or --validation SPLIT with masks")
-    unlabelled = inputs.items("unlabelled")
-    if not labelled:
+    masked, unlabelled = inputs.items(), inputs.items("unlabelled")
+    if not masked:
         raise DataError(f"{stage}: no labelled image in split '{params.split}'. Choose some: labelseg split --labelled N")
     if not unlabelled:
         raise DataError(f"{stage}: no unlabelled image. Name a split of them: --unlabelled SPLIT")
+    labelled, held = held_part(masked, params.hold, params.seed)
+    if params.validation:
+        held = masked_validation(inputs, params.validation)
+    demand_held(stage, params, held, "--hold 0.2, or --validation SPLIT with masks", params.patience)
+    learned = {item.id for item in labelled}
+    unseen = [item for item in unlabelled if item.id not in learned]
+    if not unseen:
+        logger.warning(f"{stage}: every image of --unlabelled {params.unlabelled} is learned with its mask too; name one with others.")
     demand_labelled(stage, held, _mask_reader(params))
     check_classes(stage, labelled, inputs.classes, params.allow_missing)
     check_crop(stage, [*labelled, *unlabelled], params.crop, draw.largest)
-    return FewMasks(labelled, held, unlabelled)
+    return FewMasks(labelled, held, unseen or unlabelled, watch=bool(unseen) or params.labels != "masks")
 
 
 def take_over(net: Segmenter, inputs: Inputs, params: FewMaskParams) -> None:

@@ -90,7 +90,7 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
 
 STAGE = Stage(
     name="sgc",
-    version=1,
+    version=2,
     kind="map",
     params=Params,
     run=run,

@@ -25,7 +25,7 @@ class Params(EvaluatedTrainingParams):
 def run(inputs: Inputs, params: Params) -> Model:
     """Train an image classifier from tags; its activation maps start the chain."""
     from labelseg.errors import DataError, UsageError
-    from labelseg.evaluation import classifier_scores, demand_choice
+    from labelseg.evaluation import classifier_scores, demand_held
     from labelseg.models.classifier import Classifier
     from labelseg.ops.losses import multilabel_soft_margin
     from labelseg.training.fitting import fit, make_backbone
@@ -41,7 +41,7 @@ def run(inputs: Inputs, params: Params) -> Model:
             f"train-classifier: no image of split {params.split!r} has tags. Name a label list: labelseg config data.labels FILE"
         )
     held = [item for item in inputs.items("validation") if item.tags is not None] if params.validation else []
-    demand_choice("train-classifier", params.keep, held, "Add --validation SPLIT with tags")
+    demand_held("train-classifier", params, held, "--validation SPLIT with tags")
     if held and not any(item.tags for item in held):
         raise DataError(f"train-classifier: no class in the tags of the {len(held):,} validation images. Name others: --validation SPLIT")
 

@@ -50,7 +50,7 @@ def run(inputs: Inputs, params: Params) -> Model:
     from labelseg.semi.samples import LabelledView, PairedSamples, PseudoSegViews
     from labelseg.semi.setup import fit_few_masks, gather, take_over
     from labelseg.training.fitting import make_backbone
-    from labelseg.training.optimization import parameter_groups
+    from labelseg.training.optimization import depthwise_names, parameter_groups
 
     draw = FewSizes(params.crop, params.factors)
     data = gather("train-pseudoseg", inputs, params, draw)
@@ -86,13 +86,13 @@ def run(inputs: Inputs, params: Params) -> Model:
     labelled = LabelledView(draw, classes, first_class, params.labelled_tags)  # type: ignore[arg-type]
     views = PseudoSegViews(draw, classes, first_class, params.jitter, params.cutout, data.watch)
     samples = PairedSamples(data.labelled, data.unlabelled, labelled, views)
-    groups = parameter_groups(net, params.weight_decay, params.head_lr_scale, undecayed=("sgc.",))
+    groups = parameter_groups(net, params.weight_decay, params.head_lr_scale, undecayed=("sgc.", *depthwise_names(net)))
     return fit_few_masks("train-pseudoseg", inputs, params, data, net, samples, step, groups=groups, ratios=RATIOS)
 
 
 STAGE = Stage(
     name="train-pseudoseg",
-    version=2,
+    version=3,
     kind="model",
     params=Params,
     run=run,

@@ -33,7 +33,7 @@ class Params(EvaluatedTrainingParams):
 def run(inputs: Inputs, params: Params) -> Model:
     """Train a segmentation network on masks, pseudo or true."""
     from labelseg.errors import UsageError
-    from labelseg.evaluation import demand_choice, demand_labelled, masked_validation, segmenter_scores
+    from labelseg.evaluation import demand_held, demand_labelled, masked_validation, segmenter_scores
     from labelseg.models.segmenter import Segmenter
     from labelseg.ops.losses import cross_entropy
     from labelseg.pipeline.inputs import Item
@@ -43,7 +43,7 @@ def run(inputs: Inputs, params: Params) -> Model:
     if len(params.scale) != 2:
         raise UsageError(f"scale of train-segmenter: expected two numbers such as 0.75,1.5, got {params.scale}.")
     held = masked_validation(inputs, params.validation)
-    demand_choice("train-segmenter", params.keep, held)
+    demand_held("train-segmenter", params, held)
     demand_labelled("train-segmenter", held, Item.mask)
     backbone = make_backbone(inputs, params)
     net = Segmenter(backbone, len(inputs.classes), params.head, params.width, "group", params.separable)  # type: ignore[arg-type]

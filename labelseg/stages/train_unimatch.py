@@ -75,7 +75,8 @@ def run(inputs: Inputs, params: Params) -> Model:
     views = UniMatchViews(
         draw, variant.views, StrongColours(params.jitter), params.box, own_partner=params.partner == "self", watch=data.watch
     )
-    samples = PairedSamples(data.labelled, data.unlabelled, LabelledView(draw, len(inputs.classes), first_class), views)
+    labelled = LabelledView(draw, len(inputs.classes), first_class)
+    samples = PairedSamples(data.labelled, data.unlabelled, labelled, views if variant.views else None)
     return fit_few_masks(
         "train-unimatch",
         inputs,
@@ -93,7 +94,7 @@ def run(inputs: Inputs, params: Params) -> Model:
 
 STAGE = Stage(
     name="train-unimatch",
-    version=1,
+    version=2,
     kind="model",
     params=Params,
     run=run,

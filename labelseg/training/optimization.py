@@ -109,6 +109,13 @@ def parameter_groups(
     return groups
 
 
+def depthwise_names(net: nn.Module) -> tuple[str, ...]:
+    """Name the depthwise convolutions of a network, as beginnings of the names of their parameters."""
+    return tuple(
+        f"{name}." for name, module in net.named_modules() if isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1
+    )
+
+
 def even_groups(net: nn.Module, weight_decay: float, head_scale: float = 10.0) -> list[ParameterGroup]:
     """Sort the parameters of a network into pretrained and new ones, all of them with weight decay.
 

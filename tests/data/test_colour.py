@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -42,12 +43,19 @@ def test_additive_jitter_of_no_strength_changes_nothing_and_the_seed_decides():
     np.testing.assert_array_equal(image, before)
 
 
-def test_strong_colours_come_at_their_rates():
+@pytest.mark.parametrize(("change", "rate"), [("jitter", 0.8), ("grey", 0.2), ("blur", 0.5)])
+def test_strong_colours_come_at_the_published_rates(change, rate):
     image = np.random.default_rng(0).integers(0, 256, (6, 7, 3), dtype=np.uint8)
-    grey = StrongColours(jitter=0, grey=0.2, blur=0)
-    found = [grey(image, np.random.default_rng(seed)) for seed in range(400)]
-    rate = np.mean([(changed[..., 0] == changed[..., 2]).all() for changed in found])
-    assert rate == pytest.approx(0.2, abs=0.06)
+    published = StrongColours()
+    alone = replace(StrongColours(jitter=0, grey=0, blur=0), **{change: getattr(published, change)})
+    found = [(alone(image, np.random.default_rng(seed)) != image).any() for seed in range(400)]
+    assert np.mean(found) == pytest.approx(rate, abs=0.06)
+
+
+def test_strong_colours_are_grey_blurred_or_as_they_were():
+    image = np.random.default_rng(0).integers(0, 256, (6, 7, 3), dtype=np.uint8)
+    grey = StrongColours(jitter=0, grey=1, blur=0)(image, np.random.default_rng(0))
+    assert (grey == grey[..., :1]).all()
     blurred = StrongColours(jitter=0, grey=0, blur=1.0)(image, np.random.default_rng(0))
     assert blurred.std() < image.std()
     np.testing.assert_array_equal(StrongColours(jitter=0, grey=0, blur=0)(image, np.random.default_rng(0)), image)

@@ -18,7 +18,7 @@ from labelseg.models.segmenter import Segmenter
 from labelseg.models.unimatch_head import from_published_names
 from labelseg.models.weights import load_overlapping, read_segmenter
 from labelseg.ops.sgc import attend, propagate_maps
-from labelseg.training.optimization import parameter_groups
+from labelseg.training.optimization import depthwise_names, parameter_groups
 from tests.reference_files import HERE, channels_first, channels_last, load
 
 
@@ -87,7 +87,10 @@ def test_a_published_checkpoint_is_loaded_by_name_and_a_wrong_one_refused(tmp_pa
     file = tmp_path / "net.pth"
     tensors = {f"module.{name.removeprefix('head.')}": tensor + 1 for name, tensor in net.state_dict().items()}
     # As a training saves it: with the state of an optimiser, and scores that are numpy numbers.
-    beside = {"optimizer": {"state": {0: {"momentum_buffer": torch.ones(2)}}, "param_groups": [{"lr": 0.1}]}, "previous_best": np.float64(71)}
+    beside = {
+        "optimizer": {"state": {0: {"momentum_buffer": torch.ones(2)}}, "param_groups": [{"lr": 0.1}]},
+        "previous_best": np.float64(71),
+    }
     averaged = {"model": {name: tensor - 1 for name, tensor in tensors.items()}, "model_ema": tensors, **beside}
     torch.save({"tensors": tensors, "training": {"model": tensors, "epoch": 3, **beside}, "averaged": averaged}[layout], file)
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
@@ -202,6 +205,15 @@ def test_data_without_background_has_as_many_tags_as_classes():
     parts = net(torch.randn(2, 3, 48, 64), "parts")
     assert net.tag_logits(parts.high).shape == (2, 4)
     assert net.sgc_logits(parts, torch.ones(2, 4), torch.ones(2, 12, 16)).shape == (2, 4, 3, 4)
+
+
+def test_depthwise_convolutions_are_named():
+    net = PseudoSegNet(build_backbone("mobilenet_v2", 16), 3, width=16, separable=True)
+    names = depthwise_names(net)
+    shapes = {name: tuple(p.shape) for name, p in net.named_parameters() if name.startswith(names)}
+    assert all(shape[1:] == (1, 3, 3) for shape in shapes.values())
+    assert len(shapes) == sum(p.ndim == 4 and p.shape[1] == 1 for p in net.parameters())
+    assert {name.split(".")[0] for name in shapes} == {"backbone", "head"}
 
 
 def test_attention_has_no_weight_decay(net):

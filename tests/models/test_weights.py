@@ -92,7 +92,7 @@ def test_pickled_code_is_refused(tmp_path, capsys):
 
 def test_file_of_something_else_is_a_data_error(tmp_path):
     torch.save([1, 2], tmp_path / "a.pth")
-    with pytest.raises(DataError, match="named tensors, .*found list. Save the tensors"):
+    with pytest.raises(DataError, match=r"named tensors, .*found list. Save the tensors"):
         load_weights(build_backbone("tiny", 8), str(tmp_path / "a.pth"))
 
 

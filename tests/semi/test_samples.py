@@ -37,6 +37,18 @@ def test_an_epoch_passes_once_over_the_longer_list_and_evenly_over_the_other(lab
         assert max(found.values()) - min(found.values()) <= 1
 
 
+def test_without_views_no_unlabelled_image_is_read():
+    labelled = LabelledView(AnySize(32), 3, 1)
+    both = PairedSamples(items("l0", "l1"), items("u0", "u1", "u2"), labelled, UniMatchViews(AnySize(32)))
+    alone = PairedSamples(items("l0", "l1"), items("u0", "u1", "u2"), labelled, None)
+    assert len(alone) == len(both) == 3
+    for index in range(3):
+        sample, full = alone.sample(index, rng(index)), both.sample(index, rng(index))
+        assert sample.keys() == {"image", "mask", "labelled_valid", "tags"}
+        for name in sample:
+            np.testing.assert_array_equal(sample[name], full[name])
+
+
 def test_views_share_one_geometry_and_padding_is_not_valid():
     make = UniMatchViews(AnySize(64, 0.5, 1.5), colours=PLAIN)
     for seed in range(10):
@@ -187,3 +199,14 @@ def test_a_share_is_held_back_by_seed():
     assert len(held_part(given, 0.01, 1)[1]) == 1
     with pytest.raises(UsageError, match="leaves none to train on"):
         held_part(given[:1], 0.5, 1)
+
+
+def test_the_last_image_of_a_class_is_not_held_back():
+    one_dog = items("l1", *(f"l{k}" for k in range(0, 16, 2)))  # odd ones hold a dog, even ones a cat
+    for seed in range(20):
+        kept, held = held_part(one_dog, 0.4, seed)
+        assert (len(kept), len(held)) == (5, 4)
+        assert "l1" in {item.id for item in kept}
+    assert len(held_part(items("l0", "l1", "l3"), 0.6, 0)[1]) == 1
+    with pytest.raises(UsageError, match="each of the 2 labelled images is the last of some class"):
+        held_part(items("l0", "l1"), 0.5, 0)

@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from labelseg.data.views import AnySize
-from labelseg.errors import DataError, UsageError
+from labelseg.errors import DataError, ItemsFailedError, UsageError
 from labelseg.inference import Predictor, class_probabilities
 from labelseg.models.backbones import build_backbone
 from labelseg.models.networks import load_network
@@ -68,6 +68,26 @@ def test_curves_hold_every_loss_and_the_mask_ratio(few_masks):
     assert "pseudo_accuracy" not in record
     record = few_masks.model("train-pseudoseg").curves[-1]
     assert {"loss", "loss_labelled", "loss_sgc", "loss_tags", "loss_consistency"} <= record.keys()
+
+
+@pytest.mark.parametrize("stage", ["train-unimatch", "train-pseudoseg"])
+def test_labelled_images_are_not_unlabelled_ones(prepared, stage):
+    samples = prepared(stage, unlabelled="train").samples
+    assert [item.id for item in samples.labelled] == FEW
+    assert [item.id for item in samples.unlabelled] == MANY
+    assert samples.make_unlabelled.watch
+
+
+@pytest.mark.parametrize("stage", ["train-unimatch", "train-pseudoseg"])
+def test_where_all_are_labelled_true_masks_do_not_tell_how_good_pseudo_labels_are(prepared, caplog, stage):
+    samples = prepared(stage, unlabelled="few").samples
+    assert [item.id for item in samples.unlabelled] == FEW
+    assert not samples.make_unlabelled.watch
+    assert f"{stage}: every image of --unlabelled few is learned with its mask too" in caplog.text
+
+
+def test_the_supervised_variant_reads_no_unlabelled_image(prepared):
+    assert prepared("train-unimatch", variant="supervised").samples.make_unlabelled is None
 
 
 @pytest.mark.parametrize("stage", ["train-unimatch", "train-pseudoseg"])
@@ -131,7 +151,7 @@ def test_parameters_of_unimatch_reach_its_step_and_its_views(prepared):
     assert (views.views, views.box, views.colours.strength, views.own_partner) == (1, 0.7, 0.1, False)
     assert views.draw == given.samples.make_labelled.draw == AnySize(48, 0.8, 1.5)
     assert rates(given.groups) == [(1.0, 0.03), (3.0, 0.03)]
-    given = prepared("train-unimatch", partner="self", precision="bf16-mixed", evaluate_every=3, patience=2, iterations=9)
+    given = prepared("train-unimatch", partner="self", precision="bf16-mixed", evaluate_every=3, patience=2, iterations=9, hold=0.3)
     assert given.step.mixed and given.samples.make_unlabelled.own_partner
     assert (given.evaluate_every, given.patience, given.iterations) == (3, 2, 9)
 
@@ -148,7 +168,8 @@ def test_parameters_of_pseudoseg_reach_its_step_and_its_views(prepared):
     assert given.net.sgc.key.out_channels == 24
     decay = {id(parameter): group.weight_decay for group in given.groups for parameter in group.parameters}
     for name, parameter in given.net.named_parameters():
-        assert decay[id(parameter)] == (0.03 if parameter.ndim > 1 and not name.startswith("sgc.") else 0), name
+        depthwise = parameter.ndim == 4 and parameter.shape[1] == 1
+        assert decay[id(parameter)] == (0.03 if parameter.ndim > 1 and not depthwise and not name.startswith("sgc.") else 0), name
     assert prepared("train-pseudoseg", tags="given").step.given_tags
 
 
@@ -278,6 +299,27 @@ def test_given_tags_are_the_ones_spread_and_unsure_pixels_are_left_out(few_masks
     few_masks.run("sgc", "many", tags="given", gamma=0.0, threshold=0.451, options=HERE)
     item = few_masks["sgc", "many"][MANY[0]]
     np.testing.assert_array_equal(item["mask"] == 255, resized_confidence(item) < 0.451)
+    net = load_network(few_masks.model("train-pseudoseg"), "pseudoseg")
+    from labelseg.data.transforms import normalize
+
+    given = few_masks.dataset.tags(MANY[0])
+    with torch.inference_mode():
+        parts = net(torch.from_numpy(normalize(few_masks.dataset.image(MANY[0])))[None], "parts")
+        maps = {
+            tags: net.sgc_logits(parts, torch.tensor([[float(k in tags) for k in range(1, 7)]]), torch.ones(1, *parts.logits.shape[2:]))
+            for tags in (given, ())
+        }
+    np.testing.assert_allclose(item["maps"], maps[given][0].softmax(dim=0), atol=1e-3)
+    assert (maps[given] - maps[()]).abs().max() > 0.1
+
+
+def test_an_image_without_the_tags_asked_for_is_told_and_the_others_are_written(few_masks):
+    labels = next(few_masks.root.glob("*.csv"))
+    labels.write_text("\n".join(line for line in labels.read_text().splitlines() if not line.startswith(MANY[1])) + "\n")
+    again = type(few_masks)(few_masks.root)
+    with pytest.raises(ItemsFailedError, match=f"sgc for {MANY[1]}: expected tags.*Run: labelseg sgc --tags predicted"):
+        again.run("sgc", "many", tags="given", options=HERE)
+    assert list(again["sgc", "many"]) == [name for name in MANY if name != MANY[1]]
 
 
 def resized_confidence(item):
@@ -339,6 +381,8 @@ def make_void(root, pattern):
         (None, {"unlabelled": "mnay"}, UsageError, "no split 'mnay'"),
         (None, {"hold": 0.5, "validation": "val"}, UsageError, "either --validation SPLIT or --hold SHARE"),
         (None, {"keep": "best"}, UsageError, "--keep best needs images to choose by"),
+        (None, {"patience": 3}, UsageError, "--patience needs images that tell when .* Add --hold 0.2, or --validation SPLIT with masks"),
+        (None, {"validation": "many"}, UsageError, "no image of --validation many can be scored. Name --hold 0.2, or"),
     ],
 )
 def test_wrong_data_and_parameters_are_told(tmp_path, stage, spoil, params, error, message):
