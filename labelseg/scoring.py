@@ -116,7 +116,6 @@ def score(workspace: Workspace, ref: Ref, on: str | None = None, threshold: floa
         ArtifactError: the artifact is damaged.
     """
     dataset = workspace.dataset
-    stage = workspace.config.stage(ref.instance)
     artifact = open_ref(workspace, ref)
     counted = set(dataset.ids(on)) if on else set(artifact)
     ids = [image_id for image_id in artifact if image_id in counted]
@@ -127,7 +126,7 @@ def score(workspace: Workspace, ref: Ref, on: str | None = None, threshold: floa
     matrix = ConfusionMatrix(len(dataset.classes))
     tuned = False
     known: list[list[int]] = []
-    if stage.name == CAM and dataset.has_background:
+    if _stage_name(ref) == CAM and dataset.has_background:
         given = _cam_threshold(workspace, threshold)
         tuned = given is None
         sweep = ThresholdSweep(len(dataset.classes), THRESHOLDS if given is None else [given])

@@ -68,10 +68,10 @@ def evaluate(
         raise errors[0]
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(entry) for entry in scores], indent=2))
-        return
-    click.echo(score_table(scores))
-    if per_class:
-        click.echo("\n" + class_table(scores))
+    else:
+        click.echo(score_table(scores))
+        if per_class:
+            click.echo("\n" + class_table(scores))
     for entry in scores:
         if entry.tuned:
             talk(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from labelseg.commands.context import Place, pass_place, talk
+from labelseg.commands.outputs import demand_own_folder
 from labelseg.errors import UsageError
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def export(place: Place, instance: str, split: str, output: Path | None, model_f
     from labelseg.data.export import export_masks
     from labelseg.pipeline.progress import show_progress
 
+    demand_own_folder(workspace, output)
     artifact = workspace[instance, split]
     with show_progress(len(artifact), f"export {instance}") as progress:
         count = export_masks(_masks(artifact, progress), output)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from labelseg.commands.context import Place, pass_place, talk
+from labelseg.commands.outputs import demand_own_folder
 from labelseg.commands.tables import reasons_text
 from labelseg.errors import ItemsFailedError, LabelsegError, UsageError
 
@@ -38,6 +40,7 @@ def predict(place: Place, files: tuple[Path, ...], output: Path, confidence: boo
     workspace = place.workspace()
     images = find_images(files)
     _check_overwrites(images, output)
+    demand_own_folder(workspace, output)
     stage, params = workspace.config.stage(instance), workspace.config.params(instance)
     models = {source.instance for source in stage.sources(params)}
     segment = segmenter(workspace, instance, images, device)
@@ -55,7 +58,7 @@ def predict(place: Place, files: tuple[Path, ...], output: Path, confidence: boo
                 message = str(error) if isinstance(error, LabelsegError) else f"{file}: {type(error).__name__}: {error}"
                 talk(message)
             else:
-                click.echo(str(output / f"{name}.png"))
+                click.echo(os.fsencode(output / f"{name}.png"))
             progress.update(1)
     if failed:
         raise ItemsFailedError(f"{len(failed):,} of {len(images):,} images could not be segmented.")

@@ -71,7 +71,7 @@ def carry_out(place: Place, target: str | None, split: str | None, params: Mappi
             done += 1
             talk(f"[{done}/{max(count, done)}] {_name(result)} ...")
         elif result.action not in ("fresh", "outdated-kept"):
-            talk(f"      {_name(result)}: {_outcome(workspace, result)}")
+            talk(f"      {_name(result)}: {_outcome(workspace, result, options.tag)}")
 
     run_target(workspace, target, split, params=params, options=replace(options, on_event=tell))
 
@@ -103,7 +103,7 @@ def _intention(result: NodeResult) -> str:
     return {"trained": "train", "reused": "take up what was made before", "skipped": "skip"}.get(result.action, result.action)
 
 
-def _outcome(workspace: Workspace, result: NodeResult) -> str:
+def _outcome(workspace: Workspace, result: NodeResult, tag: str | None) -> str:
     """Say in a few words what was done."""
     if result.action in ("failed", "waiting"):
         return f"{result.action}: {result.error}"
@@ -112,15 +112,15 @@ def _outcome(workspace: Workspace, result: NodeResult) -> str:
     if result.action == "reused":
         return "taken up as made before"
     if result.action == "trained":
-        return f"trained in {seconds_text(result.seconds)}{_metrics(workspace, result)}"
+        return f"trained in {seconds_text(result.seconds)}{_metrics(workspace, result, tag)}"
     failed = f", {result.failed:,} failed" if result.failed else ""
     return f"{result.computed or 0:,} images in {seconds_text(result.seconds)}{failed}"
 
 
-def _metrics(workspace: Workspace, result: NodeResult) -> str:
+def _metrics(workspace: Workspace, result: NodeResult, tag: str | None) -> str:
     """Write the scores of a model that was just trained."""
     stage = workspace.config.stage(result.instance)
-    ref = workspace.ref(result.instance, "", UNSAVED) or workspace.ref(result.instance)
+    ref = workspace.ref(result.instance, "", tag)
     manifest = None if ref is None else workspace.catalog.load(stage.name, ref.key)
     last = {} if manifest is None else manifest.meta["metrics"].get("last", {})
     scores = [f"{name} {percent(value)}" for name, value in last.items() if name in ("mAP", "mIoU")]

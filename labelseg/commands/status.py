@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -28,11 +29,12 @@ def status(place: Place, as_json: bool, exit_code: bool) -> None:
     """
     workspace = place.workspace()
     rows = workspace.status()
-    workspace.index.save()
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(row) for row in rows], indent=2))
     else:
         click.echo(_table(rows))
+    with suppress(OSError):  # digests that cannot be kept are computed again
+        workspace.index.save()
     behind = [row for row in rows if not row.fresh]
     if exit_code and behind:
         raise NotFreshError(f"{len(behind)} of {len(rows)} are not fresh, {behind[0].instance} the first. Run: labelseg run")

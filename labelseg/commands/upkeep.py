@@ -44,23 +44,27 @@ def verify(place: Place, stage: str | None) -> None:
 @click.option("--unsaved", is_flag=True, help="Remove what --no-save has made as well.")
 @pass_place
 def gc(place: Place, dry_run: bool, unsaved: bool) -> None:
-    """Remove artifacts that no stage stands for any more, and remains of interrupted work.
+    """Remove artifacts that no stage or instance of labelseg.toml stands for any more, and remains of interrupted work.
 
-    Going back to parameters used before then computes again.
+    Going back to parameters used before then computes again. Checkpoints of a training that would go on from them stay.
     """
+    from labelseg.pipeline.status import wanted_keys
+
     workspace = place.workspace()
+    known = workspace.config.instances()
     with workspace_lock(workspace.folder, "labelseg gc"):
-        refs = [ref for ref in workspace.catalog.refs(tagged=True) if not (unsaved and ref.tag == UNSAVED)]
-        swept = workspace.store.sweep({(ref.instance.partition("@")[0], ref.key) for ref in refs}, dry_run=dry_run)
-        if unsaved and not dry_run:
-            for ref in workspace.catalog.refs(tagged=True):
-                if ref.tag == UNSAVED:
-                    workspace.catalog.ref_path(ref.instance, ref.split, ref.tag).unlink()
+        refs = workspace.catalog.refs(tagged=True)
+        gone = [ref for ref in refs if (unsaved if ref.tag == UNSAVED else ref.instance not in known)]
+        keep = {(ref.instance.partition("@")[0], ref.key) for ref in refs if ref not in gone}
+        if not dry_run:
+            # Refs go first: killed in between, nothing names what is not there.
+            for ref in gone:
+                workspace.catalog.ref_path(ref.instance, ref.split, ref.tag).unlink()
+        swept = workspace.store.sweep(keep, wanted_keys(workspace), dry_run=dry_run)
     verb = "Would remove" if dry_run else "Removed"
-    artifacts, parts = (
-        f"{count:,} {name}{'' if count == 1 else 's'}" for count, name in ((swept.manifests, "artifact"), (swept.parts, "part"))
-    )
-    talk(f"{verb}: {artifacts}, {parts}, {bytes_text(swept.bytes)}.")
+    counts = ((swept.manifests, "artifact"), (swept.parts, "part"), (swept.checkpoints, "checkpoint"))
+    told = ", ".join(f"{count:,} {name}{'' if count == 1 else 's'}" for count, name in counts)
+    talk(f"{verb}: {told}, {bytes_text(swept.bytes)}.")
 
 
 @click.command()

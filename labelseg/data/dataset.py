@@ -247,7 +247,7 @@ class FolderDataset:
 
     @cached_property
     def _index(self) -> ImageIndex:
-        return ImageIndex(self.images)
+        return ImageIndex(self.images, self.masks)
 
     @cached_property
     def _masks(self) -> MaskIndex | None:

@@ -15,13 +15,15 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".
 MASK_SUFFIXES = frozenset({".png", ".bmp", ".tif", ".tiff"})
 
 
-def scan_files(folder: Path, suffixes: frozenset[str]) -> list[str]:
+def scan_files(folder: Path, suffixes: frozenset[str], leave_out: Path | None = None) -> list[str]:
     """List the files under ``folder`` with one of ``suffixes``, as sorted relative paths joined by ``/``.
 
-    Hidden files and folders are left out; linked folders are followed, each once.
+    Hidden files and folders are left out, and the folder ``leave_out`` where it lies below; linked folders are followed, each once.
     """
     found: list[str] = []
     visited: set[str] = set()
+    if leave_out is not None and os.path.realpath(leave_out) != os.path.realpath(folder):
+        visited.add(os.path.realpath(leave_out))
     pending = [("", str(folder))]
     while pending:
         prefix, directory = pending.pop()
@@ -47,10 +49,16 @@ def nearest(name: str, known: list[str] | tuple[str, ...]) -> str:
 
 
 class ImageIndex:
-    """The images of a folder by id: the relative path without extension, or with it where two files would collide."""
+    """The images of a folder by id: the relative path without extension, or with it where two files would collide.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: Where the images are.
+        leave_out: A folder of other pictures, such as masks, that may lie below.
+    """
+
+    def __init__(self, folder: Path, leave_out: Path | None = None) -> None:
         self.folder = folder
+        self._leave_out = leave_out
 
     @cached_property
     def files(self) -> dict[str, str]:
@@ -62,7 +70,7 @@ class ImageIndex:
         if not self.folder.is_dir():
             raise DataError(f"{self.folder}: expected a folder of images, found none. Set images under [data] in labelseg.toml.")
         by_stem: dict[str, list[str]] = defaultdict(list)
-        for file in scan_files(self.folder, IMAGE_SUFFIXES):
+        for file in scan_files(self.folder, IMAGE_SUFFIXES, self._leave_out):
             by_stem[os.path.splitext(file)[0]].append(file)
         if not by_stem:
             raise DataError(f"{self.folder}: expected images ({', '.join(sorted(IMAGE_SUFFIXES))}), found none.")

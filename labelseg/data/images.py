@@ -17,6 +17,7 @@ from labelseg.masks import IGNORE
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error, zlib.error, Image.DecompressionBombError)
 EXIF_ORIENTATION = 0x0112
 SIDEWAYS = (5, 6, 7, 8)
+TIFF_WIDTH, TIFF_HEIGHT = 256, 257
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
@@ -51,7 +52,7 @@ def image_size(path: Path) -> tuple[int, int]:
     """
     try:
         with Image.open(path) as image:
-            width, height = image.size
+            width, height = _stored_size(image)
             sideways = image.getexif().get(EXIF_ORIENTATION) in SIDEWAYS
     except UNREADABLE as error:
         raise _unreadable(path, "an image", error) from error
@@ -82,7 +83,7 @@ def read_mask(path: Path, n_classes: int, size: tuple[int, int] | None = None) -
     mask = mask // _grey_step(path) if image.mode == "L" else mask
     if size is not None and mask.shape != tuple(size):
         raise DataError(f"{path}: expected the size of its image, {_by(size)}, got {_by(mask.shape)}.")
-    wrong = (mask >= n_classes) & (mask != IGNORE)
+    wrong = ((mask >= n_classes) & (mask != IGNORE)) | (mask < 0)
     if wrong.any():
         row, column = np.argwhere(wrong)[0]
         value = mask[row, column]
@@ -91,6 +92,12 @@ def read_mask(path: Path, n_classes: int, size: tuple[int, int] | None = None) -
             f"expected 0 to {n_classes - 1} or {IGNORE}."
         )
     return mask.astype(np.uint8)
+
+
+def _stored_size(image: Image.Image) -> tuple[int, int]:
+    """The (width, height) of the pixels in the file; that of a TIFF file Pillow tells turned upright, or not, by its version."""
+    tags = getattr(image, "tag_v2", {})
+    return (tags[TIFF_WIDTH], tags[TIFF_HEIGHT]) if TIFF_WIDTH in tags and TIFF_HEIGHT in tags else image.size
 
 
 def _open(path: Path, what: str) -> Image.Image:

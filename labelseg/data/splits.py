@@ -148,5 +148,5 @@ def _named_image(line: str, images: Images, where: str) -> str:
 
 def _place(image_id: str, seed: int) -> float:
     """Hash an id to a number in [0, 1)."""
-    digest = hashlib.blake2b(f"{seed}:{image_id}".encode(), digest_size=8).digest()
+    digest = hashlib.blake2b(f"{seed}:{image_id}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest) / 2**64

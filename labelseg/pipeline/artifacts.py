@@ -52,6 +52,13 @@ class Artifact(Mapping[str, dict[str, NDArray]]):
         item = self._items[image_id]
         return self._store.read(self.manifest.stage, item.part, item.index)
 
+    def __contains__(self, image_id: object) -> bool:
+        return image_id in self._items
+
+    def get(self, image_id: str, default: Any = None) -> Any:
+        """Read an item, or give the default where there is none."""
+        return self[image_id] if image_id in self._items else default
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._items)
 

@@ -185,7 +185,8 @@ def compute_items(job: MapJob, tasks: Sequence[Task], workers: int, watch: Calla
         elif isinstance(message, Failed):
             outcome.failed.append(message)
         watch(message)
-    lost = [task.entry.id for task in tasks if task.entry.id not in outcome.places.keys() | {f.id for f in outcome.failed}]
+    told = outcome.places.keys() | {failed.id for failed in outcome.failed}
+    lost = [task.entry.id for task in tasks if task.entry.id not in told]
     if lost:
         raise LabelsegError(f"{job.stage}: {len(lost)} items were neither computed nor reported, {lost[0]} the first. Run again.")
     return outcome

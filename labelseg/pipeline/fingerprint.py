@@ -25,6 +25,7 @@ class FileIndex:
     def __init__(self, path: Path) -> None:
         """Open the index kept at ``path``; an absent or damaged one starts empty."""
         self.path = Path(path)
+        self._from = os.path.join(os.getcwd(), "")
         self._changed = False
         self._entries = self._load()
 
@@ -35,6 +36,8 @@ class FileIndex:
             DataError: there is no readable file at ``path``.
         """
         name = os.fspath(path)
+        # Under one name from wherever labelseg is called; os.path.abspath would take as long as the lookup itself.
+        name = name if os.path.isabs(name) else self._from + name
         try:
             found = _identity(os.stat(name))
             entry = self._entries.get(name)
@@ -42,7 +45,7 @@ class FileIndex:
                 return entry[3]
             content = self._hash(name)
         except OSError as error:
-            raise DataError(f"{name}: cannot be read: {error.strerror or error}. Restore the file or remove it from the data.") from error
+            raise DataError(f"{path}: cannot be read: {error.strerror or error}. Restore the file or remove it from the data.") from error
         return content
 
     def save(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -37,7 +37,8 @@ def workspace_lock(root: Path, purpose: str) -> Iterator[None]:
         raise LockedError(f"{Path(root).parent} is in use by {_holder(note)}. Try again when it has ended.") from None
     try:
         since = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
-        write_atomically(note, json.dumps({"pid": os.getpid(), "command": purpose, "since": since}).encode())
+        with suppress(OSError):  # a full disk must not keep anyone from clearing it
+            write_atomically(note, json.dumps({"pid": os.getpid(), "command": purpose, "since": since}).encode())
         yield
     finally:
         note.unlink(missing_ok=True)

@@ -18,6 +18,7 @@ from labelseg.pipeline.manifests import Catalog, Manifest, ManifestItem, Ref
 from labelseg.pipeline.staleness import State, data_reasons, stale_reasons
 
 ABSENT = "absent"
+UNREADABLE = "unreadable"
 
 
 class DataSource(Protocol):
@@ -101,16 +102,26 @@ class DataDigests:
         return self._ids[split]
 
     def item(self, image_id: str, kind: str) -> str:
-        """Digest the image, the tags or the mask of one image; ``absent`` where it has none."""
+        """Digest the image, the tags or the mask of one image; ``absent`` where it has none, ``unreadable`` where its file cannot be read.
+
+        Raises:
+            DataError: the table or the folder that would tell is wrong.
+        """
         name = (image_id, kind)
         if name not in self._items:
-            try:
-                identity = self.dataset.identity(image_id, kind)
-            except DataError:
-                self._items[name] = ABSENT
-            else:
-                self._items[name] = digest("text", identity) if isinstance(identity, str) else self.index.digest(identity)
+            self._items[name] = self._digest(image_id, kind)
         return self._items[name]
+
+    def _digest(self, image_id: str, kind: str) -> str:
+        if not self.dataset.has(image_id, kind):
+            return ABSENT
+        identity = self.dataset.identity(image_id, kind)
+        if isinstance(identity, str):
+            return digest("text", identity)
+        try:
+            return self.index.digest(identity)
+        except DataError:
+            return UNREADABLE  # an item that reads it fails by itself, and the others are computed
 
     def split(self, split: str, kinds: tuple[str, ...]) -> str:
         """Digest the ordered images of a split with the kinds of data that matter."""

@@ -70,6 +70,7 @@ class Marker:
         state: ``running`` until the process ends one way or the other; also what a killed process leaves behind.
         message: The error, or the question that a person has to answer.
         run, pid, started: Which run, which process, since when.
+        birth: When that process began, in ticks of the machine, where that can be known: another one may have got its number.
     """
 
     state: MarkerState
@@ -77,6 +78,7 @@ class Marker:
     run: str = ""
     pid: int = field(default_factory=os.getpid)
     started: str = field(default_factory=now)
+    birth: str = field(default_factory=lambda: _birth(os.getpid()))
 
     @property
     def alive(self) -> bool:
@@ -89,7 +91,17 @@ class Marker:
             return False
         except OSError:
             return True
-        return True
+        return _birth(self.pid) == self.birth
+
+
+def _birth(pid: int) -> str:
+    """Tell when a process began; empty where the system does not say (it is Linux that does, in /proc)."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        # The name of the process, in parentheses, may hold anything; start time is the 20th field after it.
+        return f"{boot} {Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[19]}"
+    except (OSError, IndexError):
+        return ""
 
 
 class Markers:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -198,7 +198,8 @@ class _Run:
                 self._visit(node)
         finally:
             if not self.options.dry_run:
-                self.workspace.index.save()
+                with suppress(OSError):  # digests that cannot be kept are computed again
+                    self.workspace.index.save()
         if self.options.dry_run:
             return self.report
         self._raise_failures()

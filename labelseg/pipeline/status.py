@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -72,42 +72,59 @@ def status(workspace: WorkspaceLike) -> list[StatusRow]:
         UsageError: the configuration is wrong.
         ArtifactError: a ref is damaged.
     """
-    config, catalog, markers = workspace.config, workspace.catalog, Markers(workspace.folder)
-    refs = {NodeId(ref.instance, ref.split): ref for ref in catalog.refs()}
-    nodes, broken = _nodes(config, refs)
-    planner = Planner(workspace.dataset, catalog, workspace.index, workspace.root)
-    standings: dict[NodeId, Standing] = {}
+    markers, refs = Markers(workspace.folder), _refs(workspace)
     rows = []
+    for node_id, found in _checked(workspace, refs):
+        if isinstance(found, Decision):
+            rows.append(_row(found, markers.read(node_id)))
+        else:
+            rows.append(_unknown(node_id, refs.get(node_id), found))
+    return rows
+
+
+def wanted_keys(workspace: WorkspaceLike) -> set[tuple[str, str]]:
+    """List (stage, key) of what the configuration asks for now, finished or not, as far as keys are known before their inputs are there."""
+    decisions = [found for _, found in _checked(workspace, _refs(workspace)) if isinstance(found, Decision)]
+    return {(decision.node.stage.name, decision.key) for decision in decisions if decision.key is not None}
+
+
+def _refs(workspace: WorkspaceLike) -> dict[NodeId, Ref]:
+    return {NodeId(ref.instance, ref.split): ref for ref in workspace.catalog.refs()}
+
+
+def _checked(workspace: WorkspaceLike, refs: Mapping[NodeId, Ref]) -> Iterator[tuple[NodeId, Decision | str]]:
+    """Decide about every node, parents first; where that cannot be done, say why."""
+    nodes, broken = _nodes(workspace.config, refs)
+    planner = Planner(workspace.dataset, workspace.catalog, workspace.index, workspace.root)
+    standings: dict[NodeId, Standing] = {}
     for node in nodes:
         if any(parent.node is not None and parent.node not in standings for parent in node.parents):
-            rows.append(_unknown(node.id, refs.get(node.id), "something it reads cannot be checked"))
+            yield node.id, "something it reads cannot be checked"
             continue
         try:
             decision = planner.decide(node, standings)
         except LabelsegError as error:
-            rows.append(_unknown(node.id, refs.get(node.id), str(error)))
+            yield node.id, str(error)
             continue
         standings[node.id] = decision.standing
-        rows.append(_row(decision, markers.read(node.id)))
-    rows += [_unknown(node_id, refs[node_id], reason) for node_id, reason in broken.items()]
-    return rows
+        yield node.id, decision
+    yield from broken.items()
 
 
 def _nodes(config: Config, refs: Mapping[NodeId, Ref]) -> tuple[tuple[Node, ...], dict[NodeId, str]]:
-    """List the nodes to tell of, parents first, and the finished ones that the configuration no longer knows."""
+    """List the nodes to tell of, parents first, and those that the configuration no longer explains, with the reason."""
     found: dict[NodeId, Node] = {}
     if config.run.get("target"):
         resolve(config, config.run["target"], config.split_of(config.run["target"]), into=found)
     finished = {node_id.instance for node_id in refs}
-    for instance in config.instances():
-        if "@" in instance and instance not in finished:
-            resolve(config, instance, config.split_of(instance), into=found)
+    unfinished = [name for name in config.instances() if "@" in name and name not in finished]
     broken = {}
-    for node_id in refs:
+    for node_id in (*(NodeId(name, config.split_of(name)) for name in unfinished), *refs):
         try:
             resolve(config, node_id.instance, node_id.split, into=found)
         except LabelsegError as error:
-            broken[node_id] = str(error)
+            gone = node_id.instance not in config.instances()
+            broken[node_id] = f"{error}{' To remove what it made: labelseg gc' if gone else ''}"
     return tuple(found.values()), broken
 
 

@@ -91,11 +91,17 @@ class Store:
                 problems.extend(self._manifest_problems(name, key, there))
         return problems
 
-    def sweep(self, keep: Collection[tuple[str, str]] | None = None, *, dry_run: bool = False) -> Swept:
-        """Remove manifests that are not kept, parts that no kept manifest names, and ``tmp``; see ``sweeping.sweep``."""
+    def sweep(
+        self,
+        keep: Collection[tuple[str, str]] | None = None,
+        keep_checkpoints: Collection[tuple[str, str]] | None = None,
+        *,
+        dry_run: bool = False,
+    ) -> Swept:
+        """Remove what is not kept, and ``tmp``; see ``sweeping.sweep``."""
         if not dry_run:
             self._open.clear()
-        return sweep(self.root, keep, dry_run=dry_run)
+        return sweep(self.root, keep, keep_checkpoints, dry_run=dry_run)
 
     def _part(self, stage: str, part_id: str) -> OpenPart:
         """Open a part, or take it from the few used last."""

@@ -13,6 +13,8 @@ from labelseg.errors import ArtifactError
 from labelseg.pipeline.headers import PartHeader, part_paths
 from labelseg.pipeline.manifests import Catalog
 
+WRITTEN_ASIDE = ("", "manifests/*/", "refs/*/", "runs/markers/", "locks/")  # folders in which files are written atomically
+
 
 @dataclass(frozen=True)
 class Swept:
@@ -20,6 +22,7 @@ class Swept:
 
     manifests: int
     parts: int
+    checkpoints: int
     bytes: int
 
 
@@ -32,14 +35,21 @@ def readable_headers(root: Path, stage: str) -> Iterator[PartHeader]:
             continue
 
 
-def sweep(root: Path, keep: Collection[tuple[str, str]] | None = None, *, dry_run: bool = False) -> Swept:
-    """Remove manifests that are not kept, parts that no kept manifest names, and everything under ``tmp``.
+def sweep(
+    root: Path,
+    keep: Collection[tuple[str, str]] | None = None,
+    keep_checkpoints: Collection[tuple[str, str]] | None = None,
+    *,
+    dry_run: bool = False,
+) -> Swept:
+    """Remove manifests that are not kept, parts that no kept manifest names, checkpoints that are not kept, and everything under ``tmp``.
 
     Call it under the workspace lock: what a running stage has written so far is named by no manifest yet.
 
     Args:
         root: The ``.labelseg`` folder.
         keep: (stage, key) of the manifests to keep; None keeps those that a ref names, tagged or not.
+        keep_checkpoints: (stage, key) of the trainings whose checkpoints to keep; None keeps all.
         dry_run: Only count.
 
     Raises:
@@ -51,8 +61,9 @@ def sweep(root: Path, keep: Collection[tuple[str, str]] | None = None, *, dry_ru
     manifests = [catalog.manifest_path(*name) for name in catalog.manifests() if name not in kept]
     parts = [path for path in part_paths(root) if (path.parent.parent.name, path.stem) not in parts_kept]
     # Files of an atomic write that was killed lie beside their goal.
-    rubbish = [path for pattern in ("tmp/*", "manifests/*/.*.tmp", "refs/*/.*.tmp", ".*.tmp") for path in root.glob(pattern)]
-    swept = Swept(len(manifests), len(parts), sum(map(_size, [*manifests, *parts, *rubbish])))
+    rubbish = [path for folder in WRITTEN_ASIDE for path in root.glob(f"{folder}.*.tmp")] + list(root.glob("tmp/*"))
+    checkpoints = [] if keep_checkpoints is None else _checkpoints(root, set(keep_checkpoints))
+    swept = Swept(len(manifests), len(parts), len(checkpoints), sum(map(_size, [*manifests, *parts, *checkpoints, *rubbish])))
     if dry_run:
         return swept
     # Manifests go first: killed in between, the sweep leaves parts without a manifest, never a manifest without its parts.
@@ -64,12 +75,17 @@ def sweep(root: Path, keep: Collection[tuple[str, str]] | None = None, *, dry_ru
         # A part leaves by a rename, as it came, so that no half of it is ever seen.
         os.rename(path, aside)
         rubbish.append(aside)
-    for path in rubbish:
+    for path in (*checkpoints, *rubbish):
         if path.is_dir():
             shutil.rmtree(path)
         else:
             path.unlink()
     return swept
+
+
+def _checkpoints(root: Path, keep: Collection[tuple[str, str]]) -> list[Path]:
+    """List the folders ``checkpoints/<stage>/<key>`` of trainings that are not kept."""
+    return [path for path in sorted(root.glob("checkpoints/*/*")) if (path.parent.name, path.name) not in keep]
 
 
 def _referenced(catalog: Catalog) -> set[tuple[str, str]]:

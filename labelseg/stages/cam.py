@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from labelseg.pipeline.inputs import Inputs, Item
 
 
+def _predicts_tags(params: Params) -> bool:
+    return params.tags == "predicted"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Params:
     """Parameters of ``cam``."""
@@ -20,7 +24,9 @@ class Params:
     scales: tuple[float, ...] = option((0.5, 1.0, 1.5, 2.0), help="Scales of the image whose maps are summed.", minimum=0.01)
     flip: bool = option(True, help="Add the maps of the mirrored image.")
     tags: str = option("given", help="Classes to map: those tagged, or those the classifier predicts.", choices=("given", "predicted"))
-    tag_threshold: float = option(0.5, help="Probability from which a class counts as predicted.", minimum=0.0, maximum=1.0)
+    tag_threshold: float = option(
+        0.5, help="Probability from which a class counts as predicted.", minimum=0.0, maximum=1.0, effective=_predicts_tags
+    )
     store: str = option(
         "stride4", help="Grid of the stored maps: a quarter of the image's sides, or full size.", choices=("stride4", "full")
     )

@@ -12,12 +12,24 @@ if TYPE_CHECKING:
     from labelseg.pipeline.inputs import Inputs, Item
 
 
+def _is_learned(params: Params) -> bool:
+    return params.affinity_kind == "learned"
+
+
+def _starts_as_psa(params: Params) -> bool:
+    return params.start == "psa"
+
+
+def _has_crf(params: Params) -> bool:
+    return params.crf
+
+
 @dataclass(frozen=True, kw_only=True)
 class Params:
     """Parameters of ``propagate``."""
 
     cam: str = source("cam", help="Instance that provides the class activation maps.", kind="map")
-    affinity: str = source("train-affinity", help="Instance that provides the affinity model.", kind="model")
+    affinity: str = source("train-affinity", help="Instance that provides the affinity model.", kind="model", effective=_is_learned)
     affinity_kind: str = option(
         "learned", help="Where affinities come from: the model, or as controls the colours alone or nothing (constant).",
         choices=("learned", "colour", "constant"),
@@ -32,22 +44,36 @@ class Params:
     start: str = option(
         "foreground-only", help="Maps that walk: the classes alone, or background beside them (psa).", choices=("foreground-only", "psa")
     )
-    alpha: float = option(16.0, help="Background exponent of the start maps (start psa).", minimum=0.0)
+    alpha: float = option(16.0, help="Background exponent of the start maps (start psa).", minimum=0.0, effective=_starts_as_psa)
     threshold: float = option(
-        0.3, help="Background score after the walk (start foreground-only), against maps whose maximum is 1.", minimum=0.0, maximum=1.0
+        0.3,
+        help="Background score after the walk (start foreground-only), against maps whose maximum is 1.",
+        minimum=0.0,
+        maximum=1.0,
+        effective=lambda params: not _starts_as_psa(params),
     )
     tolerance: float = option(1e-4, help="Weight of the polynomials left out of the walk; 0 takes every step.", minimum=0.0, maximum=0.1)
     crf: bool = option(False, help="Refine the walked scores by a dense CRF.")
     crf_unary: str = option(
-        "labels", help="What the CRF starts from: the mask, held right with probability 0.7, or the scores.", choices=("labels", "scores")
+        "labels",
+        help="What the CRF starts from: the mask, held right with probability 0.7, or the scores.",
+        choices=("labels", "scores"),
+        effective=_has_crf,
     )
-    crf_iters: int = option(10, help="Mean-field iterations of the dense CRF.", minimum=0)
-    sxy: float = option(50.0, help="Spatial deviation of the CRF's appearance kernel, pixels.", minimum=0.01)
-    srgb: float = option(5.0, help="Colour deviation of the CRF's appearance kernel, grey levels.", minimum=0.01)
-    weight: float = option(4.0, help="Weight of the CRF's appearance kernel.", minimum=0.0)
-    crf_backend: str = option("native", help="Implementation of the dense CRF; pydensecrf is an extra.", choices=("native", "pydensecrf"))
-    colour_range: float = option(20.0, help="Mean difference, in grey levels, at which colour affinity falls to 1/e.", minimum=0.01)
-    precision: str = option("32-true", help="Precision of the forward pass.", choices=("32-true", "bf16-mixed"))
+    crf_iters: int = option(10, help="Mean-field iterations of the dense CRF.", minimum=0, effective=_has_crf)
+    sxy: float = option(50.0, help="Spatial deviation of the CRF's appearance kernel, pixels.", minimum=0.01, effective=_has_crf)
+    srgb: float = option(5.0, help="Colour deviation of the CRF's appearance kernel, grey levels.", minimum=0.01, effective=_has_crf)
+    weight: float = option(4.0, help="Weight of the CRF's appearance kernel.", minimum=0.0, effective=_has_crf)
+    crf_backend: str = option(
+        "native", help="Implementation of the dense CRF; pydensecrf is an extra.", choices=("native", "pydensecrf"), effective=_has_crf
+    )
+    colour_range: float = option(
+        20.0,
+        help="Mean difference, in grey levels, at which colour affinity falls to 1/e.",
+        minimum=0.01,
+        effective=lambda params: params.affinity_kind == "colour",
+    )
+    precision: str = option("32-true", help="Precision of the forward pass.", choices=("32-true", "bf16-mixed"), effective=_is_learned)
     psa_compat: bool = option(False, help="Link and pad border cells as the published code does.")
 
 

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from labelseg.pipeline.inputs import Inputs, Item
 
 
+def _has_crf(params: Params) -> bool:
+    return params.crf
+
+
 @dataclass(frozen=True, kw_only=True)
 class Params:
     """Parameters of ``segment``."""
@@ -20,11 +24,13 @@ class Params:
     scales: tuple[float, ...] = option((0.75, 1.0, 1.25, 1.5), help="Scales of the image whose probabilities are averaged.", minimum=0.01)
     flip: bool = option(True, help="Add the probabilities of the mirrored image.")
     crf: bool = option(False, help="Refine the probabilities by a dense CRF.")
-    crf_iters: int = option(10, help="Mean-field iterations of the dense CRF.", minimum=0)
-    sxy: float = option(50.0, help="Spatial deviation of the CRF's appearance kernel, pixels.", minimum=0.01)
-    srgb: float = option(5.0, help="Colour deviation of the CRF's appearance kernel, grey levels.", minimum=0.01)
-    weight: float = option(4.0, help="Weight of the CRF's appearance kernel.", minimum=0.0)
-    crf_backend: str = option("native", help="Implementation of the dense CRF; pydensecrf is an extra.", choices=("native", "pydensecrf"))
+    crf_iters: int = option(10, help="Mean-field iterations of the dense CRF.", minimum=0, effective=_has_crf)
+    sxy: float = option(50.0, help="Spatial deviation of the CRF's appearance kernel, pixels.", minimum=0.01, effective=_has_crf)
+    srgb: float = option(5.0, help="Colour deviation of the CRF's appearance kernel, grey levels.", minimum=0.01, effective=_has_crf)
+    weight: float = option(4.0, help="Weight of the CRF's appearance kernel.", minimum=0.0, effective=_has_crf)
+    crf_backend: str = option(
+        "native", help="Implementation of the dense CRF; pydensecrf is an extra.", choices=("native", "pydensecrf"), effective=_has_crf
+    )
     precision: str = option("32-true", help="Precision of the forward passes.", choices=("32-true", "bf16-mixed"))
 
 

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from labelseg.pipeline.inputs import Inputs, Item
 
 
+def _predicts_tags(params: Params) -> bool:
+    return params.tags == "predicted"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Params:
     """Parameters of ``sgc``."""
@@ -27,7 +31,9 @@ class Params:
     )
     threshold: float = option(0.0, help="Confidence under which a pixel of the mask is left out (255).", minimum=0.0, maximum=1.0)
     tags: str = option("predicted", help="Classes that are spread: predicted, or those of the label list.", choices=("predicted", "given"))
-    tag_threshold: float = option(0.5, help="Probability from which a class counts as predicted.", minimum=0.0, maximum=1.0)
+    tag_threshold: float = option(
+        0.5, help="Probability from which a class counts as predicted.", minimum=0.0, maximum=1.0, effective=_predicts_tags
+    )
     precision: str = option("32-true", help="Precision of the forward pass.", choices=("32-true", "bf16-mixed"))
 
 

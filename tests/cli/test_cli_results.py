@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
+import toy_chain
 from conftest import TRAIN, labelseg
 from PIL import Image
 from safetensors.numpy import load_file
@@ -18,6 +20,7 @@ from labelseg.commands.workspace_file import workspace_text
 from labelseg.pipeline.config import Config
 from labelseg.pipeline.graph import resolve
 from labelseg.stages import STAGES
+from labelseg.workspace import Workspace
 
 
 def indices(path) -> np.ndarray:
@@ -260,3 +263,48 @@ def test_demo_of_few_masks_writes_its_lists_once(tmp_path, monkeypatch):
     assert len(lists["few"]) == 2
     assert sorted(lists["few"] + lists["many"]) == [f"train_{k:04}" for k in range(5)]
     assert labelseg(tmp_path, "demo", "--few-masks").exit_code == 0
+
+
+def test_gc_removes_what_an_instance_made_that_left_the_file(finished):
+    assert labelseg(finished, "spread", "--as", "wide", "--rows", "1").exit_code == 0
+    text = (finished / "labelseg.toml").read_text()
+    (finished / "labelseg.toml").write_text(text[: text.index("[spread.wide]")])
+    assert labelseg(finished, "evaluate").exit_code == 0  # what it made is scored as long as it is there
+    assert "Would remove: 1 artifact" in labelseg(finished, "gc", "--dry-run").stderr
+    assert "Removed: 1 artifact" in labelseg(finished, "gc").stderr
+    assert "spread@wide" not in labelseg(finished, "status").stdout
+    assert labelseg(finished, "status", "--exit-code").exit_code == 0
+
+
+def test_gc_keeps_the_checkpoints_of_the_training_that_would_go_on_from_them(finished):
+    from labelseg.pipeline.status import wanted_keys
+
+    assert labelseg(finished, "config", "train-net.epochs", "9").exit_code == 0
+    keys = {key for stage, key in wanted_keys(Workspace(finished, stages=toy_chain.STAGES)) if stage == "train-net"}
+    folder = finished / ".labelseg" / "checkpoints" / "train-net"
+    for name in (*keys, "0" * 32):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "state.ckpt").write_bytes(b"x" * 100)
+    assert "1 checkpoint, " in labelseg(finished, "gc", "--dry-run").stderr
+    assert "1 checkpoint, " in labelseg(finished, "gc").stderr
+    assert {path.name for path in folder.iterdir()} == keys
+
+
+def test_a_full_disk_does_not_keep_the_status_from_being_told(finished, monkeypatch):
+    def full(self):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("labelseg.pipeline.fingerprint.FileIndex.save", full)
+    result = labelseg(finished, "status")
+    assert result.exit_code == 0
+    assert "spread" in result.stdout
+
+
+@pytest.mark.parametrize("words", [["export", "spread"], ["predict", "IMAGE", "--with", "segment"]])
+def test_nothing_is_written_among_the_images(finished, words):
+    images = Path(tomllib.loads((finished / "labelseg.toml").read_text())["data"]["images"])
+    image = next((finished / images).glob("*.png"))
+    words = [image if word == "IMAGE" else word for word in words]
+    result = labelseg(finished, *words, "-o", finished / images / "out")
+    assert result.exit_code == 2
+    assert "what is written would count as images. Choose another folder" in result.stderr

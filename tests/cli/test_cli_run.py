@@ -98,3 +98,39 @@ def test_exit_code_of_status(finished, change, code):
     result = labelseg(finished, "status", "--exit-code")
     assert result.exit_code == code
     assert result.stdout
+
+
+@pytest.fixture
+def root(data, tmp_path):
+    """A workspace on the images, in which nothing ran."""
+    assert labelseg(tmp_path / "w", "init", "--from", data).exit_code == 0
+    return tmp_path / "w"
+
+
+def test_a_wrong_line_of_the_label_table_is_told_and_not_taken_for_missing_tags(root, data):
+    assert labelseg(root, "run").exit_code == 0
+    with (data / "labels.csv").open("a") as file:
+        file.write("zebra,cat\n")
+    status = labelseg(root, "status")
+    assert status.exit_code == 0
+    assert "labels.csv line 7: no image 'zebra'" in status.stdout
+    result = labelseg(root, "run")
+    assert result.exit_code == 1
+    assert "labels.csv line 7: no image 'zebra'" in result.stderr
+
+
+def test_an_image_whose_file_is_gone_behind_a_link_costs_itself_only(root, data):
+    (data / "images" / "a4.png").symlink_to(data / "nowhere.png")
+    for name, line in (("train.txt", "a4\n"), ("labels.csv", "a4,cat\n")):
+        with (data / name).open("a") as file:
+            file.write(line)
+    result = labelseg(root, "spread")
+    assert result.exit_code == 3
+    assert "a4.png" in result.stderr
+    rows = {row["instance"]: row for row in json.loads(labelseg(root, "status", "--json").stdout)}
+    assert (rows["cam"]["items"], rows["cam"]["failed"]) == (3, 1)
+
+
+def test_the_score_told_after_a_training_is_its_own_and_not_that_of_a_trial(root):
+    assert "mAP 9.0" in labelseg(root, "train-net", "--epochs", "9", "--no-save").stderr
+    assert "mAP 7.0" in labelseg(root, "train-net", "--epochs", "7").stderr

@@ -24,7 +24,7 @@ class NetParams:
 
 def train_net(inputs, params) -> Model:
     """Learn nothing."""
-    curves = [{"epoch": 1, "loss": 1.0}, {"epoch": 2, "loss": 0.5, "mAP": 0.75}]
+    curves = [{"epoch": 1, "loss": 1.0}, {"epoch": 2, "loss": 0.5, "mAP": 0.75 if params.epochs == 2 else params.epochs / 100}]
     return Model({"w": np.array([params.epochs], np.int64)}, {"network": "toy"}, {"last": curves[-1]}, curves)
 
 

@@ -74,3 +74,12 @@ def test_two_masks_of_one_image_are_an_error(tmp_path: Path) -> None:
     images = ImageIndex(touch(tmp_path / "images", "a.jpg"))
     with pytest.raises(DataError, match=r"a\.png and a\.tif are masks of one image"):
         MaskIndex(touch(tmp_path / "masks", "a.png", "a.tif"), images).path("a")
+
+
+def test_a_folder_of_masks_below_the_images_holds_no_images(tmp_path):
+    folder = touch(tmp_path / "images", "a.jpg", "masks/a.png", "more/b.jpg")
+    assert ImageIndex(folder, folder / "masks").ids == ["a", "more/b"]
+    assert ImageIndex(folder, folder).ids == ["a", "masks/a", "more/b"]
+    assert ImageIndex(folder, tmp_path).ids == ["a", "masks/a", "more/b"]
+    (tmp_path / "linked").symlink_to(folder / "masks")
+    assert ImageIndex(folder, tmp_path / "linked").ids == ["a", "more/b"]

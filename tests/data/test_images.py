@@ -94,6 +94,23 @@ def test_cmyk_is_converted(tmp_path: Path, suffix: str) -> None:
     np.testing.assert_allclose(read_image(tmp_path / f"a{suffix}")[4, 8], [255, 0, 0], atol=6)
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_size_of_a_turned_tiff_is_that_of_its_pixels(tmp_path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(COLOUR).save(tmp_path / "a.tif", exif=exif)
+    assert image_size(tmp_path / "a.tif") == read_image(tmp_path / "a.tif").shape[:2] == ((7, 5) if orientation > 4 else (5, 7))
+
+
+@pytest.mark.parametrize("value", [-1, -9999, -32768])
+def test_negative_values_are_no_classes(tmp_path: Path, value: int) -> None:
+    mask = np.zeros((5, 7), np.int32)
+    mask[2, 3] = value
+    Image.fromarray(mask).save(tmp_path / "a.tif")
+    with pytest.raises(DataError, match=rf"a\.tif: value {value} at row 2, column 3 \(1 pixels\) is no class"):
+        read_mask(tmp_path / "a.tif", 3)
+
+
 def test_exif_rotation_is_applied_to_pixels_and_size(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # turn clockwise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -60,3 +61,9 @@ def test_a_fraction_of_few_images_holds_at_least_one() -> None:
 def test_wrong_fractions_are_an_error(fractions: dict[str, float]) -> None:
     with pytest.raises(UsageError, match=r"data\.fractions"):
         check_fractions(fractions)
+
+
+def test_a_name_that_is_not_utf8_is_dealt_out_too():
+    name = os.fsdecode(b"caf\xe9")
+    dealt = fraction_splits([name, "b"], {"val": 0.5}, 0)
+    assert set(dealt["val"]) <= {name, "b"}

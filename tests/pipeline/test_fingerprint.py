@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from pathlib import Path
 
 import pytest
 from blake3 import blake3
@@ -113,3 +114,13 @@ def test_an_unchanged_file_costs_one_stat_and_nothing_is_read_or_written(tmp_pat
     found = [reopened.digest(path) for path in paths]
     reopened.save()
     assert (found, calls) == (expected, [str(path) for path in paths])
+
+
+def test_a_file_has_one_name_from_wherever_the_index_is_opened(tmp_path, image, monkeypatch):
+    monkeypatch.chdir(image.parent.parent)
+    first = FileIndex(tmp_path / "files.json")
+    first.digest(image.relative_to(image.parent.parent))
+    first.save()
+    monkeypatch.chdir(image.parent)
+    without_reading(monkeypatch)
+    assert FileIndex(tmp_path / "files.json").digest(Path(image.name)) == FileIndex(tmp_path / "files.json").digest(image)

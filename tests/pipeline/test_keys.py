@@ -3,12 +3,17 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
-from labelseg.errors import UsageError
+from labelseg.data.dataset import FolderDataset
+from labelseg.errors import DataError, UsageError
+from labelseg.pipeline.fingerprint import FileIndex
 from labelseg.pipeline.keys import canonical_json, digest, item_key, key_params, params_json
+from labelseg.pipeline.planning import DataDigests
 from labelseg.pipeline.stage import Stage, file_option, option, source, split_option
 
 
@@ -103,3 +108,15 @@ def test_everything_that_goes_in_changes_the_key_of_an_item(change):
 
 def test_the_order_of_inputs_does_not_change_the_key_of_an_item():
     assert item_key(**{**KEY, "inputs": {"tags": "t", "image": "i"}}) == item_key(**KEY)
+
+
+def test_two_masks_of_one_image_are_told_and_not_taken_for_none(tmp_path):
+    for name in ("images/a.png", "masks/a.png", "masks/a.bmp"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(np.zeros((2, 2), np.uint8)).save(tmp_path / name)
+    data = DataDigests(
+        FolderDataset(tmp_path / "images", ("background", "cat"), masks=tmp_path / "masks"), FileIndex(tmp_path / "files.json")
+    )
+    assert data.item("a", "tags") == "absent"
+    with pytest.raises(DataError, match=r"are masks of one image\. Keep one"):
+        data.item("a", "mask")

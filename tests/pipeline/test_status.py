@@ -123,6 +123,13 @@ def test_a_run_that_goes_on_is_told_from_one_that_was_killed(root):
     assert (row.state, row.reasons[0]) == ("failed", "the last run was killed")
 
 
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only Linux tells when a process began")
+def test_a_process_that_got_the_number_of_a_killed_one_is_not_that_one(root):
+    markers = Markers(root / ".labelseg")
+    markers.write(NodeId("cam", "train"), replace(Marker("running"), birth="another boot 12345"))
+    assert states(root)["cam"] == "failed"
+
+
 def test_named_instances_and_other_splits_are_listed(cams):
     run(cams, "cam", "val")
     with (cams / "labelseg.toml").open("a") as file:
@@ -139,6 +146,16 @@ def test_an_instance_that_left_the_file_is_told(cams):
     row = rows(cams)["refine@soft"]
     assert row.state == "stale"
     assert "has no table [refine.soft]" in row.reasons[0]
+    assert row.reasons[0].endswith("To remove what it made: labelseg gc")
+
+
+def test_an_instance_that_reads_one_that_left_the_file_is_told_and_the_rest_is_shown(cams):
+    with (cams / "labelseg.toml").open("a") as file:
+        file.write('[refine.soft]\ncam = "cam@gone"\n')
+    found = rows(cams)
+    assert found["refine@soft"].state == "missing"
+    assert "cam@gone" in found["refine@soft"].reasons[0]
+    assert found["refine"].state == "fresh"
 
 
 def test_a_missing_split_is_told_and_the_rest_is_shown(cams):

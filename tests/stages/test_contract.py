@@ -10,7 +10,7 @@ from typing import get_type_hints
 import pytest
 
 from labelseg.pipeline.keys import key_params, params_json
-from labelseg.pipeline.stage import instance_parts
+from labelseg.pipeline.stage import instance_parts, is_effective
 from labelseg.stages import STAGES
 
 OTHER = {bool: lambda value: not value, int: lambda value: value + 8, float: lambda value: value / 2 + 0.01, str: lambda value: value + "x"}
@@ -54,17 +54,42 @@ def test_every_param_is_typed_has_help_and_a_default(stage, field):
 
 @pytest.mark.parametrize(("stage", "field"), STAGE_PARAMS)
 def test_a_param_changes_the_key_unless_it_names_what_is_read(stage, field):
-    params = stage.params()
-    effective = field.metadata.get("effective")
-    if effective is not None and not effective(params) and effective(later := stage.params(step=1)):
-        params = later
-    changed = replace(params, **{field.name: other_value(asdict(params)[field.name])})
-
-    def key(some):
-        return key_params(stage, some, lambda path: "digest")
-
+    params = next((some for some in neighbours(stage) if is_effective(field, some)), stage.params())
     named_by_content = bool(field.metadata.get("source") or field.metadata.get("split"))
-    assert (key(params) == key(changed)) is named_by_content
+    assert (key(stage, params) == key(stage, changed(params, field))) is named_by_content
+
+
+@pytest.mark.parametrize(
+    ("stage", "field"),
+    [
+        param
+        for param in STAGE_PARAMS
+        if param.values[1].metadata.get("effective") and param.values[1].name != "task"  # that is in the key through the classes it names
+    ],
+)
+def test_a_param_without_effect_does_not_change_the_key(stage, field):
+    without = [some for some in neighbours(stage) if not is_effective(field, some)]
+    assert without
+    for params in without[:3]:
+        assert key(stage, params) == key(stage, changed(params, field))
+
+
+def neighbours(stage):
+    """The defaults, and parameters of which one is another choice."""
+    params = stage.params()
+    yield params
+    for other in fields(stage.params):
+        choices = other.metadata.get("choices") or ((True, False) if isinstance(other.default, bool) else ())
+        choices = (0, 1) if other.name == "step" else choices
+        yield from (stage.params(**{other.name: choice}) for choice in choices if choice != other.default)
+
+
+def changed(params, field):
+    return replace(params, **{field.name: other_value(asdict(params)[field.name])})
+
+
+def key(stage, params):
+    return key_params(stage, params, lambda path: "digest")
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
