@@ -23,8 +23,9 @@ def summary(root):
     for ref in workspace.catalog.refs():
         stage = workspace.config.stage(ref.instance)
         if stage.kind == "model":
-            arrays = {name: tensor.astype(np.float64).ravel() for name, tensor in workspace.model(ref.instance).tensors.items()}
-            values = {"tensors": np.concatenate(list(arrays.values()))}
+            model = workspace.model(ref.instance)
+            arrays = {name: tensor.astype(np.float64).ravel() for name, tensor in model.tensors.items()}
+            values = {"tensors": np.concatenate(list(arrays.values())), "loss": np.array([row["loss"] for row in model.curves])}
         else:
             items = list(workspace[ref.instance, ref.split].values())
             values = {name: np.concatenate([item[name].astype(np.float64).ravel() for item in items]) for name in items[0]}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -24,18 +26,27 @@ LABEL_FILES = ("labels.csv", "image_labels.csv")
 SCENES_TRAIN = 200
 SPLIT_FIRST = "; before it, to learn from some of the masks only: labelseg split --labelled N"
 RECIPES = {"tags": "segment", "few-masks": "segment"}
+# The defaults of stages are the published ones; these were found on photos with the default backbone (docs/affinitynet.md).
+PHOTOS: dict[str, dict[str, Any]] = {
+    "refine": {"alpha_low": 0.75, "alpha": 1.34, "alpha_high": 2.8, "sxy": 50.0, "srgb": 5.0},
+    "propagate": {"scales": [1.25, 1.5, 1.75], "flip": True, "threshold": 0.55, "crf": True},
+}
 RECIPE_TABLES: dict[str, dict[str, dict[str, Any]]] = {"tags": {}, "few-masks": {"segment": {"model": "train-unimatch"}}}
+REMARKS = dict.fromkeys(PHOTOS, "Found on photos with a longer side of 320 pixels; docs/affinitynet.md tells how to find yours.")
+USUAL_SIDE = 1000  # pixels above which images are larger than the settings are made for
+SAMPLED = 100  # images whose size is looked up
 
 
 @dataclass
 class Survey:
-    """What was found in the data: numbers of images by split, and which classes the tags name how often."""
+    """What was found in the data: images by split, how often tags name each class, and the median longer side of files."""
 
     classes: tuple[str, ...]
     images: dict[str, int] = field(default_factory=dict)
     tagged: dict[str, int] = field(default_factory=dict)
     masked: dict[str, int] = field(default_factory=dict)
     by_class: Counter[int] = field(default_factory=Counter)
+    long_side: int = 0
 
     def holds(self, split: str, kind: str) -> bool:
         """Whether some image of a split has tags or a mask."""
@@ -103,7 +114,9 @@ def init(
     place.root.mkdir(parents=True, exist_ok=True)
     tables = training_tables(place.stages, survey, written_path(place.root, weights) if weights else None)
     tables |= RECIPE_TABLES[recipe]
-    write_new(target, workspace_text(data, RECIPES[recipe], "val" if "val" in survey.images else "train", tables))
+    if recipe == "tags" and scenes is None:
+        tables |= {stage.name: PHOTOS[stage.name] for stage in place.stages if stage.name in PHOTOS}
+    write_new(target, workspace_text(data, RECIPES[recipe], "val" if "val" in survey.images else "train", tables, REMARKS))
     talk(f"Wrote {target}. Next: labelseg run{SPLIT_FIRST if recipe == 'few-masks' else ''}")
 
 
@@ -128,7 +141,22 @@ def survey_data(root: Path, table: Mapping[str, Any]) -> Survey:
     for image_id in dataset.ids("all"):
         survey.by_class.update(dataset.tags(image_id) or ())
     _check_found(dataset, survey, table)
+    survey.long_side = _median_side(dataset)
     return survey
+
+
+def _median_side(dataset: Dataset) -> int:
+    """Look up the longer side of some images, pixels; 0 where the data is not files."""
+    from labelseg.data.images import image_size
+
+    ids = dataset.ids("all")
+    sides = []
+    for image_id in ids[:: -(-len(ids) // SAMPLED)]:
+        path = dataset.identity(image_id, "image")
+        if isinstance(path, Path):
+            with suppress(DataError):  # told when it is worked on
+                sides.append(max(image_size(path)))
+    return int(median(sides)) if sides else 0
 
 
 def training_tables(stages: Iterable[Stage], survey: Survey, weights: str | None = None) -> dict[str, dict[str, Any]]:
@@ -198,4 +226,12 @@ def _report(survey: Survey) -> str:
     rows = [(split, f"{count:,}", f"{survey.tagged[split]:,}", f"{survey.masked[split]:,}") for split, count in survey.images.items()]
     splits = format_table(("SPLIT", "IMAGES", "TAGGED", "MASKS"), rows, right=("IMAGES", "TAGGED", "MASKS"))
     named = ", ".join(f"{name} {survey.by_class[k]:,}" if survey.by_class[k] else name for k, name in enumerate(survey.classes))
-    return f"{splits}\n{len(survey.classes)} classes, with the number of images tagged: {named}"
+    lines = [splits, f"{len(survey.classes)} classes, with the number of images tagged: {named}"]
+    if survey.long_side:
+        lines.append(f"longer side of the images: {survey.long_side:,} pixels (median)")
+    if survey.long_side > USUAL_SIDE:
+        lines.append(
+            "  That is large: images are worked on at the size of their files, and settings are made for 300 to 500 pixels. "
+            "Smaller copies, and masks made smaller alike (nearest neighbour), take a fraction of time and memory."
+        )
+    return "\n".join(lines)

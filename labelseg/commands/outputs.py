@@ -12,17 +12,14 @@ if TYPE_CHECKING:
 
 
 def demand_own_folder(workspace: Workspace, output: Path) -> None:
-    """Refuse to write pictures among the images of the data, of which they would become some.
+    """Refuse to write among the images of the data, of which results would become some, and over its true masks.
 
     Raises:
-        UsageError: the folder is that of the images or lies below, and not in the folder of masks, which is left out there.
+        UsageError: the folder is that of the images or of the masks, or lies below.
     """
     table, target = workspace.config.data, output.resolve()
-    folders = {key: (workspace.root / table[key]).resolve() for key in ("images", "masks") if isinstance(table.get(key), str)}
-    if "images" not in folders or not target.is_relative_to(folders["images"]):
-        return
-    masks = folders.get("masks")
-    if masks is None or masks == folders["images"] or not target.is_relative_to(masks):
-        raise UsageError(
-            f"-o {output}: below the images, {folders['images']}, what is written would count as images. Choose another folder."
-        )
+    for key, harm in (("masks", "true masks there would be overwritten"), ("images", "what is written there would count as images")):
+        if isinstance(table.get(key), str):
+            folder = (workspace.root / table[key]).resolve()
+            if target.is_relative_to(folder):
+                raise UsageError(f"-o {output}: {folder} is the folder of {key} of the data, and {harm}. Choose another folder.")

@@ -60,9 +60,11 @@ def split(
     workspace = place.workspace()
     dataset = workspace.dataset
     if listed is not None:
-        from labelseg.data.splits import read_published_list
+        from labelseg.data.splits import read_split
 
-        name, chosen = name or listed.stem, read_published_list(listed, dataset)
+        name, chosen = name or listed.stem, read_split(listed, dataset)
+        if not chosen:
+            raise DataError(f"{listed}: names no image.")
         classes_of = _classes(dataset, chosen)
     else:
         from labelseg.data.choosing import choose_images

@@ -21,13 +21,20 @@ COMMENTS = {
 }
 
 
-def workspace_text(data: Mapping[str, Any], target: str, split: str, tables: Mapping[str, Mapping[str, Any]]) -> str:
+def workspace_text(
+    data: Mapping[str, Any],
+    target: str,
+    split: str,
+    tables: Mapping[str, Mapping[str, Any]],
+    remarks: Mapping[str, str] | None = None,
+) -> str:
     """Write labelseg.toml with comments.
 
     Args:
         data: The table ``[data]``.
         target, split: What ``labelseg run`` brings up to date.
         tables: Stage -> parameters that differ from the defaults; empty ones are left out.
+        remarks: Stage -> comment above its table.
     """
     lines = [
         "# What is not said here is as `labelseg STAGE --help` tells; options given on a command line are written here.",
@@ -47,7 +54,8 @@ def workspace_text(data: Mapping[str, Any], target: str, split: str, tables: Map
     ]
     for name, values in tables.items():
         if values:
-            lines += ["", f"[{name}]", *(f"{key} = {toml_value(value)}" for key, value in values.items())]
+            remark = [f"# {remarks[name]}"] if remarks and name in remarks else []
+            lines += ["", *remark, f"[{name}]", *(f"{key} = {toml_value(value)}" for key, value in values.items())]
     return "\n".join(lines) + "\n"
 
 

@@ -264,6 +264,8 @@ class FolderDataset:
         for name in self.fractions:
             if name in lists:
                 raise UsageError(f"[data.fractions] {name}: {lists[name]} lists this split. Remove one.")
+            if name in HELD_OUT and "train" in lists:
+                raise UsageError(f"[data.fractions] {name} would share images with the list {lists['train']}. List {name} too.")
         return lists
 
     @cached_property

@@ -16,6 +16,7 @@ Mask = TypeVar("Mask", Array, None)
 AREA = (0.5, 2.0)
 ASPECT = (3 / 4, 4 / 3)
 _TRIES = 10
+_THIN = 32  # aspect beyond which only the middle is enlarged
 
 
 def random_resized_crop(image: Array, size: int, rng: Generator, mask: Mask = None) -> tuple[Array, Mask]:  # type: ignore[assignment]
@@ -58,5 +59,10 @@ def short_side_crop(image: Array, mask: Array, size: int) -> tuple[Array, Array]
     down, across = max(size, int(height * scale)), max(size, int(width * scale))
     top, left = (down - size) // 2, (across - size) // 2
     kinds = (Image.Resampling.BILINEAR, Image.Resampling.NEAREST)
+    if max(down, across) > _THIN * size:  # the whole of a strip, enlarged, would not fit in memory
+        rows, columns = height / down, width / across
+        box = (left * columns, top * rows, (left + size) * columns, (top + size) * rows)
+        cut = [np.array(Image.fromarray(array).resize((size, size), kind, box)) for array, kind in zip((image, mask), kinds, strict=True)]
+        return cut[0], cut[1]
     resized = [np.array(Image.fromarray(array).resize((across, down), kind)) for array, kind in zip((image, mask), kinds, strict=True)]
     return resized[0][top : top + size, left : left + size], resized[1][top : top + size, left : left + size]

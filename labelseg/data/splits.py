@@ -51,7 +51,7 @@ def find_lists(folders: Sequence[Path], not_lists: Sequence[Path] = ()) -> dict[
 
 
 def read_split(path: Path, images: Images) -> list[str]:
-    """Read the ids that a list names, one a line, and sort them: the order of lines means nothing.
+    """Read the ids that a list names, one image a line or as published lists do, and sort them: the order of lines means nothing.
 
     Raises:
         DataError: an unknown or ambiguous image, or one named twice; the message names the line.
@@ -60,28 +60,11 @@ def read_split(path: Path, images: Images) -> list[str]:
     for number, line in enumerate(read_text(path).splitlines(), start=1):
         if not line.strip():
             continue
-        image_id = images.resolve(line.strip(), f"{path} line {number}")
+        image_id = _named_image(line.strip(), images, f"{path} line {number}")
         if image_id in lines:
             raise DataError(f"{path} line {number}: '{image_id}' stands on line {lines[image_id]} too.")
         lines[image_id] = number
     return sorted(lines)
-
-
-def read_published_list(path: Path, images: Images) -> list[str]:
-    """Read the ids that a published list names, sorted: one image a line, or image and mask, whose first word then counts.
-
-    A path may begin with folders that the data does not have (``JPEGImages/2007_000032.jpg``) where the rest is the whole path of an image.
-
-    Raises:
-        DataError: an unknown or ambiguous image, with its line; or the list is empty.
-    """
-    found: set[str] = set()
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
-        if line.strip():
-            found.add(_named_image(line.strip(), images, f"{path} line {number}"))
-    if not found:
-        raise DataError(f"{path}: names no image.")
-    return sorted(found)
 
 
 def check_fractions(fractions: Mapping[str, float]) -> None:
@@ -130,20 +113,25 @@ def order_names(names: set[str]) -> list[str]:
 
 
 def _named_image(line: str, images: Images, where: str) -> str:
-    """Find the image that a line of a published list means; the error is that of its first word."""
-    words = dict.fromkeys((line, line.split()[0]))
+    """Find the image that a line means: the image itself, or image and mask as in published lists, where the first word counts.
+
+    A path may begin with folders that the data does not have (``/JPEGImages/2007_000032.jpg``), if the rest is the whole path of an image.
+    The error is that of the line, or of its first word where that is a path.
+    """
+    first = line.split()[0]
+    words = dict.fromkeys((line, first))
     for word in words:
         with suppress(DataError):
             return images.resolve(word, where)
     for word in reversed(words):
         parts = word.split("/")
-        for first in range(1, len(parts)):
-            rest = "/".join(parts[first:])
+        for start in range(1, len(parts)):
+            rest = "/".join(parts[start:])
             with suppress(DataError):
                 image_id = images.resolve(rest, where)
                 if image_id.count("/") == rest.count("/"):  # not by its bare name: the other folders would be passed over
                     return image_id
-    return images.resolve(line.split()[0], where)
+    return images.resolve(first if "/" in first else line, where)
 
 
 def _place(image_id: str, seed: int) -> float:

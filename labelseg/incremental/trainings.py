@@ -107,6 +107,11 @@ def train_weak(inputs: Inputs, params: Params) -> Model:
     demand_batch(increment.name, inputs, params, segmenter, len(samples))
     held = _held(inputs, params, increment.name)
     localizer = Localizer(segmenter.backbone.channels[-1], len(increment.class_ids), params.localizer_width)
+    if params.epochs <= params.warmup_epochs:
+        raise UsageError(
+            f"{increment.name}: epochs {params.epochs}, all of which pass before pseudo labels are made (warmup-epochs "
+            f"{params.warmup_epochs}): no new class would be learned. Give more: --epochs {2 * params.warmup_epochs}"
+        )
     warmup = params.warmup_epochs * (len(samples) // min(params.batch_size, len(samples)))
     is_softmax = before.meta.get("activation", SOFTMAX) == SOFTMAX
     net = StepNetwork(segmenter, localizer, old, is_softmax, warmup)

@@ -16,8 +16,12 @@ def demand_device(name: str) -> None:
     Raises:
         UsageError: With the kinds that are there.
     """
-    kind = name.partition(":")[0]
+    kind, _, index = name.partition(":")
+    if index and not index.isdecimal():
+        raise UsageError(f"device {name}: expected a number after the colon, such as cuda:1.")
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not available.get(kind, False):
         usable = ", ".join(known for known, works in available.items() if works)
         raise UsageError(f"device {name}: not available here; usable: {usable}. Use --device cpu.")
+    if kind == "cuda" and index and int(index) >= (count := torch.cuda.device_count()):
+        raise UsageError(f"device {name}: the last of {count} here is cuda:{count - 1}. Use --device cuda:0.")

@@ -101,6 +101,8 @@ class StepNetwork(nn.Module):
         self.localizer.eval()
         logits = self.localizer(features).float()
         self.localizer.train(self.training)
+        # Before torch 2.10 autocast hands out weights that it cast here again, without gradients, to the pass that trains.
+        torch.clear_autocast_cache()
         return logits
 
 

@@ -90,7 +90,7 @@ class Execution:
         if todo:
             # Only a stage that reads a model runs a network; all others gain more from many processes.
             uses_model = any(parent.is_model for parent in node.parents)
-            device = self._workspace.pick_device(self._options.device).split(",")[0] if uses_model else "cpu"
+            device = self._workspace.pick_device(self._options.device.split(",")[0]) if uses_model else "cpu"
             outcome = self._compute(decision, [Task(entry, keys[entry.id]) for entry in todo], device)
         for failure in outcome.failed:
             self._log.failed_item(node.id, failure.id, failure.error, failure.trace)

@@ -156,6 +156,18 @@ class Inputs:
         """Whether class 0 is the background."""
         return self.dataset.has_background
 
+    def demand_background(self) -> None:
+        """Refuse data without a background, for stages that weigh classes against it.
+
+        Raises:
+            UsageError: class 0 is another one.
+        """
+        if not self.has_background:
+            raise UsageError(
+                f"{self.instance}: the data has no background, which classes are weighed against; its first class is '{self.classes[0]}'. "
+                "Make 'background' the first line of the class list, or learn from masks: labelseg train-segmenter --labels masks"
+            )
+
     def has(self, image_id: str, kind: str) -> bool:
         """Whether the data knows the ``image``, ``tags`` or ``mask`` of an image."""
         return self.dataset.has(image_id, kind)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import time
 import uuid
 from collections.abc import Mapping
@@ -70,6 +71,7 @@ class Marker:
         state: ``running`` until the process ends one way or the other; also what a killed process leaves behind.
         message: The error, or the question that a person has to answer.
         run, pid, started: Which run, which process, since when.
+        host: On which machine that process runs.
         birth: When that process began, in ticks of the machine, where that can be known: another one may have got its number.
     """
 
@@ -78,11 +80,17 @@ class Marker:
     run: str = ""
     pid: int = field(default_factory=os.getpid)
     started: str = field(default_factory=now)
+    host: str = field(default_factory=platform.node)
     birth: str = field(default_factory=lambda: _birth(os.getpid()))
 
     @property
     def alive(self) -> bool:
-        """Whether the process that began still runs; known on POSIX only, where signal 0 asks and does nothing."""
+        """Whether the process that began still runs; known on POSIX only, where signal 0 asks and does nothing.
+
+        Of a process on another machine nothing is known: it counts as running.
+        """
+        if self.host != platform.node():
+            return True
         if os.name != "posix":
             return self.pid == os.getpid()
         try:

@@ -135,7 +135,7 @@ def _row(decision: Decision, marker: Marker | None) -> StatusRow:
         if marker.state == "waiting":
             state, reasons = "waiting", (marker.message, *reasons)
         elif marker.state == "running" and marker.alive:
-            state, reasons = "running", (f"since {marker.started}, process {marker.pid}", *reasons)
+            state, reasons = "running", (f"since {marker.started}, process {marker.pid} on {marker.host}", *reasons)
         else:
             state, reasons = "failed", (f"the last run failed: {marker.message}" if marker.message else "the last run was killed", *reasons)
     if ref is None:

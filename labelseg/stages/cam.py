@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def _predicts_tags(params: Params) -> bool:
-    return params.tags == "predicted"
+    return params.tags != "given"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,11 @@ class Params:
     model: str = source("train-classifier", help="Instance that provides the classifier.", kind="model")
     scales: tuple[float, ...] = option((0.5, 1.0, 1.5, 2.0), help="Scales of the image whose maps are summed.", minimum=0.01)
     flip: bool = option(True, help="Add the maps of the mirrored image.")
-    tags: str = option("given", help="Classes to map: those tagged, or those the classifier predicts.", choices=("given", "predicted"))
+    tags: str = option(
+        "given",
+        help="Classes to map: those tagged, those the classifier predicts, or predicted ones for untagged images alone.",
+        choices=("given", "predicted", "given-or-predicted"),
+    )
     tag_threshold: float = option(
         0.5, help="Probability from which a class counts as predicted.", minimum=0.0, maximum=1.0, effective=_predicts_tags
     )
@@ -50,13 +54,13 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
 
     def present(item: Item) -> np.ndarray:
         """The ids of the classes to map."""
-        if params.tags == "given":
-            if item.tags is None:
-                raise DataError(
-                    f"cam for {item.id}: expected tags, but the image is not in the label list. "
-                    "Add a line for it, or run: labelseg cam --tags predicted"
-                )
+        if params.tags != "predicted" and item.tags is not None:
             return np.array(item.tags, dtype=np.int16)
+        if params.tags == "given":
+            raise DataError(
+                f"cam for {item.id}: expected tags, but the image is not in the label list. "
+                "Add a line for it, or let the classifier tag such images: labelseg cam --tags given-or-predicted"
+            )
         return np.flatnonzero(tag_probabilities(tagger, item.image()) >= params.tag_threshold).astype(np.int16) + np.int16(first_class)
 
     def compute(item: Item) -> dict[str, np.ndarray]:
@@ -80,5 +84,5 @@ STAGE = Stage(
     kind="map",
     params=Params,
     run=run,
-    uses=lambda params: ("image", "tags") if params.tags == "given" else ("image",),
+    uses=lambda params: ("image",) if params.tags == "predicted" else ("image", "tags"),
 )

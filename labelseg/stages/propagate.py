@@ -90,6 +90,7 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
     from labelseg.ops.pairs import pair_offsets, psa_origins
     from labelseg.ops.random_walk import random_walk
 
+    inputs.demand_background()
     offsets = pair_offsets(params.radius)
     is_learned = params.affinity_kind == "learned"
     net = for_inference(load_network(inputs.model("affinity"), "affinity-net|boundary-net")) if is_learned else None
@@ -124,15 +125,15 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
         start = with_background(resize_maps(cam["scores"], size), params.alpha) if is_psa else cam["scores"]
         walked = np.mean([walk(image, start, scale, normalize=not is_psa) for scale in params.scales], axis=0)
         if is_psa:
-            scores, walked_ids = walked, class_ids
+            scores, walked = walked, walked[1:]
         else:
-            walked, walked_ids = normalize_cam(walked), cam["class_ids"]
+            walked = normalize_cam(walked)
             scores = np.concatenate([np.full((1, *size), params.threshold, np.float32), walked])
         mask = score_mask(scores, class_ids)
         if params.crf:
             mask = class_ids[sharpen(image, scores)].astype(np.uint8)
         stored = resize_maps(walked, (-(-size[0] // 4), -(-size[1] // 4)))
-        return {"scores": stored.astype(np.float16), "class_ids": walked_ids, "size": np.array(size, np.int32), "mask": mask}
+        return {"scores": stored.astype(np.float16), "class_ids": cam["class_ids"], "size": np.array(size, np.int32), "mask": mask}
 
     def sharpen(image: np.ndarray, scores: np.ndarray) -> np.ndarray:
         """Run the dense CRF on scores; (H, W) positions in the stack."""
@@ -145,4 +146,4 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
     return compute
 
 
-STAGE = Stage(name="propagate", version=2, kind="map", params=Params, run=run, uses=lambda params: ("image",), has_masks=True)
+STAGE = Stage(name="propagate", version=3, kind="map", params=Params, run=run, uses=lambda params: ("image",), has_masks=True)

@@ -48,6 +48,7 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
     from labelseg.ops.cam import resize_maps, score_mask, with_background
     from labelseg.ops.crf import Bilateral, Gaussian, dense_crf_pair
 
+    inputs.demand_background()
     gaussian = Gaussian(params.smooth_sxy, params.smooth_weight)
     bilateral = Bilateral(params.sxy, params.srgb, params.weight)
     alphas = sorted({params.alpha_low, params.alpha_high, params.alpha})

@@ -49,8 +49,8 @@ def run(inputs: Inputs, params: Params) -> Model:
         raise UsageError(f"crop of train-affinity: expected a multiple of 8, got {params.crop}.")
     if params.kind == "psa" and len(params.widths) != 3:
         raise UsageError(f"widths of train-affinity: expected three numbers such as 64,128,256, got {params.widths}.")
-    if len(params.scale) != 2:
-        raise UsageError(f"scale of train-affinity: expected two numbers such as 1,1.5, got {params.scale}.")
+    if len(params.scale) != 2 or params.scale[0] > params.scale[1]:
+        raise UsageError(f"scale of train-affinity: expected two growing numbers such as 1,1.5, got {params.scale}.")
     offsets = pair_offsets(params.radius)
     backbone = make_backbone(inputs, params)
     net = AffinityNet(backbone, params.widths, params.norm) if params.kind == "psa" else BoundaryNet(backbone)  # type: ignore[arg-type]

@@ -31,8 +31,8 @@ def run(inputs: Inputs, params: Params) -> Model:
     from labelseg.training.fitting import fit, make_backbone
     from labelseg.training.samples import Samples, TaggedImage
 
-    if len(params.long_side) != 2:
-        raise UsageError(f"long-side of train-classifier: expected two numbers such as 288,512, got {params.long_side}.")
+    if len(params.long_side) != 2 or params.long_side[0] > params.long_side[1]:
+        raise UsageError(f"long-side of train-classifier: expected two growing numbers such as 288,512, got {params.long_side}.")
     first_class = 1 if inputs.has_background else 0
     n_classes = len(inputs.classes) - first_class
     items = [item for item in inputs.items() if item.tags is not None]

@@ -40,8 +40,8 @@ def run(inputs: Inputs, params: Params) -> Model:
     from labelseg.training.fitting import fit, make_backbone
     from labelseg.training.samples import MaskedImage, Samples, source_mask
 
-    if len(params.scale) != 2:
-        raise UsageError(f"scale of train-segmenter: expected two numbers such as 0.75,1.5, got {params.scale}.")
+    if len(params.scale) != 2 or params.scale[0] > params.scale[1]:
+        raise UsageError(f"scale of train-segmenter: expected two growing numbers such as 0.75,1.5, got {params.scale}.")
     held = masked_validation(inputs, params.validation)
     demand_held("train-segmenter", params, held)
     demand_labelled("train-segmenter", held, Item.mask)

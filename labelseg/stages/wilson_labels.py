@@ -35,11 +35,13 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
     from labelseg.errors import DataError
     from labelseg.incremental.trainings import load_step
     from labelseg.inference import step_targets
+    from labelseg.models.networks import step_arrays
     from labelseg.ops.cam import resize_maps
 
     model = inputs.model("model")
     net, settings = load_step(model, inputs.model("previous"))
     class_ids = model.meta["class_ids"]
+    known = step_arrays(model.meta)
     first = 1 if settings.all_tags else model.meta["increment"]["n_old"]
 
     def compute(item: Item) -> dict[str, np.ndarray]:
@@ -53,6 +55,7 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
             "target": target.astype(np.float16),
             "class_ids": np.asarray(class_ids, np.int16),
             "size": np.array(image.shape[:2], np.int32),
+            **known,
         }
 
     return compute
@@ -60,7 +63,7 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
 
 STAGE = Stage(
     name="wilson-labels",
-    version=1,
+    version=2,
     kind="map",
     params=Params,
     run=run,

@@ -64,6 +64,8 @@ class Optimization:
             raise UsageError("training: every parameter is frozen, there is nothing to train.")
         if self.kind == "sgd":
             return torch.optim.SGD(trained, lr=self.lr, momentum=self.momentum, nesterov=self.nesterov)
+        if self.momentum >= 1:
+            raise UsageError(f"momentum of {self.kind}: expected a number below 1, got {self.momentum:g}.")
         if self.kind == "adam":
             return torch.optim.Adam(trained, lr=self.lr, betas=(self.momentum, 0.999))
         if self.kind == "adamw":

@@ -5,8 +5,10 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import labelseg
+from PIL import Image
 
 from labelseg.cli import STAGES
 
@@ -157,3 +159,25 @@ def test_the_recipe_for_few_masks_needs_masks(data, tmp_path):
     result = labelseg(tmp_path / "w", "init", "--from", data, "--recipe", "few-masks", stages=STAGES)
     assert result.exit_code == 1
     assert "no image of the split train has a mask" in result.stderr
+
+
+def test_what_was_found_on_photos_is_written_for_photos(data, tmp_path):
+    assert labelseg(tmp_path / "w", "init", "--from", data, stages=STAGES).exit_code == 0
+    found = tables(tmp_path / "w")
+    assert (found["refine"]["alpha_high"], found["propagate"]["threshold"], found["propagate"]["crf"]) == (2.8, 0.55, True)
+    assert (tmp_path / "w" / "labelseg.toml").read_text().count("# Found on photos") == 2
+    assert labelseg(tmp_path / "w", "config", stages=STAGES).exit_code == 0
+    assert labelseg(tmp_path / "s", "init", "--scenes", "4", stages=STAGES).exit_code == 0
+    assert not {"refine", "propagate"} & tables(tmp_path / "s").keys()
+
+
+def test_the_size_of_images_is_told_and_large_ones_are_warned_of(data, tmp_path):
+    result = labelseg(tmp_path / "w", "init", "--from", data)
+    assert "longer side of the images: 10 pixels (median)" in result.stdout
+    assert "That is large" not in result.stdout
+    for path in (data / "images").iterdir():
+        Image.fromarray(np.zeros((3, 1200, 3), np.uint8)).save(path)
+    for path in (data / "masks").iterdir():
+        Image.fromarray(np.zeros((3, 1200), np.uint8)).save(path)
+    result = labelseg(tmp_path / "large", "init", "--from", data)
+    assert "longer side of the images: 1,200 pixels (median)\n  That is large: " in result.stdout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import tomllib
 from pathlib import Path
 
@@ -301,10 +302,20 @@ def test_a_full_disk_does_not_keep_the_status_from_being_told(finished, monkeypa
 
 
 @pytest.mark.parametrize("words", [["export", "spread"], ["predict", "IMAGE", "--with", "segment"]])
-def test_nothing_is_written_among_the_images(finished, words):
-    images = Path(tomllib.loads((finished / "labelseg.toml").read_text())["data"]["images"])
-    image = next((finished / images).glob("*.png"))
-    words = [image if word == "IMAGE" else word for word in words]
-    result = labelseg(finished, *words, "-o", finished / images / "out")
+@pytest.mark.parametrize(
+    ("folder", "harm"),
+    [("images/out", "would count as images"), ("images", "would count as images"), ("masks", "true masks there would be overwritten")],
+)
+def test_nothing_is_written_among_the_images_or_over_true_masks(finished, words, folder, harm):
+    data = (finished / tomllib.loads((finished / "labelseg.toml").read_text())["data"]["images"]).parent
+    image = tmp_copy(next((data / "images").glob("*.png")), finished)
+    before = {path: path.read_bytes() for path in data.rglob("*.png")}
+    result = labelseg(finished, *(image if word == "IMAGE" else word for word in words), "-o", data / folder)
     assert result.exit_code == 2
-    assert "what is written would count as images. Choose another folder" in result.stderr
+    assert harm in result.stderr
+    assert {path: path.read_bytes() for path in data.rglob("*.png")} == before
+
+
+def tmp_copy(path, folder):
+    """An image outside of the data."""
+    return Path(shutil.copy(path, folder / "loose.png"))

@@ -97,6 +97,15 @@ def test_fractions_are_dealt_out_of_what_no_held_out_list_names(root: Path) -> N
         open_dataset(root, {**TABLE, "fractions": {"val": 0.5}}).splits()
 
 
+def test_a_listed_train_shares_no_image_with_a_share_that_is_held_out(root: Path) -> None:
+    (root / "more").mkdir()
+    (root / "more" / "train.txt").write_text("a\nb\n")
+    table = {**TABLE, "splits": "more"}
+    with pytest.raises(UsageError, match=r"\[data.fractions\] val would share images with the list .*train\.txt. List val too"):
+        open_dataset(root, {**table, "fractions": {"val": 0.5}}).splits()
+    assert "tune" in open_dataset(root, {**table, "fractions": {"tune": 0.5}}).splits()
+
+
 def test_images_alone_make_a_dataset(root: Path) -> None:
     data = open_dataset(root, {"images": "images", "classes": ["cat", "dog"]})
     assert data.splits() == ["train", "all"]

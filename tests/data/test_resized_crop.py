@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from labelseg.data import resized_crop
 from labelseg.data.resized_crop import random_resized_crop, short_side_crop
 
 
@@ -50,3 +51,16 @@ def test_the_published_crop_is_the_middle_square_of_the_resized_image(size):
     resized = np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
     top, left = (height - 64) // 2, (width - 64) // 2
     assert np.abs(resized[top : top + 64, left : left + 64].astype(int) - crop).max() <= 2
+
+
+def test_of_a_strip_only_the_middle_is_enlarged(monkeypatch):
+    image = np.random.default_rng(0).integers(0, 256, (21, 60, 3), dtype=np.uint8)
+    whole = short_side_crop(image, image[..., 0], 48)
+    monkeypatch.setattr(resized_crop, "_THIN", 1)
+    middle = short_side_crop(image, image[..., 0], 48)
+    assert np.abs(whole[0].astype(int) - middle[0]).max() <= 2
+    assert (whole[1] == middle[1]).mean() > 0.97
+    monkeypatch.undo()
+    crop, mask = short_side_crop(np.zeros((1, 50_000, 3), np.uint8), np.ones((1, 50_000), np.uint8), 512)
+    assert crop.shape == (512, 512, 3)
+    assert (mask == 1).all()

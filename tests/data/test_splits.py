@@ -67,3 +67,16 @@ def test_a_name_that_is_not_utf8_is_dealt_out_too():
     name = os.fsdecode(b"caf\xe9")
     dealt = fraction_splits([name, "b"], {"val": 0.5}, 0)
     assert set(dealt["val"]) <= {name, "b"}
+
+
+def test_lists_as_they_are_published_are_read(tmp_path: Path) -> None:
+    folder = tmp_path / "JPEGImages"
+    (folder / "x").mkdir(parents=True)
+    for name in ("2007_000032.jpg", "2007_000039.jpg", "x/a b.jpg", "2008_1.jpg"):
+        (folder / name).touch()
+    lines = ("/JPEGImages/2007_000032.jpg /SegmentationClassAug/2007_000032.png", "JPEGImages/2007_000039.jpg", "VOC/x/a b.jpg", "2008_1")
+    (tmp_path / "train.txt").write_text("\n".join(lines) + "\n")
+    assert read_split(tmp_path / "train.txt", ImageIndex(folder)) == ["2007_000032", "2007_000039", "2008_1", "x/a b"]
+    (tmp_path / "train.txt").write_text("a wrong name\n")
+    with pytest.raises(DataError, match="line 1: no image 'a wrong name'"):
+        read_split(tmp_path / "train.txt", ImageIndex(folder))

@@ -24,6 +24,11 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch, workspace, name):
 
 def test_devices_that_are_there_are_taken(monkeypatch, workspace):
     monkeypatch.setattr(devices.torch.cuda, "is_available", lambda: True)
-    for name in ("cpu", "cuda:1"):
+    monkeypatch.setattr(devices.torch.cuda, "device_count", lambda: 2)
+    for name in ("cpu", "cuda", "cuda:1"):
         devices.demand_device(name)
         assert workspace.pick_device(name) == name
+    wrong = {"cuda:2": r"the last of 2 here is cuda:1\. Use --device cuda:0", "cuda:one": "expected a number after the colon"}
+    for name, message in wrong.items():
+        with pytest.raises(UsageError, match=f"device {name}: {message}"):
+            workspace.pick_device(name)

@@ -119,3 +119,14 @@ def test_a_model_tells_which_classes_its_channels_are():
     meta |= {"class_ids": [0, 5, 2], "increment": {"n_old": 2}}
     assert known_classes(meta) == [0, 5, 2]
     assert {name: array.tolist() for name, array in step_arrays(meta).items()} == {"known_ids": [0, 5, 2], "new_ids": [2]}
+
+
+def test_the_localizer_learns_beside_its_own_pseudo_labels_in_bfloat16(net, images):
+    net(images)  # the warm-up
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs = net(images)
+    outputs.localizer.square().mean().backward()
+    assert outputs.localizer_eval is not None
+    for name, parameter in net.localizer.named_parameters():
+        if parameter.ndim > 1:
+            assert parameter.grad is not None and parameter.grad.abs().max() > 0, name

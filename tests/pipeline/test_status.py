@@ -123,6 +123,13 @@ def test_a_run_that_goes_on_is_told_from_one_that_was_killed(root):
     assert (row.state, row.reasons[0]) == ("failed", "the last run was killed")
 
 
+def test_of_a_process_on_another_machine_nothing_is_known(root):
+    Markers(root / ".labelseg").write(NodeId("cam", "train"), replace(Marker("running"), host="node7", pid=2**22 - 1))
+    row = rows(root)["cam"]
+    assert row.state == "running"
+    assert row.reasons[0].endswith("on node7")
+
+
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only Linux tells when a process began")
 def test_a_process_that_got_the_number_of_a_killed_one_is_not_that_one(root):
     markers = Markers(root / ".labelseg")

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from labelseg.errors import DataError, ItemsFailedError, UsageError
+from labelseg.ops.cam import resize_maps
+from labelseg.pipeline.artifacts import Artifact
+from labelseg.pipeline.inputs import Inputs
 from labelseg.pipeline.runner import RunOptions
+from labelseg.stages import propagate, refine
 from tests.stages.conftest import HERE
 
 MAPS = ("cam", "refine", "affinity-labels", "propagate", "segment")
@@ -118,8 +123,44 @@ def test_validation_images_that_score_nothing_are_told_before_a_training(workspa
 
 def test_maps_at_a_stored_quarter_stand_for_the_full_ones(workspace):
     workspace.run("cam", "train", options=RunOptions(workers=0, tag="full"), store="full")
+    ref = workspace.ref("cam", "train", "full")
+    full = Artifact(workspace.store, workspace.catalog.load("cam", ref.key))["train_0000"]["scores"]
     quarter = workspace["cam", "train"]["train_0000"]["scores"]
-    assert quarter.shape[1:] == tuple(-(-side // 4) for side in workspace.dataset.image("train_0000").shape[:2])
+    size = workspace.dataset.image("train_0000").shape[:2]
+    assert full.shape[1:] == size
+    assert quarter.shape[1:] == tuple(-(-side // 4) for side in size)
+    assert np.corrcoef(resize_maps(quarter, size).ravel(), full.astype(np.float32).ravel())[0, 1] > 0.97
+
+
+def test_untagged_images_alone_get_predicted_classes(workspace):
+    labels = next(workspace.root.glob("*.csv"))
+    labels.write_text("\n".join(line for line in labels.read_text().splitlines() if not line.startswith("val_0001")) + "\n")
+    again = type(workspace)(workspace.root)
+    with pytest.raises(ItemsFailedError, match=r"cam for val_0001: expected tags.*labelseg cam --tags given-or-predicted"):
+        again.run("cam", "val", options=HERE)
+    again.run("cam", "val", options=replace(HERE, tag="all"), tags="predicted", tag_threshold=0.3)
+    predicted = Artifact(again.store, again.catalog.load("cam", again.ref("cam", "val", "all").key))
+    again.run("cam", "val", options=HERE, tags="given-or-predicted", tag_threshold=0.3)
+    for image_id, item in again["cam", "val"].items():
+        expected = predicted[image_id]["class_ids"] if image_id == "val_0001" else again.dataset.tags(image_id)
+        np.testing.assert_array_equal(item["class_ids"], expected)
+
+
+def test_scores_of_every_walk_have_the_form_of_cam(workspace):
+    cam = workspace["cam", "train"]["train_0000"]["class_ids"]
+    for start in ("psa", "foreground-only"):
+        workspace.run("propagate", "train", options=HERE, start=start)
+        item = workspace["propagate", "train"]["train_0000"]
+        np.testing.assert_array_equal(item["class_ids"], cam)
+        assert len(item["scores"]) == len(cam)
+        assert set(np.unique(item["mask"])) <= {0, *cam}
+
+
+@pytest.mark.parametrize("stage", [refine, propagate], ids=["refine", "propagate"])
+def test_data_without_background_is_refused_where_classes_are_weighed_against_it(stage):
+    inputs = Inputs(SimpleNamespace(has_background=False, classes=("cat", "dog")), None, instance=stage.STAGE.name)
+    with pytest.raises(UsageError, match=rf"{stage.STAGE.name}: the data has no background.*first class is 'cat'"):
+        stage.run(inputs, stage.Params())
 
 
 def _turned(path):

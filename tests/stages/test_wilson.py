@@ -132,7 +132,7 @@ def test_the_command_takes_the_number_of_the_step(finished):
     assert result.exit_code == 2 and "wilson goes step by step" in result.output
 
 
-def test_a_task_given_with_a_step_is_written_for_all(tmp_path):
+def test_a_task_given_with_a_step_is_that_of_the_steps_before_too(tmp_path):
     root = make_workspace(tmp_path, train=2)
     result = labelseg(root, "wilson", "--step", 1, "--task", "target;star", "--alpha", "0.75", "--dry-run")
     assert [line.split()[0] for line in result.output.splitlines()[1:]] == ["wilson@0", "wilson@1"]
@@ -192,7 +192,7 @@ def test_parameters_of_the_losses_reach_them(prepared, monkeypatch):
 
 
 def test_parameters_of_the_schedule_reach_it(prepared):
-    given = prepared(**STEP_1, lr=0.02, weight_decay=0.03, warmup=7, warmup_epochs=3, batch_size=2, evaluate_every=3)
+    given = prepared(**STEP_1, lr=0.02, weight_decay=0.03, warmup=7, warmup_epochs=3, epochs=4, batch_size=2, evaluate_every=3)
     updates = 3 * (len(given.samples) // 2)
     assert given.optimization == Optimization(lr=0.02, momentum=0.9, warmup=7, hold=updates, nesterov=True)
     assert (given.net.warmup, given.evaluate_every) == (updates, 3)
@@ -202,7 +202,7 @@ def test_parameters_of_the_schedule_reach_it(prepared):
         {id(p) for p in given.net.segmenter.backbone.parameters()},
         {id(p) for part in (given.net.segmenter.head, given.net.localizer) for p in part.parameters()},
     ]
-    assert (given.params.epochs, given.params.head_lr_scale) == (2, 10.0)
+    assert (given.params.epochs, given.params.head_lr_scale) == (4, 10.0)
     assert prepared(**STEP_1, head_lr_scale=4.0, epochs=0, momentum=0.0).optimization.nesterov is False
 
 
@@ -514,3 +514,19 @@ def test_a_step_after_another_network_is_refused(workspace):
     settings = {"backbone": "tiny", "weights": "none", "epochs": 1, "batch_size": 4, "crop": 64, "long_side": (64, 96)}
     workspace.run("train-classifier", options=RunOptions(workers=0), **settings)
     refused(workspace, UsageError, "to be a segmenter, got classifier", step=1, previous="train-classifier", new=("flag", "diamond"))
+
+
+def test_a_step_that_ends_in_its_warm_up_is_refused(workspace):
+    before = workspace.ref("wilson@1").digest
+    with pytest.raises(UsageError, match=r"wilson@1: epochs 3, .*\(warmup-epochs 3\): no new class would be learned.*--epochs 6"):
+        workspace.run("wilson@1", options=HERE, epochs=3, warmup_epochs=3)
+    assert workspace.ref("wilson@1").digest == before
+
+
+def test_pseudo_labels_of_a_step_are_scored_by_what_it_knows(workspace):
+    workspace.run("wilson-labels", "train", options=replace(HERE, create=True))
+    item = next(iter(workspace["wilson-labels", "train"].values()))
+    meta = workspace.model("wilson@1").meta
+    assert item["known_ids"].tolist() == meta["class_ids"]
+    assert item["new_ids"].tolist() == [CLASSES[name] for name in NEW.split(",")]
+    assert score(workspace, workspace.ref("wilson-labels", "train")).new is not None
