@@ -23,6 +23,8 @@ PHOTOS = "voc_animals"
 SCENES = "scenes"
 STEPS = "wilson"
 FEW = {"few_masks-voc_animals": "Photos of VOC animals, 60 masks", "few_masks-camvid": "Street scenes of CamVid, 30 masks"}
+# Order of the methods for few masks, from less to more.
+METHODS = ("base", "supervised", "fixmatch", "unimatch", "unimatch-v2", "pseudoseg", "pseudoseg, tags")
 PROPAGATED, CRF = "propagated on train_fine", "propagated + dCRF on train_fine"
 COLOUR = "control: colour affinity on train_fine"
 SEGMENTER, CEILING = "segmenter on val", "segmenter on true masks on val"
@@ -110,7 +112,9 @@ def page(folder: Path = RESULTS) -> str:
 def few_bars(dataset: str) -> tuple[tuple[str, Value, float], ...]:
     """Tell what methods for few masks have to reach on a dataset."""
     supervised = miou("supervised on val")
-    methods = {"few_masks-voc_animals": ("unimatch", "pseudoseg", "pseudoseg, tags"), "few_masks-camvid": ("unimatch",)}[dataset]
+    methods = {"few_masks-voc_animals": ("unimatch", "unimatch-v2", "pseudoseg", "pseudoseg, tags"), "few_masks-camvid": ("unimatch",)}[
+        dataset
+    ]
     bars = [(f"{method}, points above supervised", difference(miou(f"{method} on val"), supervised), 2.0) for method in methods]
     return (
         *bars,
@@ -127,6 +131,12 @@ def few_bars(dataset: str) -> tuple[tuple[str, Value, float], ...]:
     )
 
 
+def few_order(name: str) -> tuple[bool, int]:
+    """Put scores of val before those of unlabelled images, and methods in their order."""
+    method = name.split(" on ")[0].split(":")[0]
+    return " on watched" in name, METHODS.index(method) if method in METHODS else len(METHODS)
+
+
 def few_parts(folder: Path) -> list[str]:
     """Write the parts about few masks and many images."""
     parts = []
@@ -138,7 +148,7 @@ def few_parts(folder: Path) -> list[str]:
             continue
         rows = [
             [name, first(found, name, "images"), *numbers([miou(name)(r) for r in found]), *mean([miou(name)(r) for r in found])]
-            for name in names(found, "miou")
+            for name in sorted(names(found, "miou"), key=few_order)
         ]
         budgets = ", ".join(dict.fromkeys(f"{result['budget']:g}" for result in found))
         parts += [
@@ -148,8 +158,8 @@ def few_parts(folder: Path) -> list[str]:
             f"(../benchmarks/few_masks_{dataset.split('-')[1]}.toml).",
             bar_table(few_bars(dataset), found, in_mean=True),
             table(["method", "images", *heads(found), *mean_head(found)], rows),
-            *group_part(found, "updates", "#### Updates", 1),
-            *group_part(found, "seconds of training", "#### Seconds of training", 1),
+            *group_part(found, "updates", "#### Updates", 1, few_order),
+            *group_part(found, "seconds of training", "#### Seconds of training", 1, few_order),
             source(found),
         ]
     return parts
@@ -293,11 +303,13 @@ def stage_parts(found: Sequence[Result]) -> list[str]:
     return ["### Seconds", table(["stage", "items or tensors", *heads(found), "ms an image"], rows)]
 
 
-def group_part(found: Sequence[Result], group: str, heading: str, factor: float) -> list[str]:
-    """Write a table of plain numbers."""
-    if not names(found, group):
+def group_part(found: Sequence[Result], group: str, heading: str, factor: float, order: Callable[[str], Any] | None = None) -> list[str]:
+    """Write a table of plain numbers, in the order in which they were recorded or in another one."""
+    listed = names(found, group)
+    if not listed:
         return []
-    rows = [[n, *numbers([None if (v := r.get(group, {}).get(n)) is None else factor * v for r in found])] for n in names(found, group)]
+    listed = sorted(listed, key=order) if order else listed
+    rows = [[n, *numbers([None if (v := r.get(group, {}).get(n)) is None else factor * v for r in found])] for n in listed]
     return [heading, table(["", *heads(found)], rows)]
 
 
