@@ -24,11 +24,12 @@ if TYPE_CHECKING:
 @click.argument("instance", metavar="STAGE")
 @click.option("--split", metavar="SPLIT", default="train", show_default=True, help="Whose masks to write.")
 @click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Folder to write masks to.")
+@click.option("--overlay", is_flag=True, help="Write NAME.overlay.jpg as well: the mask over the image.")
 @click.option(
     "--model", "model_file", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write a model as .safetensors."
 )
 @pass_place
-def export(place: Place, instance: str, split: str, output: Path | None, model_file: Path | None) -> None:
+def export(place: Place, instance: str, split: str, output: Path | None, overlay: bool, model_file: Path | None) -> None:
     """Write the masks of a stage as palette PNG, or a model as safetensors.
 
     Masks hold class ids in the colours of Pascal VOC, under the names of their images. A model file serves as `--weights`.
@@ -51,7 +52,7 @@ def export(place: Place, instance: str, split: str, output: Path | None, model_f
     demand_own_folder(workspace, output)
     artifact = workspace[instance, split]
     with show_progress(len(artifact), f"export {instance}") as progress:
-        count = export_masks(_masks(artifact, progress), output)
+        count = export_masks(_masks(artifact, progress), output, workspace.dataset.image if overlay else None)
     (output / "classes.txt").write_text("".join(f"{name}\n" for name in workspace.dataset.classes), encoding="utf-8")
     talk(f"Wrote {count:,} masks and classes.txt to {output}.")
 

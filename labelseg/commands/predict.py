@@ -69,9 +69,8 @@ def _write(output: Path, name: str, file: Path, item: Mapping[str, NDArray[Any]]
     import numpy as np
     from PIL import Image
 
-    from labelseg.data.export import write_palette_png
+    from labelseg.data.export import write_overlay, write_palette_png
     from labelseg.data.images import read_image
-    from labelseg.data.palette import colorize
 
     path = output / f"{name}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -82,7 +81,7 @@ def _write(output: Path, name: str, file: Path, item: Mapping[str, NDArray[Any]]
         grey = np.round(item["confidence"].astype(np.float32) * 255).astype(np.uint8)
         Image.fromarray(grey).save(output / f"{name}.confidence.png")
     if overlay:
-        Image.fromarray(colorize(item["mask"], read_image(file))).save(output / f"{name}.overlay.jpg", quality=90)
+        write_overlay(item["mask"], read_image(file), output / f"{name}.overlay.jpg")
 
 
 def _check_overwrites(images: Mapping[str, Path], output: Path) -> None:

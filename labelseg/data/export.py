@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from labelseg.data.palette import voc_palette
+from labelseg.data.palette import colorize, voc_palette
 
 
 def write_palette_png(mask: NDArray[np.uint8], path: Path) -> None:
@@ -28,12 +28,28 @@ def write_palette_png(mask: NDArray[np.uint8], path: Path) -> None:
         unfinished.unlink(missing_ok=True)
 
 
-def export_masks(masks: Iterable[tuple[str, NDArray[np.uint8]]], folder: Path) -> int:
-    """Write each (id, mask) to ``folder/<id>.png``, making folders as ids name them, and return how many."""
+def write_overlay(mask: NDArray[np.uint8], image: NDArray[np.uint8], path: Path) -> None:
+    """Write a mask (H, W) in the colours of its classes over its image (H, W, 3) uint8, as JPEG."""
+    Image.fromarray(colorize(mask, image)).save(path, quality=90)
+
+
+def export_masks(
+    masks: Iterable[tuple[str, NDArray[np.uint8]]], folder: Path, image_of: Callable[[str], NDArray[np.uint8]] | None = None
+) -> int:
+    """Write each (id, mask) to ``folder/<id>.png``, making folders as ids name them.
+
+    Args:
+        image_of: Reads the image of an id; then ``folder/<id>.overlay.jpg`` is written too.
+
+    Returns:
+        The number of masks.
+    """
     count = 0
     for image_id, mask in masks:
         path = folder / f"{image_id}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         write_palette_png(mask, path)
+        if image_of is not None:
+            write_overlay(mask, image_of(image_id), folder / f"{image_id}.overlay.jpg")
         count += 1
     return count

@@ -49,3 +49,13 @@ def test_colours_lie_over_the_image_with_their_opacity() -> None:
     np.testing.assert_array_equal(colorize(MASK, image, opacity=0), image)
     np.testing.assert_array_equal(colorize(MASK, image, opacity=1), colorize(MASK))
     assert colorize(MASK, image)[0, 1].tolist() == [114, 50, 50]
+
+
+def test_overlays_lie_beside_the_masks(tmp_path: Path) -> None:
+    mask = np.zeros((16, 16), np.uint8)
+    mask[:, 8:] = 1
+    image = np.full((16, 16, 3), 100, np.uint8)
+    assert export_masks([("x/a", mask)], tmp_path, {"x/a": image}.__getitem__) == 1
+    overlay = np.asarray(Image.open(tmp_path / "x" / "a.overlay.jpg")).astype(int)
+    assert np.abs(overlay[4, 2] - [50, 50, 50]).max() < 12  # black over grey
+    assert np.abs(overlay[4, 13] - [114, 50, 50]).max() < 12  # maroon over grey
