@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from labelseg.errors import ArtifactError, DataError, LabelsegError
+from labelseg.pipeline.apart import run_apart
 from labelseg.pipeline.artifacts import TENSOR, Model, model_digest
 from labelseg.pipeline.engine import Computed, Failed, MapJob, Message, Outcome, Task, compute_items
 from labelseg.pipeline.graph import SPLIT_PARAM, NodeId
@@ -160,7 +161,11 @@ class Execution:
             instance=node.instance,
             run_log=self._log,
         )
-        model = node.stage.run(inputs, self._params(decision))
+        if "," in devices:
+            # Several devices take processes forked from one that has used no GPU, as this one may have.
+            model = run_apart(node.stage.run, inputs, self._params(decision))
+        else:
+            model = node.stage.run(inputs, self._params(decision))
         if not isinstance(model, Model):
             raise ArtifactError(f"{node.instance}: expected a Model, got {type(model).__name__}.")
         manifest = self._manifest(decision, self._write_model(decision, model, devices), devices, time.monotonic() - started)

@@ -163,6 +163,14 @@ def test_data_without_background_is_refused_where_classes_are_weighed_against_it
         stage.run(inputs, stage.Params())
 
 
+def test_two_trainings_of_one_run_are_shared_out_to_two_processes(workspace):
+    both = frozenset({"train-classifier", "train-segmenter"})
+    report = workspace.run("train-segmenter", options=replace(HERE, device="cpu,cpu", force=both))
+    assert both <= computed(report).keys()
+    for stage in both:
+        assert np.isfinite(workspace.model(stage).curves[-1]["loss"])
+
+
 def _turned(path):
     """Bytes of the picture upside down."""
     target = path.with_name("turned.png")
