@@ -91,7 +91,7 @@ def page(folder: Path = RESULTS) -> str:
         "over the classes present in the truth, background included, pixels of 255 left out. `DIR` in the commands is a folder with "
         "`images/`, `masks/` of class ids, `image_labels.csv`, `classes.txt` and lists of images; `FILE` holds ImageNet weights of "
         "MobileNetV2. The photos are cut from Pascal VOC 2012, the street scenes are CamVid. Published scores have not been reproduced; "
-        "single steps are compared with the published code ([tests/reference](../tests/reference)).",
+        "single steps are compared with inputs and outputs recorded from the published code.",
         "## Photos: VOC animals",
         "Six animal classes and background, long side 320, tags for 1,126 training images. Settings are "
         "[benchmarks/voc_animals.toml](../benchmarks/voc_animals.toml), found on "
