@@ -74,7 +74,7 @@ def test_lists_as_they_are_published_are_read(tmp_path: Path) -> None:
     (folder / "x").mkdir(parents=True)
     for name in ("2007_000032.jpg", "2007_000039.jpg", "x/a b.jpg", "2008_1.jpg"):
         (folder / name).touch()
-    lines = ("/JPEGImages/2007_000032.jpg /SegmentationClassAug/2007_000032.png", "JPEGImages/2007_000039.jpg", "VOC/x/a b.jpg", "2008_1")
+    lines = ("/JPEGImages/2007_000032.jpg /SegmentationClassAug/2008_1.jpg", "JPEGImages/2007_000039.jpg", "VOC/x/a b.jpg", "2008_1")
     (tmp_path / "train.txt").write_text("\n".join(lines) + "\n")
     assert read_split(tmp_path / "train.txt", ImageIndex(folder)) == ["2007_000032", "2007_000039", "2008_1", "x/a b"]
     (tmp_path / "train.txt").write_text("a wrong name\n")

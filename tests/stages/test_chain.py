@@ -148,12 +148,20 @@ def test_untagged_images_alone_get_predicted_classes(workspace):
 
 def test_scores_of_every_walk_have_the_form_of_cam(workspace):
     cam = workspace["cam", "train"]["train_0000"]["class_ids"]
+    scores = {}
     for start in ("psa", "foreground-only"):
         workspace.run("propagate", "train", options=HERE, start=start)
         item = workspace["propagate", "train"]["train_0000"]
         np.testing.assert_array_equal(item["class_ids"], cam)
         assert len(item["scores"]) == len(cam)
         assert set(np.unique(item["mask"])) <= {0, *cam}
+        scores[start] = item["scores"].astype(float).ravel()
+    assert np.corrcoef(*scores.values())[0, 1] > 0.5  # those of the classes, not of the background
+
+
+def test_a_walk_over_colours_reads_no_affinity_network():
+    for kind, read in {"learned": {"cam", "affinity"}, "colour": {"cam"}, "constant": {"cam"}}.items():
+        assert {source.role for source in propagate.STAGE.sources(propagate.Params(affinity_kind=kind))} == read
 
 
 @pytest.mark.parametrize("stage", [refine, propagate], ids=["refine", "propagate"])
