@@ -99,20 +99,24 @@ def random_walk(
     # Products are bound by memory: float32 halves their time wherever the tolerance hides its rounding.
     dtype = np.float32 if tolerance >= FLOAT32_TOLERANCE else np.float64
     coefficients = power_coefficients(steps, tolerance) if tolerance > 0 else None
+    # A constant part stays as it is: taken out first, it keeps no rounding of the recurrence, which grows with the degree squared.
+    means = scores.mean(axis=(1, 2), keepdims=True, dtype=np.float64)
     if not device.startswith("cpu"):
         from labelseg.ops.random_walk_torch import torch_random_walk
 
         _check(affinities, offsets, beta)
-        return torch_random_walk(scores, affinities, offsets, beta=beta, steps=steps, coefficients=coefficients, dtype=dtype, device=device)
+        rest = (scores - means).astype(dtype)
+        walked = torch_random_walk(rest, affinities, offsets, beta=beta, steps=steps, coefficients=coefficients, dtype=dtype, device=device)
+        return (walked + means).astype(np.float32)
     weights = walk_weights(affinities, offsets, beta, dtype)
     root = np.sqrt(_degrees(weights))
     symmetric = _scale(weights, 1 / root, 1 / root)
 
     walked = np.empty(scores.shape, dtype=np.float32)
-    for source, target in zip(scores, walked, strict=True):
-        start = source.ravel().astype(dtype) * root
+    for source, mean, target in zip(scores, means.ravel(), walked, strict=True):
+        start = (source.ravel() - mean).astype(dtype) * root
         end = _power(symmetric, start, steps) if coefficients is None else _chebyshev_sum(symmetric, start, coefficients)
-        target[...] = (end / root).reshape(target.shape)
+        target[...] = (end / root + mean).reshape(target.shape)
     return walked
 
 

@@ -5,7 +5,7 @@ import tracemalloc
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from labelseg.errors import UsageError
@@ -139,11 +139,12 @@ def test_rows_of_the_transition_sum_to_one(size):
 
 @settings(deadline=None, derandomize=True, max_examples=25)
 @given(h=st.integers(1, 9), w=st.integers(1, 9), steps=st.integers(0, 400), tolerance=st.sampled_from([0, 1e-6, 1e-4, 1e-2]))
+@example(h=1, w=2, steps=319, tolerance=1e-4)
 def test_constant_maps_stay_and_others_keep_their_range(h, w, steps, tolerance):
     scores, affinities = random_case((h, w), seed=steps)
     scores[0] = 0.7
     walked = random_walk(scores, affinities, OFFSETS, steps=steps, tolerance=tolerance)
-    np.testing.assert_allclose(walked[0], 0.7, atol=1e-5)
+    np.testing.assert_allclose(walked[0], 0.7, atol=1e-7)
     slack = 10 * tolerance + 1e-5
     assert np.all(walked.max(axis=(1, 2)) <= scores.max(axis=(1, 2)) + slack)
     assert np.all(walked.min(axis=(1, 2)) >= scores.min(axis=(1, 2)) - slack)
