@@ -42,8 +42,11 @@ class Dataset(Protocol):
     def ids(self, split: str) -> list[str]:
         """Sorted ids of a split."""
 
+    def matches(self, name: str) -> list[str]:
+        """The ids that a name in a list may mean."""
+
     def resolve(self, name: str, where: str) -> str:
-        """The id that a name in a list means; an error begins with ``where``."""
+        """The one id that a name in a list means; an error begins with ``where``."""
 
     def has(self, image_id: str, kind: Kind) -> bool:
         """Whether the dataset knows this of the image."""
@@ -183,6 +186,10 @@ class FolderDataset:
         if not self._read_splits[split]:
             raise DataError(f"split '{split}' holds no image.")
         return list(self._read_splits[split])
+
+    def matches(self, name: str) -> list[str]:
+        """List the ids that a name may mean."""
+        return self._index.matches(name)
 
     def resolve(self, name: str, where: str) -> str:
         """Find the id that a name means: an id, a path with extension, or a bare name where that is unique.

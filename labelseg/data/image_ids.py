@@ -102,6 +102,11 @@ class ImageIndex:
             by_bare_name[os.path.splitext(base)[0]].append(image_id)
         return dict(by_bare_name)
 
+    def matches(self, name: str) -> list[str]:
+        """List the ids that a name may mean: the one whose id or path it is, or else all of that bare name."""
+        key = _normal(name)
+        return [self._by_path[key]] if key in self._by_path else self._by_bare_name.get(key, [])
+
     def resolve(self, name: str, where: str) -> str:
         """Find the id that ``name`` means: an id, a relative path with extension, or a bare file name or stem where unique.
 
@@ -112,10 +117,7 @@ class ImageIndex:
         Raises:
             DataError: no image or several images have that name.
         """
-        key = _normal(name)
-        if key in self._by_path:
-            return self._by_path[key]
-        matches = self._by_bare_name.get(key, [])
+        matches = self.matches(name)
         if len(matches) == 1:
             return matches[0]
         if matches:

@@ -93,6 +93,10 @@ class SceneDataset:
         names = sorted(self.counts) if split == ALL else [split]
         return [f"{name}_{number:04}" for name in names for number in range(self.counts[name])]
 
+    def matches(self, name: str) -> list[str]:
+        """List the ids that a line of a list may mean: itself, if there is such a scene."""
+        return [name] if self.has(name, "image") else []
+
     def resolve(self, name: str, where: str) -> str:
         """Find the id that a line of a list means: itself.
 

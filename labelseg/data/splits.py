@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -19,8 +18,12 @@ USUAL_ORDER = ("train", *HELD_OUT)
 class Images(Protocol):
     """What can tell which image a name means."""
 
+    def matches(self, name: str) -> list[str]:
+        """List the ids that ``name`` may mean."""
+        ...
+
     def resolve(self, name: str, where: str) -> str:
-        """Find the id that ``name`` means; an error begins with ``where``."""
+        """Find the one id that ``name`` means; an error begins with ``where``."""
         ...
 
 
@@ -121,16 +124,15 @@ def _named_image(line: str, images: Images, where: str) -> str:
     first = line.split()[0]
     words = dict.fromkeys((line, first))
     for word in words:
-        with suppress(DataError):
-            return images.resolve(word, where)
+        if len(found := images.matches(word)) == 1:
+            return found[0]
     for word in reversed(words):
         parts = word.split("/")
         for start in range(1, len(parts)):
             rest = "/".join(parts[start:])
-            with suppress(DataError):
-                image_id = images.resolve(rest, where)
-                if image_id.count("/") == rest.count("/"):  # not by its bare name: the other folders would be passed over
-                    return image_id
+            # Not by its bare name: the other folders would be passed over.
+            if len(found := images.matches(rest)) == 1 and found[0].count("/") == rest.count("/"):
+                return found[0]
     return images.resolve(first if "/" in first else line, where)
 
 
