@@ -14,6 +14,7 @@ from labelseg.pipeline.graph import Node, NodeId, resolve
 from labelseg.pipeline.manifests import Catalog, Ref
 from labelseg.pipeline.planning import Decision, Planner, Standing
 from labelseg.pipeline.runlog import Marker, Markers
+from labelseg.pipeline.stage import instance_parts
 from labelseg.pipeline.staleness import State
 
 
@@ -82,10 +83,12 @@ def status(workspace: WorkspaceLike) -> list[StatusRow]:
     return rows
 
 
-def wanted_keys(workspace: WorkspaceLike) -> set[tuple[str, str]]:
-    """List (stage, key) of what the configuration asks for now, finished or not, as far as keys are known before their inputs are there."""
-    decisions = [found for _, found in _checked(workspace, _refs(workspace)) if isinstance(found, Decision)]
-    return {(decision.node.stage.name, decision.key) for decision in decisions if decision.key is not None}
+def wanted_keys(workspace: WorkspaceLike) -> set[tuple[str, str | None]]:
+    """List (stage, key) of what the configuration asks for now, finished or not; the key is None where it cannot be told yet, or at all."""
+    return {
+        (instance_parts(node_id.instance)[0], found.key if isinstance(found, Decision) else None)
+        for node_id, found in _checked(workspace, _refs(workspace))
+    }
 
 
 def _refs(workspace: WorkspaceLike) -> dict[NodeId, Ref]:

@@ -94,7 +94,7 @@ class Store:
     def sweep(
         self,
         keep: Collection[tuple[str, str]] | None = None,
-        keep_checkpoints: Collection[tuple[str, str]] | None = None,
+        keep_checkpoints: Collection[tuple[str, str | None]] | None = None,
         *,
         dry_run: bool = False,
     ) -> Swept:

@@ -38,7 +38,7 @@ def readable_headers(root: Path, stage: str) -> Iterator[PartHeader]:
 def sweep(
     root: Path,
     keep: Collection[tuple[str, str]] | None = None,
-    keep_checkpoints: Collection[tuple[str, str]] | None = None,
+    keep_checkpoints: Collection[tuple[str, str | None]] | None = None,
     *,
     dry_run: bool = False,
 ) -> Swept:
@@ -49,7 +49,7 @@ def sweep(
     Args:
         root: The ``.labelseg`` folder.
         keep: (stage, key) of the manifests to keep; None keeps those that a ref names, tagged or not.
-        keep_checkpoints: (stage, key) of the trainings whose checkpoints to keep; None keeps all.
+        keep_checkpoints: (stage, key) of the trainings whose checkpoints to keep, (stage, None) for all of a stage; None keeps all.
         dry_run: Only count.
 
     Raises:
@@ -83,9 +83,11 @@ def sweep(
     return swept
 
 
-def _checkpoints(root: Path, keep: Collection[tuple[str, str]]) -> list[Path]:
+def _checkpoints(root: Path, keep: Collection[tuple[str, str | None]]) -> list[Path]:
     """List the folders ``checkpoints/<stage>/<key>`` of trainings that are not kept."""
-    return [path for path in sorted(root.glob("checkpoints/*/*")) if (path.parent.name, path.name) not in keep]
+    return [
+        path for path in sorted(root.glob("checkpoints/*/*")) if not {(path.parent.name, path.name), (path.parent.name, None)} & set(keep)
+    ]
 
 
 def _referenced(catalog: Catalog) -> set[tuple[str, str]]:

@@ -291,6 +291,19 @@ def test_gc_keeps_the_checkpoints_of_the_training_that_would_go_on_from_them(fin
     assert {path.name for path in folder.iterdir()} == keys
 
 
+def test_gc_keeps_checkpoints_while_nobody_can_tell_what_would_go_on(finished):
+    folder = finished / ".labelseg" / "checkpoints" / "train-net" / ("0" * 32)
+    folder.mkdir(parents=True)
+    images = (finished / tomllib.loads((finished / "labelseg.toml").read_text())["data"]["images"]).resolve()
+    images.rename(images.with_name("unmounted"))
+    try:
+        assert "0 checkpoints, " in labelseg(finished, "gc").stderr
+    finally:
+        images.with_name("unmounted").rename(images)
+    assert folder.exists()
+    assert "1 checkpoint, " in labelseg(finished, "gc").stderr
+
+
 def test_a_full_disk_does_not_keep_the_status_from_being_told(finished, monkeypatch):
     def full(self):
         raise OSError(28, "No space left on device")
