@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from labelseg.stages.training_params import EvaluatedTrainingParams
 
 
-def masked_validation(inputs: Inputs, split: str) -> list[Item]:
-    """Gather the images with true masks of a validation split; none where no split is named."""
-    return [item for item in inputs.items("validation") if item.has("mask")] if split else []
+def masked_validation(inputs: Inputs) -> list[Item]:
+    """Gather the images with true masks of the validation split; none where no split is named."""
+    return [item for item in inputs.items("validation") if item.has("mask")]
 
 
 def demand_held(

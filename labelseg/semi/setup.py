@@ -70,7 +70,7 @@ def gather(stage: str, inputs: Inputs, params: FewMaskParams, draw: Draw) -> Few
         raise DataError(f"{stage}: no unlabelled image. Name a split of them: --unlabelled SPLIT")
     labelled, held = held_part(masked, params.hold, params.seed)
     if params.validation:
-        held = masked_validation(inputs, params.validation)
+        held = masked_validation(inputs)
     demand_held(stage, params, held, "--hold 0.2, or --validation SPLIT with masks", params.patience)
     learned = {item.id for item in labelled}
     unseen = [item for item in unlabelled if item.id not in learned]

@@ -40,7 +40,7 @@ def run(inputs: Inputs, params: Params) -> Model:
         raise DataError(
             f"train-classifier: no image of split {params.split!r} has tags. Name a label list: labelseg config data.labels FILE"
         )
-    held = [item for item in inputs.items("validation") if item.tags is not None] if params.validation else []
+    held = [item for item in inputs.items("validation") if item.tags is not None]
     demand_held("train-classifier", params, held, "--validation SPLIT with tags")
     if held and not any(item.tags for item in held):
         raise DataError(f"train-classifier: no class in the tags of the {len(held):,} validation images. Name others: --validation SPLIT")

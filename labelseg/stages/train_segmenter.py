@@ -42,7 +42,7 @@ def run(inputs: Inputs, params: Params) -> Model:
 
     if len(params.scale) != 2 or params.scale[0] > params.scale[1]:
         raise UsageError(f"scale of train-segmenter: expected two growing numbers such as 0.75,1.5, got {params.scale}.")
-    held = masked_validation(inputs, params.validation)
+    held = masked_validation(inputs)
     demand_held("train-segmenter", params, held)
     demand_labelled("train-segmenter", held, Item.mask)
     backbone = make_backbone(inputs, params)
