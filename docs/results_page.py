@@ -115,9 +115,7 @@ def page(folder: Path = RESULTS) -> str:
 def few_bars(dataset: str) -> tuple[tuple[str, Value, float], ...]:
     """Tell what methods for few masks have to reach on a dataset."""
     supervised = miou("supervised on val")
-    methods = {"few_masks-voc_animals": ("unimatch", "unimatch-v2", "pseudoseg", "pseudoseg, tags"), "few_masks-camvid": ("unimatch",)}[
-        dataset
-    ]
+    methods = ("unimatch",) if dataset == "few_masks-camvid" else ("unimatch", "unimatch-v2", "pseudoseg", "pseudoseg, tags")
     bars = [(f"{method}, points above supervised", difference(miou(f"{method} on val"), supervised), 2.0) for method in methods]
     return (
         *bars,
