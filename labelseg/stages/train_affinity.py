@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from labelseg.pipeline.stage import Stage, option, source
-from labelseg.stages.training_params import TrainingParams
+from labelseg.stages.training_params import TrainingParams, growing_pair
 
 if TYPE_CHECKING:
     from labelseg.pipeline.inputs import Inputs, Model
@@ -49,8 +49,7 @@ def run(inputs: Inputs, params: Params) -> Model:
         raise UsageError(f"crop of train-affinity: expected a multiple of 8, got {params.crop}.")
     if params.kind == "psa" and len(params.widths) != 3:
         raise UsageError(f"widths of train-affinity: expected three numbers such as 64,128,256, got {params.widths}.")
-    if len(params.scale) != 2 or params.scale[0] > params.scale[1]:
-        raise UsageError(f"scale of train-affinity: expected two growing numbers such as 1,1.5, got {params.scale}.")
+    scale = growing_pair("scale of train-affinity", params.scale, "1,1.5")
     offsets = pair_offsets(params.radius)
     backbone = make_backbone(inputs, params)
     net = AffinityNet(backbone, params.widths, params.norm) if params.kind == "psa" else BoundaryNet(backbone)  # type: ignore[arg-type]
@@ -64,9 +63,7 @@ def run(inputs: Inputs, params: Params) -> Model:
         terms = affinity_loss(net.pair_affinities(module(images), offsets), pair_labels(labels, offsets, origins))
         return terms._asdict()
 
-    return fit(
-        inputs, params, net, Samples(inputs.items(), LabelledGrid(params.crop, params.jitter, (params.scale[0], params.scale[1]))), loss
-    )
+    return fit(inputs, params, net, Samples(inputs.items(), LabelledGrid(params.crop, params.jitter, scale)), loss)
 
 
 STAGE = Stage(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from labelseg.pipeline.stage import Stage, option
-from labelseg.stages.training_params import EvaluatedTrainingParams
+from labelseg.stages.training_params import EvaluatedTrainingParams, growing_pair
 
 if TYPE_CHECKING:
     from labelseg.pipeline.inputs import Inputs, Model
@@ -24,15 +24,14 @@ class Params(EvaluatedTrainingParams):
 
 def run(inputs: Inputs, params: Params) -> Model:
     """Train an image classifier from tags; its activation maps start the chain."""
-    from labelseg.errors import DataError, UsageError
+    from labelseg.errors import DataError
     from labelseg.evaluation import classifier_scores, demand_held
     from labelseg.models.classifier import Classifier
     from labelseg.ops.losses import multilabel_soft_margin
     from labelseg.training.fitting import fit, make_backbone
     from labelseg.training.samples import Samples, TaggedImage
 
-    if len(params.long_side) != 2 or params.long_side[0] > params.long_side[1]:
-        raise UsageError(f"long-side of train-classifier: expected two growing numbers such as 288,512, got {params.long_side}.")
+    long_side = growing_pair("long-side of train-classifier", params.long_side, "288,512")
     first_class = 1 if inputs.has_background else 0
     n_classes = len(inputs.classes) - first_class
     items = [item for item in inputs.items() if item.tags is not None]
@@ -46,7 +45,7 @@ def run(inputs: Inputs, params: Params) -> Model:
         raise DataError(f"train-classifier: no class in the tags of the {len(held):,} validation images. Name others: --validation SPLIT")
 
     net = Classifier(make_backbone(inputs, params), n_classes, params.dropout)
-    make = TaggedImage(params.crop, (params.long_side[0], params.long_side[1]), params.jitter, n_classes, first_class)
+    make = TaggedImage(params.crop, long_side, params.jitter, n_classes, first_class)
 
     def evaluate(module):  # type: ignore[no-untyped-def]
         return classifier_scores(net, held, n_classes, first_class, inputs.device, params.precision)

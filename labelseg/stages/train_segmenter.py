@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from labelseg.pipeline.stage import Stage, option, source
-from labelseg.stages.training_params import EvaluatedTrainingParams
+from labelseg.stages.training_params import EvaluatedTrainingParams, growing_pair
 
 if TYPE_CHECKING:
     from labelseg.pipeline.inputs import Inputs, Model
@@ -32,7 +32,6 @@ class Params(EvaluatedTrainingParams):
 
 def run(inputs: Inputs, params: Params) -> Model:
     """Train a segmentation network on masks, pseudo or true."""
-    from labelseg.errors import UsageError
     from labelseg.evaluation import demand_held, demand_labelled, masked_validation, segmenter_scores
     from labelseg.models.segmenter import Segmenter
     from labelseg.ops.losses import cross_entropy
@@ -40,14 +39,13 @@ def run(inputs: Inputs, params: Params) -> Model:
     from labelseg.training.fitting import fit, make_backbone
     from labelseg.training.samples import MaskedImage, Samples, source_mask
 
-    if len(params.scale) != 2 or params.scale[0] > params.scale[1]:
-        raise UsageError(f"scale of train-segmenter: expected two growing numbers such as 0.75,1.5, got {params.scale}.")
+    scale = growing_pair("scale of train-segmenter", params.scale, "0.75,1.5")
     held = masked_validation(inputs)
     demand_held("train-segmenter", params, held)
     demand_labelled("train-segmenter", held, Item.mask)
     backbone = make_backbone(inputs, params)
     net = Segmenter(backbone, len(inputs.classes), params.head, params.width, "group", params.separable)  # type: ignore[arg-type]
-    make = MaskedImage(params.crop, (params.scale[0], params.scale[1]), params.jitter, source_mask)
+    make = MaskedImage(params.crop, scale, params.jitter, source_mask)
 
     def evaluate(module):  # type: ignore[no-untyped-def]
         return segmenter_scores(net, held, len(inputs.classes), inputs.device, params.precision)

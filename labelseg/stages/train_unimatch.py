@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from labelseg.pipeline.stage import Stage, option
 from labelseg.stages.few_mask_params import FewMaskParams
+from labelseg.stages.training_params import growing_pair
 
 if TYPE_CHECKING:
     from labelseg.pipeline.inputs import Inputs, Model
@@ -44,7 +45,6 @@ def run(inputs: Inputs, params: Params) -> Model:
 
     from labelseg.data.colour import StrongColours
     from labelseg.data.views import AnySize
-    from labelseg.errors import UsageError
     from labelseg.models.segmenter import Segmenter
     from labelseg.ops.losses import cross_entropy
     from labelseg.ops.unimatch import ohem_loss
@@ -54,9 +54,7 @@ def run(inputs: Inputs, params: Params) -> Model:
     from labelseg.training.fitting import make_backbone
     from labelseg.training.optimization import even_groups
 
-    if len(params.scale) != 2 or params.scale[0] > params.scale[1]:
-        raise UsageError(f"scale of train-unimatch: expected two growing numbers such as 0.5,2, got {params.scale}.")
-    draw = AnySize(params.crop, *params.scale)
+    draw = AnySize(params.crop, *growing_pair("scale of train-unimatch", params.scale, "0.5,2"))
     data = gather("train-unimatch", inputs, params, draw)
     variant = VARIANTS[params.variant]
     net = Segmenter(make_backbone(inputs, params), len(inputs.classes), params.head, params.width, "group", params.separable)  # type: ignore[arg-type]

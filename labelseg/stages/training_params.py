@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
+from labelseg.errors import UsageError
 from labelseg.pipeline.stage import file_option, option, source, split_option
+
+Number = TypeVar("Number", int, float)
 
 BACKBONES = ("mobilenet_v2", "resnet18", "resnet50", "resnet101", "resnet50_deep", "resnet101_deep", "tiny")
 
@@ -45,3 +49,19 @@ class EvaluatedTrainingParams(TrainingParams):
     keep: str = option(
         "last", help="Weights to keep: after the last epoch, or of the best on the validation split.", choices=("last", "best")
     )
+
+
+def growing_pair(name: str, values: tuple[Number, ...], example: str) -> tuple[Number, Number]:
+    """Read the ends of a range.
+
+    Args:
+        name: Of the parameter and its stage, to begin the error with.
+        values: As given.
+        example: What would be right.
+
+    Raises:
+        UsageError: they are not two numbers of which the second is the larger one, or the same.
+    """
+    if len(values) != 2 or values[0] > values[1]:
+        raise UsageError(f"{name}: expected two growing numbers such as {example}, got {values}.")
+    return values[0], values[1]

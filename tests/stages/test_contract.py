@@ -9,9 +9,11 @@ from typing import get_type_hints
 
 import pytest
 
+from labelseg.errors import UsageError
 from labelseg.pipeline.keys import key_params, params_json
 from labelseg.pipeline.stage import instance_parts, is_effective
 from labelseg.stages import STAGES
+from labelseg.stages.training_params import growing_pair
 
 OTHER = {bool: lambda value: not value, int: lambda value: value + 8, float: lambda value: value / 2 + 0.01, str: lambda value: value + "x"}
 
@@ -101,3 +103,11 @@ def test_sources_name_stages_that_come_before(stage):
 def test_an_empty_source_is_not_read():
     stage = next(stage for stage in STAGES if stage.name == "propagate")
     assert [source.role for source in stage.sources(stage.params(cam=""))] == ["affinity"]
+
+
+def test_a_range_has_two_ends_that_do_not_fall():
+    assert growing_pair("scale", (0.5, 2.0), "1,2") == (0.5, 2.0)
+    assert growing_pair("scale", (1.0, 1.0), "1,2") == (1.0, 1.0)
+    for wrong in ((2.0, 0.5), (1.0,), (1.0, 2.0, 3.0), ()):
+        with pytest.raises(UsageError, match="scale: expected two growing numbers such as 1,2, got"):
+            growing_pair("scale", wrong, "1,2")
