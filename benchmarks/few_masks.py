@@ -17,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.recording import HERE, Result, labelseg, make_workspace
+from benchmarks.recording import SETTINGS, Result, labelseg, make_workspace
 
 PROBE = 100  # updates of which the later half tells the time of one
 BASE = "train-segmenter"
@@ -77,7 +77,7 @@ def prepare(workspace: Path, dataset: str, data: Path, weights: Path, seed: int)
 
 def settings_of(dataset: str) -> str:
     """Read the settings of a dataset."""
-    return (HERE / f"few_masks_{dataset}.toml").read_text()
+    return (SETTINGS / f"few_masks_{dataset}.toml").read_text()
 
 
 def train(workspace: Path, method: str, name: str, iterations: int) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
+SETTINGS = HERE / "settings"
 
 
 def labelseg(workspace: Path, *arguments: str, capture: bool = False) -> str:

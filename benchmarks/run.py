@@ -20,7 +20,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer rounds; the results are printed, not written")
     options = parser.parse_args()
     for name in options.names or BENCHMARKS:
-        rows = import_module(f"benchmarks.{name}").run(options.quick)
+        rows = import_module(f"benchmarks.speed.{name}").run(options.quick)
         for row in rows:
             versus = f"{row['ratio']:8.1f} x {row['opponent']} ({row['opponent_s']:.3f} s)" if "ratio" in row else ""
             print(f"{row['name']:60s} {row['ours_s']:9.4f} s {versus}")

@@ -11,9 +11,9 @@ import argparse
 import json
 from pathlib import Path
 
-from benchmarks.recording import HERE, Result, labelseg, make_workspace
+from benchmarks.recording import SETTINGS, Result, labelseg, make_workspace
 
-SETTINGS = HERE / "voc_animals.toml"
+FROZEN = SETTINGS / "voc_animals.toml"
 
 # Instances beside the main chain: name -> options of the stage command. Thresholds, the range of colours and the single
 # step were found on the tuning masks, as everything else. The last two tell what is lost by storing a quarter of each side in float16: they
@@ -37,8 +37,8 @@ def prepare(workspace: Path, data: Path, weights: Path, seed: int) -> None:
         return
     tune = workspace / "splits" / "tune.txt"
     tune.parent.mkdir(parents=True, exist_ok=True)
-    tune.write_text((HERE / "voc_animals_tune.txt").read_text())
-    make_workspace(workspace, data, weights, seed, SETTINGS.read_text(), ("train", "train_fine", "val"))
+    tune.write_text((SETTINGS / "voc_animals_tune.txt").read_text())
+    make_workspace(workspace, data, weights, seed, FROZEN.read_text(), ("train", "train_fine", "val"))
 
 
 def chain_seconds(workspace: Path) -> float:
@@ -62,7 +62,7 @@ def main() -> None:
     prepare(workspace, options.data.resolve(), options.weights.resolve(), options.seed)
     name = f"voc_animals-seed{options.seed}"
     command = f"python -m benchmarks.voc_animals --data DIR --weights FILE --seed {options.seed}"
-    result = Result(name, command, options.seed, settings=SETTINGS.read_text())
+    result = Result(name, command, options.seed, settings=FROZEN.read_text())
 
     labelseg(workspace, "run", "--until", "propagate") if options.tune else labelseg(workspace, "run")
     for extra, flags in EXTRAS.items():

@@ -14,9 +14,9 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from benchmarks.recording import HERE, Result, labelseg, make_workspace
+from benchmarks.recording import SETTINGS, Result, labelseg, make_workspace
 
-SETTINGS = HERE / "wilson.toml"
+FROZEN = SETTINGS / "wilson.toml"
 BASE, NEW = ("cat", "dog", "person"), ("cow", "horse", "sheep")
 
 # Row -> instance, and what was computed for it after step 0.
@@ -44,7 +44,7 @@ def prepare(workspace: Path, data: Path, weights: Path, seed: int) -> None:
         tags = {row["image"]: set(row["labels"].split()) for row in csv.DictReader(file)}
     train = (data / "train.txt").read_text().split()
     (splits / "new.txt").write_text("".join(f"{name}\n" for name in train if not tags.get(name, set()).isdisjoint(NEW)))
-    make_workspace(workspace, data, weights, seed, SETTINGS.read_text(), ("train", "val"))
+    make_workspace(workspace, data, weights, seed, FROZEN.read_text(), ("train", "val"))
 
 
 def run_instance(workspace: Path, instance: str) -> None:
@@ -102,7 +102,7 @@ def main() -> None:
     workspace = options.workspace or Path("runs") / name
     prepare(workspace, options.data.resolve(), options.weights.resolve(), options.seed)
     command = f"python -m benchmarks.wilson --data DIR --weights FILE --seed {options.seed}"
-    result = Result(name, command, options.seed, settings=SETTINGS.read_text(), note=options.note)
+    result = Result(name, command, options.seed, settings=FROZEN.read_text(), note=options.note)
     for row in options.rows:
         run_instance(workspace, ROWS[row][0])
         record_row(result, workspace, row)

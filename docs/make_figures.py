@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from labelseg import Workspace
-from labelseg.data.palette import colorize, voc_palette
+from labelseg.data.formats.palette import colorize, voc_palette
 from labelseg.ops.cam import resize_maps
 
 TITLES = ("image", "CAM", "refined", "propagated", "truth")

@@ -94,8 +94,8 @@ def page(folder: Path = RESULTS) -> str:
         "single steps are compared with inputs and outputs recorded from the published code.",
         "## Photos: VOC animals",
         "Six animal classes and background, long side 320, tags for 1,126 training images. Settings are "
-        "[benchmarks/voc_animals.toml](../benchmarks/voc_animals.toml), found on "
-        "[50 tuning masks](../benchmarks/voc_animals_tune.txt) and frozen before `train_fine` and `val` were scored. "
+        "[benchmarks/settings/voc_animals.toml](../benchmarks/settings/voc_animals.toml), found on "
+        "[50 tuning masks](../benchmarks/settings/voc_animals_tune.txt) and frozen before `train_fine` and `val` were scored. "
         "The tuning masks are training images outside of `train_fine`. One setting is younger than that: a first segmenter (8 epochs from "
         "ImageNet weights, no CRF) had 58.5 on `val`; the present one (12 epochs from the classifier's backbone, CRF) was then chosen "
         "without another look at `val`, the CRF on the tuning masks.",
@@ -232,7 +232,7 @@ def step_parts(found: Sequence[Result]) -> list[str]:
     return [
         "Photos of VOC animals: cat, dog and person from masks, then cow, horse and sheep from tags. mIoU on whole images of `val` at one "
         "scale; *old* and *new* without background, *all* with it and over the classes known at that step. "
-        f"Settings: [benchmarks/wilson.toml](../benchmarks/wilson.toml).{over}",
+        f"Settings: [benchmarks/settings/wilson.toml](../benchmarks/settings/wilson.toml).{over}",
         table(["row", *(key for key, _ in columns)], [[n, *(value(n, key, by) for key, by in columns)] for n in names(found, "wilson")]),
         *class_iou_part(found),
         *group_part(found, "bars", "### Bars of WILSON, overlap", 1),

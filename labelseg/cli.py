@@ -13,21 +13,21 @@ from typing import Any, NoReturn
 import click
 
 from labelseg import __version__
-from labelseg.commands.config import config
 from labelseg.commands.context import Place, talk
-from labelseg.commands.demo import demo
-from labelseg.commands.evaluate import evaluate
-from labelseg.commands.export import export
-from labelseg.commands.init import init
-from labelseg.commands.predict import predict
-from labelseg.commands.run import run
-from labelseg.commands.show import show
-from labelseg.commands.split import split
-from labelseg.commands.stages import stage_command
-from labelseg.commands.status import status
-from labelseg.commands.upkeep import doctor, gc, verify
+from labelseg.commands.results.evaluate import evaluate
+from labelseg.commands.results.export import export
+from labelseg.commands.results.predict import predict
+from labelseg.commands.results.show import show
+from labelseg.commands.running.run import run
+from labelseg.commands.running.stage_commands import stage_command
+from labelseg.commands.running.status import status
+from labelseg.commands.running.upkeep import doctor, gc, verify
+from labelseg.commands.setup.config import config
+from labelseg.commands.setup.demo import demo
+from labelseg.commands.setup.init import init
+from labelseg.commands.setup.split import split
 from labelseg.errors import LabelsegError
-from labelseg.pipeline.stage import Stage
+from labelseg.pipeline.declare.stage import Stage
 from labelseg.stages import STAGES
 
 INTERRUPTED = 130

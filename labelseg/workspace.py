@@ -10,17 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labelseg.errors import MissingArtifactError
-from labelseg.pipeline.config import Config
-from labelseg.pipeline.fingerprint import FileIndex
-from labelseg.pipeline.manifests import Catalog, Manifest, Ref
-from labelseg.pipeline.stage import Stage, instance_parts
+from labelseg.pipeline.declare.config import Config
+from labelseg.pipeline.declare.stage import Stage, instance_parts
+from labelseg.pipeline.files.fingerprint import FileIndex
+from labelseg.pipeline.store.manifests import Catalog, Manifest, Ref
 
 if TYPE_CHECKING:
-    from labelseg.data.dataset import Dataset
-    from labelseg.pipeline.artifacts import Artifact, Model
-    from labelseg.pipeline.runner import Report, RunOptions
-    from labelseg.pipeline.status import StatusRow
-    from labelseg.pipeline.store import Store
+    from labelseg.data.protocol import Dataset
+    from labelseg.pipeline.plan.status import StatusRow
+    from labelseg.pipeline.run.options import RunOptions
+    from labelseg.pipeline.run.report import Report
+    from labelseg.pipeline.store.artifacts import Artifact, Model
+    from labelseg.pipeline.store.store import Store
 
 FOLDER = ".labelseg"
 
@@ -99,7 +100,7 @@ class Workspace:
     @cached_property
     def store(self) -> Store:
         """The artifacts."""
-        from labelseg.pipeline.store import Store
+        from labelseg.pipeline.store.store import Store
 
         return Store(self.folder)
 
@@ -116,9 +117,9 @@ class Workspace:
             What was done.
 
         Raises:
-            LabelsegError: as ``labelseg.pipeline.runner.run``.
+            LabelsegError: as ``labelseg.pipeline.run.runner.run``.
         """
-        from labelseg.pipeline.runner import run
+        from labelseg.pipeline.run.runner import run
 
         if instance is not None and split is not None:
             stage = self.stages.get(instance_parts(instance)[0])
@@ -128,13 +129,13 @@ class Workspace:
 
     def status(self) -> list[StatusRow]:
         """Tell the state of every instance and why it is not fresh."""
-        from labelseg.pipeline.status import status
+        from labelseg.pipeline.plan.status import status
 
         return status(self)
 
     def write_config(self, name: str, values: Mapping[str, Any]) -> Config:
         """Write parameters of an instance, or values of the tables ``data``, ``run`` and ``evaluate``, to ``labelseg.toml``."""
-        from labelseg.pipeline.configfile import write_values
+        from labelseg.pipeline.declare.configfile import write_values
 
         self._config = write_values(self._config, name, values)
         if name == "data":
@@ -147,7 +148,7 @@ class Workspace:
         Raises:
             MissingArtifactError: it never ran.
         """
-        from labelseg.pipeline.artifacts import Artifact
+        from labelseg.pipeline.store.artifacts import Artifact
 
         instance, split = name
         return Artifact(self.store, self._manifest(instance, split))
@@ -158,7 +159,7 @@ class Workspace:
         Raises:
             MissingArtifactError: it was never trained.
         """
-        from labelseg.pipeline.artifacts import read_model
+        from labelseg.pipeline.store.artifacts import read_model
 
         return read_model(self.store, self._manifest(instance, ""))
 

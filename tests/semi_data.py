@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from labelseg.pipeline.inputs import Item
+from labelseg.pipeline.engines.inputs import Item
 
 
 class Pictures:

@@ -49,6 +49,6 @@ def test_the_package_loads_nothing():
 
 
 def test_the_dense_crf_loads_its_compiler_only_when_it_runs():
-    code = "import sys, labelseg.ops.crf; print(*[name for name in ('numba', 'torch', 'pydensecrf') if name in sys.modules])"
+    code = "import sys, labelseg.ops.crf.dense_crf; print(*[name for name in ('numba', 'torch', 'pydensecrf') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.split() == []

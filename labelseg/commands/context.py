@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from labelseg.pipeline.config import Config
-from labelseg.pipeline.stage import Stage
+from labelseg.pipeline.declare.config import Config
+from labelseg.pipeline.declare.stage import Stage
 
 if TYPE_CHECKING:
     from labelseg.workspace import Workspace

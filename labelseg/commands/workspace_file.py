@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from labelseg.errors import UsageError
-from labelseg.pipeline.atomic import write_if_absent
+from labelseg.pipeline.files.atomic import write_if_absent
 
 COMMENTS = {
     "images": "an image is named by its path below this folder, without extension",

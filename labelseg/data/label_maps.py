@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from labelseg.masks import IGNORE
+from labelseg.class_ids import IGNORE
 
 Scenario = Literal["overlap", "disjoint", "separate"]
 

@@ -6,8 +6,8 @@ import difflib
 import re
 from collections.abc import Sequence
 
+from labelseg.class_ids import BACKGROUND
 from labelseg.data.dataset import VOC_CLASSES
-from labelseg.data.labels import BACKGROUND
 from labelseg.errors import UsageError
 
 Steps = tuple[tuple[str, ...], ...]

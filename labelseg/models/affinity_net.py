@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from labelseg.models.backbones import Backbone
-from labelseg.ops.affinity import pair_affinities
-from labelseg.ops.boundary import path_affinities
-from labelseg.ops.pairs import Offset
+from labelseg.models.encoders.base import Backbone
+from labelseg.ops.affinity.boundary import path_affinities
+from labelseg.ops.affinity.pairs import Offset
+from labelseg.ops.affinity.psa import pair_affinities
 
 
 class AffinityNet(nn.Module):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from labelseg.models.backbones import Backbone
+from labelseg.models.encoders.base import Backbone
 
 
 class Classifier(nn.Module):

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from labelseg.models.segmenter import Segmenter
-from labelseg.ops.wilson import softmax_as_sigmoid
-from labelseg.ops.wilson_step import StepOutputs
+from labelseg.ops.new_classes.wilson import softmax_as_sigmoid
+from labelseg.ops.new_classes.wilson_step import StepOutputs
 
 _SLOPE = 0.01
 

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from labelseg.errors import ArtifactError, UsageError
 from labelseg.models.affinity_net import AffinityNet, BoundaryNet
-from labelseg.models.backbones import build_backbone
 from labelseg.models.classifier import Classifier
-from labelseg.models.pseudoseg import PseudoSegNet
+from labelseg.models.encoders.registry import build_backbone
+from labelseg.models.pseudoseg_net import PseudoSegNet
 from labelseg.models.segmenter import Segmenter
 from labelseg.models.weights import load_arrays, state_arrays
 

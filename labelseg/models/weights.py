@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from labelseg.errors import DataError, UsageError
-from labelseg.models.backbones import Backbone
-from labelseg.models.unimatch_head import from_published_names
+from labelseg.models.encoders.base import Backbone
+from labelseg.models.heads.unimatch_head import from_published_names
 
 _HEADS = ("classifier.", "fc.")
 # BatchNorm counts batches, but with a fixed momentum it never reads the count: models are stored without. ``ShiftNorm`` reads it.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from labelseg.masks import IGNORE
+from labelseg.class_ids import IGNORE
 
 
 def multilabel_soft_margin(logits: Tensor, targets: Tensor) -> Tensor:

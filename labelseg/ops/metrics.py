@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from labelseg.class_ids import IGNORE
 from labelseg.errors import DataError
-from labelseg.masks import IGNORE
 
 
 class ConfusionMatrix:

@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-from labelseg.pipeline.stage import Stage
-from labelseg.stages import (
-    affinity_labels,
-    cam,
-    propagate,
-    refine,
-    segment,
-    sgc,
-    train_affinity,
-    train_classifier,
-    train_pseudoseg,
-    train_segmenter,
-    train_unimatch,
-    wilson,
-    wilson_labels,
-)
+from labelseg.pipeline.declare.stage import Stage
+from labelseg.stages.few_masks import sgc, train_pseudoseg, train_unimatch
+from labelseg.stages.new_classes import wilson, wilson_labels
+from labelseg.stages.segmentation import segment, train_segmenter
+from labelseg.stages.tags import affinity_labels, cam, propagate, refine, train_affinity, train_classifier
 
 STAGES: tuple[Stage, ...] = (
     train_classifier.STAGE,

@@ -9,17 +9,18 @@ import torch
 from torch import Tensor, nn
 
 from labelseg.errors import UsageError
-from labelseg.models.backbones import Backbone, build_backbone
+from labelseg.models.encoders.base import Backbone
+from labelseg.models.encoders.registry import build_backbone
+from labelseg.models.heads.unimatch_head import UniMatchHead
 from labelseg.models.networks import Network, to_model
-from labelseg.models.unimatch_head import UniMatchHead
 from labelseg.models.weights import load_arrays, load_weights
-from labelseg.pipeline.inputs import Inputs, Model
+from labelseg.pipeline.engines.inputs import Inputs, Model
 from labelseg.training.loop import TrainingSet, TrainResult, TrainTask, train
 from labelseg.training.optimization import Optimization, ParameterGroup, parameter_groups
 from labelseg.training.ranks import split_devices
 
 if TYPE_CHECKING:
-    from labelseg.stages.training_params import TrainingParams
+    from labelseg.training.params import TrainingParams
 
 Evaluate = Callable[[nn.Module], Mapping[str, float]]
 

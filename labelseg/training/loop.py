@@ -24,10 +24,10 @@ from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from labelseg.errors import LabelsegError, UsageError
 from labelseg.models.devices import demand_device
-from labelseg.ops.schedules import teacher_ratio
 from labelseg.training.checkpoints import Checkpoints, Progress, cpu_tensors
 from labelseg.training.optimization import Optimization, ParameterGroup
 from labelseg.training.ranks import Alone, Ranks, my_share, split_devices, together
+from labelseg.training.schedules import teacher_ratio
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from labelseg.data.transforms import (
+from labelseg.class_ids import IGNORE
+from labelseg.data.augment.transforms import (
     MEAN_FILL,
     augment_for_classifier,
     color_jitter,
@@ -21,8 +22,7 @@ from labelseg.data.transforms import (
     random_scale,
 )
 from labelseg.errors import DataError
-from labelseg.masks import IGNORE
-from labelseg.pipeline.inputs import Item
+from labelseg.pipeline.engines.inputs import Item
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from conftest import labelseg
 
 from labelseg import __version__, errors
 from labelseg.cli import make_program, program
-from labelseg.pipeline.values import declared_fields
+from labelseg.pipeline.declare.values import declared_fields
 from labelseg.stages import STAGES
 
 ERRORS = [

@@ -15,11 +15,11 @@ from conftest import TRAIN, labelseg
 from PIL import Image
 from safetensors.numpy import load_file
 
-from labelseg import demo
-from labelseg.commands import upkeep
+from labelseg.commands.running import upkeep
+from labelseg.commands.setup import demonstrations as demo
 from labelseg.commands.workspace_file import workspace_text
-from labelseg.pipeline.config import Config
-from labelseg.pipeline.graph import resolve
+from labelseg.pipeline.declare.config import Config
+from labelseg.pipeline.plan.graph import resolve
 from labelseg.stages import STAGES
 from labelseg.workspace import Workspace
 
@@ -278,7 +278,7 @@ def test_gc_removes_what_an_instance_made_that_left_the_file(finished):
 
 
 def test_gc_keeps_the_checkpoints_of_the_training_that_would_go_on_from_them(finished):
-    from labelseg.pipeline.status import wanted_keys
+    from labelseg.pipeline.plan.status import wanted_keys
 
     assert labelseg(finished, "config", "train-net.epochs", "9").exit_code == 0
     keys = {key for stage, key in wanted_keys(Workspace(finished, stages=toy_chain.STAGES)) if stage == "train-net"}
@@ -308,7 +308,7 @@ def test_a_full_disk_does_not_keep_the_status_from_being_told(finished, monkeypa
     def full(self):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("labelseg.pipeline.fingerprint.FileIndex.save", full)
+    monkeypatch.setattr("labelseg.pipeline.files.fingerprint.FileIndex.save", full)
     result = labelseg(finished, "status")
     assert result.exit_code == 0
     assert "spread" in result.stdout

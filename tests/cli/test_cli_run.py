@@ -7,9 +7,9 @@ import json
 import pytest
 from conftest import labelseg
 
-from labelseg.commands import run as run_module
-from labelseg.pipeline.locks import workspace_lock
-from labelseg.pipeline.runner import RunOptions
+from labelseg.commands.running import run as run_module
+from labelseg.pipeline.files.locks import workspace_lock
+from labelseg.pipeline.run.options import RunOptions
 
 
 def test_the_plan_comes_before_the_work_and_stdout_stays_empty(data, tmp_path):

@@ -10,8 +10,8 @@ from click.testing import CliRunner
 from conftest import labelseg
 
 from labelseg.cli import program
-from labelseg.commands import stages
-from labelseg.pipeline.runner import RunOptions
+from labelseg.commands.running import stage_commands as stages
+from labelseg.pipeline.run.options import RunOptions
 
 TOML = '[data]\nimages = "images"\n\n[run]\ntarget = "segment"\nsplit = "val"\n'
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from labelseg.errors import DataError
-from labelseg.pipeline.artifacts import Model
-from labelseg.pipeline.stage import Stage, file_option, option, source, split_option
+from labelseg.pipeline.declare.stage import Stage, file_option, option, source, split_option
+from labelseg.pipeline.store.artifacts import Model
 
 STEP = 50  # grey levels between classes
 

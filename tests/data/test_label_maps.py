@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from labelseg.class_ids import IGNORE
 from labelseg.data.label_maps import image_labels, label_map, select_images
-from labelseg.masks import IGNORE
 from labelseg.ops.metrics import ConfusionMatrix
 from tests.data.test_tasks import NAMES, RECORDED, VOC_IDS, step_ids
 from tests.recorded import wilson

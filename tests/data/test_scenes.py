@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from labelseg.data.badges import BADGES, paint_badge
 from labelseg.data.dataset import open_dataset
-from labelseg.data.scene_dataset import CLASSES
-from labelseg.data.scenes import SIDES, Scene, _place_objects, make_scene, make_scenes, write_scenes
+from labelseg.data.scenes.badges import BADGES, paint_badge
+from labelseg.data.scenes.drawing import SIDES, Scene, _place_objects, make_scene, make_scenes, write_scenes
+from labelseg.data.scenes.world import CLASSES
 from labelseg.errors import UsageError
 
 

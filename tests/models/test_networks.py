@@ -12,8 +12,8 @@ from torch import nn
 
 from labelseg.errors import ArtifactError, DataError, UsageError
 from labelseg.models.affinity_net import AffinityNet, BoundaryNet
-from labelseg.models.backbones import build_backbone
 from labelseg.models.classifier import Classifier
+from labelseg.models.encoders.registry import build_backbone
 from labelseg.models.networks import build_from, to_model
 from labelseg.models.segmenter import Segmenter
 

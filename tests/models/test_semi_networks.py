@@ -11,13 +11,13 @@ import torch
 from torch import nn
 
 from labelseg.errors import DataError
-from labelseg.models.backbones import build_backbone
+from labelseg.models.encoders.registry import build_backbone
+from labelseg.models.heads.unimatch_head import from_published_names
 from labelseg.models.networks import build_from, to_model
-from labelseg.models.pseudoseg import PseudoSegNet, SgcHead, ShiftNorm
+from labelseg.models.pseudoseg_net import PseudoSegNet, SgcHead, ShiftNorm
 from labelseg.models.segmenter import Segmenter
-from labelseg.models.unimatch_head import from_published_names
 from labelseg.models.weights import load_overlapping, read_segmenter
-from labelseg.ops.sgc import attend, propagate_maps
+from labelseg.ops.few_masks.sgc import attend, propagate_maps
 from labelseg.training.optimization import depthwise_names, parameter_groups
 from tests.reference_files import HERE, channels_first, channels_last, load
 

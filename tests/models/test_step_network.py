@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from labelseg.models.backbones import build_backbone
-from labelseg.models.deeplabv3 import DeepLabV3Head
+from labelseg.models.encoders.registry import build_backbone
+from labelseg.models.heads.deeplabv3 import DeepLabV3Head
 from labelseg.models.localizer import Localizer, StepNetwork
 from labelseg.models.networks import build_from, known_classes, step_arrays, to_model
 from labelseg.models.segmenter import Segmenter

@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import save_file
 
 from labelseg.errors import DataError, UsageError
-from labelseg.models.backbones import build_backbone
 from labelseg.models.classifier import Classifier
+from labelseg.models.encoders.registry import build_backbone
 from labelseg.models.weights import load_weights
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from labelseg.masks import IGNORE
+from labelseg.class_ids import IGNORE
 from labelseg.ops.losses import cross_entropy, multilabel_soft_margin
 
 

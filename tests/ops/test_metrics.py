@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from labelseg.class_ids import IGNORE
 from labelseg.errors import DataError
-from labelseg.masks import IGNORE
 from labelseg.ops.cam import cam_mask
 from labelseg.ops.metrics import ConfusionMatrix, ThresholdSweep, average_precision, mean_average_precision
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from labelseg.errors import DataError, LabelsegError, WaitingError
-from labelseg.pipeline.artifacts import Model
-from labelseg.pipeline.stage import Stage, file_option, option, source, split_option
+from labelseg.pipeline.declare.stage import Stage, file_option, option, source, split_option
+from labelseg.pipeline.store.artifacts import Model
 from labelseg.workspace import Workspace
 
 KILLS, SLEEPS = 66, 77  # images that kill the process, or take a minute

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from labelseg.pipeline.runner import RunOptions
+from labelseg.pipeline.run.options import RunOptions
 from labelseg.workspace import Workspace
 from tests.stages import wilson_chain
 

@@ -11,10 +11,10 @@ from PIL import Image
 
 from labelseg.errors import DataError, ItemsFailedError, UsageError
 from labelseg.ops.cam import resize_maps
-from labelseg.pipeline.artifacts import Artifact
-from labelseg.pipeline.inputs import Inputs
-from labelseg.pipeline.runner import RunOptions
-from labelseg.stages import propagate, refine
+from labelseg.pipeline.engines.inputs import Inputs
+from labelseg.pipeline.run.options import RunOptions
+from labelseg.pipeline.store.artifacts import Artifact
+from labelseg.stages.tags import propagate, refine
 from tests.stages.conftest import HERE
 
 MAPS = ("cam", "refine", "affinity-labels", "propagate", "segment")

@@ -10,10 +10,10 @@ from typing import get_type_hints
 import pytest
 
 from labelseg.errors import UsageError
-from labelseg.pipeline.keys import key_params, params_json
-from labelseg.pipeline.stage import instance_parts, is_effective
+from labelseg.pipeline.declare.stage import instance_parts, is_effective
+from labelseg.pipeline.plan.keys import key_params, params_json
 from labelseg.stages import STAGES
-from labelseg.stages.training_params import growing_pair
+from labelseg.training.params import growing_pair
 
 OTHER = {bool: lambda value: not value, int: lambda value: value + 8, float: lambda value: value / 2 + 0.01, str: lambda value: value + "x"}
 
@@ -33,7 +33,8 @@ def test_names_are_unique():
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
 def test_a_stage_is_named_after_its_module(stage):
-    module = importlib.import_module(f"labelseg.stages.{stage.name.replace('-', '_')}")
+    module = importlib.import_module(stage.run.__module__)
+    assert stage.run.__module__.rpartition(".")[2] == stage.name.replace("-", "_")
     assert module.STAGE is stage
     assert stage.run is module.run
     assert stage.help.endswith(".")

@@ -11,20 +11,20 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from labelseg.data.views import AnySize
+from labelseg.data.augment.views import AnySize
 from labelseg.errors import DataError, ItemsFailedError, UsageError
-from labelseg.inference import Predictor, class_probabilities
-from labelseg.models.backbones import build_backbone
+from labelseg.inference.predictor import Predictor, class_probabilities
+from labelseg.methods.few_masks import setup
+from labelseg.methods.few_masks.pseudoseg_step import PseudoSegStep
+from labelseg.methods.few_masks.unimatch_step import VARIANTS, UniMatchStep
+from labelseg.models.encoders.registry import build_backbone
 from labelseg.models.networks import load_network
 from labelseg.models.segmenter import Segmenter
-from labelseg.ops.sgc import fuse, resize_bilinear
-from labelseg.ops.unimatch import ohem_loss
-from labelseg.pipeline.inputs import Item
-from labelseg.pipeline.runner import RunOptions
-from labelseg.semi import setup
-from labelseg.semi.pseudoseg import PseudoSegStep
-from labelseg.semi.unimatch import VARIANTS, UniMatchStep
-from labelseg.stages import sgc, train_pseudoseg, train_unimatch
+from labelseg.ops.few_masks.sgc import fuse, resize_bilinear
+from labelseg.ops.few_masks.unimatch import ohem_loss
+from labelseg.pipeline.engines.inputs import Item
+from labelseg.pipeline.run.options import RunOptions
+from labelseg.stages.few_masks import sgc, train_pseudoseg, train_unimatch
 from labelseg.training.fitting import demand_batch
 from labelseg.training.samples import source_mask
 from labelseg.workspace import Workspace
@@ -273,7 +273,7 @@ def test_the_fused_label_of_an_image_is_what_its_definition_says(few_masks, scop
     few_masks.run("sgc", "many", norm_scope=scope, temperature=temperature, tag_threshold=tag_threshold, options=HERE)
     net = load_network(few_masks.model("train-pseudoseg"), "pseudoseg")
     image = few_masks.dataset.image(MANY[0])
-    from labelseg.data.transforms import normalize
+    from labelseg.data.augment.transforms import normalize
 
     with torch.inference_mode():
         parts = net(torch.from_numpy(normalize(image))[None], "parts")
@@ -300,7 +300,7 @@ def test_given_tags_are_the_ones_spread_and_unsure_pixels_are_left_out(few_masks
     item = few_masks["sgc", "many"][MANY[0]]
     np.testing.assert_array_equal(item["mask"] == 255, resized_confidence(item) < 0.451)
     net = load_network(few_masks.model("train-pseudoseg"), "pseudoseg")
-    from labelseg.data.transforms import normalize
+    from labelseg.data.augment.transforms import normalize
 
     given = few_masks.dataset.tags(MANY[0])
     with torch.inference_mode():

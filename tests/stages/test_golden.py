@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from labelseg.pipeline.stage import instance_parts
+from labelseg.pipeline.declare.stage import instance_parts
 from labelseg.stages import STAGES
 from tests.golden import FILE, summary, wilson_steps
 

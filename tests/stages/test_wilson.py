@@ -16,16 +16,16 @@ from click.testing import CliRunner
 from PIL import Image
 
 from labelseg.cli import program
-from labelseg.data.transforms import normalize
+from labelseg.data.augment.transforms import normalize
 from labelseg.errors import DataError, UsageError
-from labelseg.incremental import trainings as incremental
-from labelseg.incremental.samples import MaskedCrop
-from labelseg.incremental.trainings import load_step, step_settings
-from labelseg.ops.wilson import present_scores
-from labelseg.ops.wilson_step import StepSettings
-from labelseg.pipeline.runner import RunOptions
-from labelseg.scoring import score
-from labelseg.stages import wilson, wilson_labels
+from labelseg.methods.new_classes import step_training as incremental
+from labelseg.methods.new_classes.step_samples import MaskedCrop
+from labelseg.methods.new_classes.step_training import load_step, step_settings
+from labelseg.ops.new_classes.wilson import present_scores
+from labelseg.ops.new_classes.wilson_step import StepSettings
+from labelseg.pipeline.run.options import RunOptions
+from labelseg.results.scores import score
+from labelseg.stages.new_classes import wilson, wilson_labels
 from labelseg.training.loop import TrainResult
 from labelseg.training.optimization import Optimization
 from labelseg.workspace import Workspace
@@ -140,7 +140,7 @@ def test_a_task_given_with_a_step_is_that_of_the_steps_before_too(tmp_path):
 
 RESUMED = """
 import os, sys
-from labelseg.pipeline.runner import RunOptions
+from labelseg.pipeline.run.options import RunOptions
 from labelseg.training import checkpoints
 from labelseg.workspace import Workspace
 save = checkpoints.Checkpoints.save

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from labelseg.data.scenes import write_scenes
-from labelseg.pipeline.runner import RunOptions
+from labelseg.data.scenes.drawing import write_scenes
+from labelseg.pipeline.run.options import RunOptions
 from labelseg.workspace import Workspace
 
 HERE = RunOptions(workers=0, create=True)

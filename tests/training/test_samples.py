@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from labelseg.data.transforms import IMAGENET_MEAN, IMAGENET_STD
-from labelseg.masks import IGNORE
+from labelseg.class_ids import IGNORE
+from labelseg.data.augment.transforms import IMAGENET_MEAN, IMAGENET_STD
 from labelseg.training.samples import LabelledGrid, MaskedImage, TaggedImage, resample_cells, tag_targets
 
 STEP = 60  # grey levels between labels

@@ -1,0 +1,128 @@
+"""Running a target: the plan before, a line for each node as it is done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from labelseg.commands.context import Place, talk
+from labelseg.commands.tables import format_table, percent, reasons_text, seconds_text
+from labelseg.pipeline.run.options import RunOptions
+from labelseg.pipeline.run.report import NodeResult, Report
+from labelseg.pipeline.run.runner import run as run_target
+
+if TYPE_CHECKING:
+    from labelseg.workspace import Workspace
+
+UNSAVED = "unsaved"
+
+
+DEVICE_OPTIONS = (
+    click.option(
+        "--device",
+        default="auto",
+        show_default=True,
+        metavar="NAME",
+        help="Device to compute on: auto, cpu, cuda, cuda:1; for a training also several: cuda:0,1.",
+    ),
+    click.option(
+        "--workers",
+        type=click.IntRange(min=0),
+        metavar="N",
+        show_default="cores for maps, 0 for loading",
+        help="Processes of map stages and of image loading; 0 works in this one.",
+    ),
+)
+RUN_OPTIONS = (
+    click.option("--retrain", is_flag=True, help="Train models again whose images changed."),
+    click.option("--dry-run", is_flag=True, help="Only tell what would be done, and why."),
+    click.option("--keep-going", is_flag=True, help="When a stage fails, go on with what does not read it."),
+    *DEVICE_OPTIONS,
+)
+
+
+def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that every run has."""
+    for option in reversed(RUN_OPTIONS):
+        command = option(command)
+    return command
+
+
+def carry_out(place: Place, target: str | None, split: str | None, params: Mapping[str, Any], options: RunOptions) -> None:
+    """Bring a target up to date; tell first what will run and why.
+
+    Raises:
+        LabelsegError: as ``labelseg.pipeline.run.runner.run``.
+    """
+    workspace = place.workspace()
+    plan = run_target(workspace, target, split, params=params, options=replace(options, dry_run=True))
+    if options.dry_run:
+        click.echo(plan_text(plan))
+        return
+    talk(plan_text(plan))
+    count = len(plan.work)
+    done = 0
+
+    def tell(event: Literal["start", "done"], result: NodeResult) -> None:
+        nonlocal done
+        if event == "start":
+            done += 1
+            talk(f"[{done}/{max(count, done)}] {_name(result)} ...")
+        elif result.action not in ("fresh", "outdated-kept"):
+            talk(f"      {_name(result)}: {_outcome(workspace, result, options.tag)}")
+
+    run_target(workspace, target, split, params=params, options=replace(options, on_event=tell))
+
+
+def plan_text(plan: Report) -> str:
+    """Write what a run will do and why, node by node."""
+    kept = [
+        f"{_name(r)} is kept although outdated: {reasons_text(r.reasons)}. To train it again: --retrain"
+        for r in plan.results
+        if r.action == "outdated-kept"
+    ]
+    if not plan.work:
+        return "\n".join([*kept, f"{_name(plan.results[-1])} is fresh: nothing to do."])
+    rows = [(_name(result), _intention(result), reasons_text(result.reasons)) for result in plan.work]
+    return "\n".join([format_table(("TO DO", "WORK", "WHY"), rows), *kept])
+
+
+def _name(result: NodeResult) -> str:
+    """Name a node: ``cam (train)``."""
+    return f"{result.instance} ({result.split})" if result.split else result.instance
+
+
+def _intention(result: NodeResult) -> str:
+    """Say in a few words what will be done."""
+    if result.action == "computed" and result.computed is not None:
+        return f"{result.computed:,} of {result.total:,} images"
+    if result.action == "computed":
+        return f"up to {result.total:,} images"
+    return {"trained": "train", "reused": "take up what was made before", "skipped": "skip"}.get(result.action, result.action)
+
+
+def _outcome(workspace: Workspace, result: NodeResult, tag: str | None) -> str:
+    """Say in a few words what was done."""
+    if result.action in ("failed", "waiting"):
+        return f"{result.action}: {result.error}"
+    if result.action == "skipped":
+        return f"skipped: {'; '.join(result.reasons)}"
+    if result.action == "reused":
+        return "taken up as made before"
+    if result.action == "trained":
+        return f"trained in {seconds_text(result.seconds)}{_metrics(workspace, result, tag)}"
+    failed = f", {result.failed:,} failed" if result.failed else ""
+    return f"{result.computed or 0:,} images in {seconds_text(result.seconds)}{failed}"
+
+
+def _metrics(workspace: Workspace, result: NodeResult, tag: str | None) -> str:
+    """Write the scores of a model that was just trained."""
+    stage = workspace.config.stage(result.instance)
+    ref = workspace.ref(result.instance, "", tag)
+    manifest = None if ref is None else workspace.catalog.load(stage.name, ref.key)
+    last = {} if manifest is None else manifest.meta["metrics"].get("last", {})
+    scores = [f"{name} {percent(value)}" for name, value in last.items() if name in ("mAP", "mIoU")]
+    return f", {', '.join(scores)}" if scores else ""

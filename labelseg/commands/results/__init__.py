@@ -1,0 +1,1 @@
+"""Commands that show, score and hand out results."""

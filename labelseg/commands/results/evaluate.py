@@ -1,0 +1,132 @@
+"""``labelseg evaluate``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from itertools import compress
+from typing import TYPE_CHECKING
+
+import click
+
+from labelseg.commands.carry_out import UNSAVED
+from labelseg.commands.context import Place, pass_place, talk
+from labelseg.commands.tables import format_table, percent, reasons_text
+from labelseg.errors import DataError
+from labelseg.pipeline.declare.values import suggestion
+
+if TYPE_CHECKING:
+    from labelseg.results.scores import Score
+    from labelseg.workspace import Workspace
+
+
+@click.command()
+@click.argument("stages", nargs=-1, metavar="[STAGE]...")
+@click.option("--split", metavar="SPLIT", help="Score only what was made for this split.")
+@click.option("--on", metavar="SPLIT", help="Count only the images of this split.")
+@click.option(
+    "--threshold",
+    type=click.FloatRange(0, 1),
+    metavar="T",
+    show_default="of labelseg.toml, or the best here",
+    help="Background score for cam.",
+)
+@click.option("--per-class", is_flag=True, help="Add the IoU of every class.")
+@click.option("--unsaved", is_flag=True, help="Score what --no-save has tried.")
+@click.option("--json", "as_json", is_flag=True, help="Write JSON, with the IoU of every class.")
+@pass_place
+def evaluate(
+    place: Place,
+    stages: tuple[str, ...],
+    split: str | None,
+    on: str | None,
+    threshold: float | None,
+    per_class: bool,
+    unsaved: bool,
+    as_json: bool,
+) -> None:
+    """Compare masks with the ground truth: mIoU of every stage that makes masks, and of cam.
+
+    One confusion matrix over all images; pixels of 255 in the truth do not count; the mean is over the classes present in
+    the truth, background included where the data has one.
+    """
+    from labelseg.results.scores import score, scored_refs
+
+    workspace = place.workspace()
+    _check_splits(workspace, split, on)
+    refs = scored_refs(workspace, stages, split, UNSAVED if unsaved else None)
+    scores: list[Score] = []
+    errors: list[DataError] = []
+    for ref in refs:
+        try:
+            scores.append(score(workspace, ref, on, threshold))
+        except DataError as error:
+            if stages:
+                raise
+            errors.append(error)
+    if not scores:
+        raise errors[0]
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(entry) for entry in scores], indent=2))
+    else:
+        click.echo(score_table(scores))
+        if per_class:
+            click.echo("\n" + class_table(scores))
+    for entry in scores:
+        if entry.tuned:
+            talk(
+                f"* threshold {entry.threshold:g} was chosen on the scored images, which flatters {entry.instance}. To set it: --threshold"
+            )
+        if entry.unknown:
+            talk(f"{entry.instance} ({entry.split}) does not know {', '.join(entry.unknown)}: their pixels count as background.")
+        if entry.left_out:
+            talk(f"{entry.instance} ({entry.split}): {entry.left_out:,} images have no true mask and do not count.")
+    for skipped in errors:
+        talk(str(skipped))
+    if not unsaved:
+        _tell_states(workspace, scores)
+
+
+def score_table(scores: list[Score]) -> str:
+    """Write a row for every scored artifact."""
+    rows = [
+        (
+            entry.instance,
+            entry.split if entry.on == entry.split else f"{entry.split}, on {entry.on}",
+            f"{entry.images:,}",
+            percent(entry.miou),
+            percent(entry.accuracy),
+            "" if entry.threshold is None else f"{entry.threshold:g}{'*' if entry.tuned else ''}",
+            percent(entry.old),
+            percent(entry.new),
+        )
+        for entry in scores
+    ]
+    header = ("STAGE", "SPLIT", "IMAGES", "MIOU", "ACCURACY", "THRESHOLD", "OLD", "NEW")
+    steps = any(entry.new is not None or entry.old is not None for entry in scores)
+    shown = [True] * 5 + [any(entry.threshold is not None for entry in scores), steps, steps]
+    return format_table(tuple(compress(header, shown)), [tuple(compress(row, shown)) for row in rows], right=header[2:])
+
+
+def class_table(scores: list[Score]) -> str:
+    """Write a row for every class and a column for every scored artifact."""
+    header = ("CLASS", *(f"{entry.instance} ({entry.split})" for entry in scores))
+    rows = [(name, *(percent(entry.iou[name]) for entry in scores)) for name in scores[0].iou]
+    return format_table(header, rows, right=header[1:])
+
+
+def _check_splits(workspace: Workspace, *splits: str | None) -> None:
+    """Refuse a split that the data does not have."""
+    known = workspace.dataset.splits()
+    for split in splits:
+        if split is not None and split not in known:
+            raise DataError(f"the data has no split '{split}'.{suggestion(split, known)}")
+
+
+def _tell_states(workspace: Workspace, scores: list[Score]) -> None:
+    """Tell which of the scored artifacts are not what the configuration asks for now."""
+    states = {(row.instance, row.split): row for row in workspace.status()}
+    for entry in scores:
+        row = states.get((entry.instance, entry.split))
+        if row is not None and row.state not in ("fresh", "failed"):
+            talk(f"{entry.instance} ({entry.split}) is {row.state}: {reasons_text(row.reasons)}. Scored is what stands.")

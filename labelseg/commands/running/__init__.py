@@ -1,0 +1,1 @@
+"""Commands that run stages, and tell how they stand."""

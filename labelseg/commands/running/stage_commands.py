@@ -1,0 +1,132 @@
+"""One command for every stage, derived from its declaration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import Field
+from typing import Any, get_args, get_origin
+
+import click
+from click.core import ParameterSource
+
+from labelseg.commands.carry_out import RUN_OPTIONS, UNSAVED, carry_out
+from labelseg.commands.context import Place
+from labelseg.commands.workspace_file import located
+from labelseg.errors import UsageError
+from labelseg.pipeline.declare.stage import Stage
+from labelseg.pipeline.declare.values import declared_fields, read_value
+from labelseg.pipeline.run.options import RunOptions
+
+STAGE_OPTIONS = (
+    click.option("--as", "as_name", metavar="NAME", help="Work as the instance STAGE@NAME, with parameters of its own; made if need be."),
+    click.option("--only", is_flag=True, help="Run this stage alone; refuse where something it reads is not fresh."),
+    click.option("--force", is_flag=True, help="Compute again even if fresh."),
+    click.option(
+        "--no-save", is_flag=True, help="Try: leave labelseg.toml and the results that stand as they are. See: labelseg evaluate --unsaved"
+    ),
+    *RUN_OPTIONS,
+)
+_METAVARS = {int: "INTEGER", float: "NUMBER", str: "TEXT"}
+
+
+class Value(click.ParamType):
+    """Text read by the rules of a stage's declaration, so that a command line and labelseg.toml obey the same ones."""
+
+    def __init__(self, stage: Stage, field: str, kind: Any) -> None:
+        self.stage = stage
+        self.field = field
+        self.name = _metavar(declared_fields(stage)[field][0], kind)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read a value; errors of the declaration reach the user as they are."""
+        return read_value(self.stage, self.field, value, f"{self.stage.name} --{_dashed(self.field)}")
+
+
+def stage_command(stage: Stage) -> click.Command:
+    """Derive the command of a stage: its parameters become options, its documentation the help."""
+
+    def callback(**values: Any) -> None:
+        ctx = click.get_current_context()
+        given = {name: values[name] for name in declared_fields(stage) if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+        _run_stage(ctx.obj, stage, given, values)
+
+    command = click.Command(
+        stage.name,
+        callback=callback,
+        params=[_parameter(stage, name, field, kind) for name, (field, kind) in declared_fields(stage).items()],
+        help=f"{stage.help}\n\nOptions given here are written to labelseg.toml; `labelseg config` shows what holds now.",
+        short_help=stage.help.splitlines()[0] if stage.help else "",
+    )
+    if stage.kind == "map":
+        click.option(
+            "--split", metavar="SPLIT", show_default="as `labelseg run` where it ends here, else train", help="Images to work on."
+        )(command)
+    for option in STAGE_OPTIONS:
+        option(command)
+    return command
+
+
+def _run_stage(place: Place, stage: Stage, given: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+    """Bring one instance of a stage up to date."""
+    name, given = _instance_name(stage, given, values["as_name"] or "")
+    instance = f"{stage.name}@{name}" if name else stage.name
+    options = RunOptions(
+        force=frozenset({instance} if values["force"] else ()),
+        retrain=values["retrain"],
+        dry_run=values["dry_run"],
+        only=values["only"],
+        keep_going=values["keep_going"],
+        create=bool(name),
+        tag=UNSAVED if values["no_save"] else None,
+        device=values["device"],
+        workers=values["workers"],
+        purpose=f"labelseg {stage.name}",
+    )
+    files = {name: located(place.root, value) for name, value in given.items() if declared_fields(stage)[name][0].metadata.get("file")}
+    carry_out(place, instance, values.get("split") if stage.kind == "map" else None, {**given, **files}, options)
+
+
+def _instance_name(stage: Stage, given: Mapping[str, Any], as_name: str) -> tuple[str, Mapping[str, Any]]:
+    """Choose the instance to work as: the one named, or the link of a chain; also the options that are left to it."""
+    if "@" in as_name or "." in as_name:
+        raise UsageError(f"--as {as_name}: expected a name without @ and dot.")
+    if as_name or not stage.numbered:
+        return as_name, given
+    if stage.numbered not in given:
+        number = _dashed(stage.numbered)
+        raise UsageError(f"{stage.name} goes {number} by {number}. Name the one to reach: labelseg {stage.name} --{number} 1")
+    return str(given[stage.numbered]), {name: value for name, value in given.items() if name != stage.numbered}
+
+
+def _parameter(stage: Stage, name: str, field: Field, kind: Any) -> click.Option:
+    """Derive the option of one parameter."""
+    flag = f"--{_dashed(name)}"
+    text = field.metadata["help"]
+    if kind is bool:
+        return click.Option([f"{flag}/--no-{_dashed(name)}"], default=field.default, show_default=True, help=text)
+    choices = field.metadata.get("choices")
+    if choices and get_origin(kind) is not tuple:
+        return click.Option([flag], type=click.Choice(choices), default=field.default, show_default=True, help=text)
+    return click.Option([flag], type=Value(stage, name, kind), default=_plain(field.default), show_default=True, help=text)
+
+
+def _metavar(field: Field, kind: Any) -> str:
+    """Name what an option takes: ``STAGE``, ``SPLIT``, ``FILE``, or its type, ``NUMBER,...`` for several."""
+    for declared, name in (("source", "STAGE"), ("split", "SPLIT"), ("file", "FILE")):
+        if field.metadata.get(declared):
+            return name
+    if get_origin(kind) is tuple:
+        return f"{_METAVARS[get_args(kind)[0]]},..."
+    return _METAVARS.get(kind, "TEXT")
+
+
+def _plain(default: Any) -> Any:
+    """Write a default as it would be typed: ``0.5,1.0``."""
+    return (
+        ",".join(f"{value:g}" if isinstance(value, float) else str(value) for value in default) if isinstance(default, tuple) else default
+    )
+
+
+def _dashed(name: str) -> str:
+    """Write the name of a parameter as an option."""
+    return name.replace("_", "-")

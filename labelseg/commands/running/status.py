@@ -1,0 +1,58 @@
+"""``labelseg status``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import click
+
+from labelseg.commands.context import Place, pass_place
+from labelseg.commands.tables import format_table, reasons_text
+from labelseg.errors import NotFreshError
+
+if TYPE_CHECKING:
+    from labelseg.pipeline.plan.status import StatusRow
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+@click.option("--exit-code", is_flag=True, help="End with code 4 unless everything is fresh.")
+@pass_place
+def status(place: Place, as_json: bool, exit_code: bool) -> None:
+    """Tell the state of every stage, and why it is not fresh.
+
+    fresh: up to date. outdated: a model whose images changed since; it is used until `--retrain`. stale: made in another
+    way than now asked for. missing: never made. running, failed, waiting: how the last run stands.
+    """
+    workspace = place.workspace()
+    rows = workspace.status()
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(row) for row in rows], indent=2))
+    else:
+        click.echo(_table(rows))
+    with suppress(OSError):  # digests that cannot be kept are computed again
+        workspace.index.save()
+    behind = [row for row in rows if not row.fresh]
+    if exit_code and behind:
+        raise NotFreshError(f"{len(behind)} of {len(rows)} are not fresh, {behind[0].instance} the first. Run: labelseg run")
+
+
+def _table(rows: list[StatusRow]) -> str:
+    """Write a row for every instance in every split."""
+    header = ("STAGE", "SPLIT", "STATE", "ITEMS", "FAILED", "SECONDS", "WHY")
+    cells = [
+        (
+            row.instance,
+            row.split,
+            row.state,
+            f"{row.items:,}" if row.created else "",
+            f"{row.failed:,}" if row.failed else "",
+            f"{row.seconds:,.1f}" if row.created else "",
+            reasons_text(row.reasons),
+        )
+        for row in rows
+    ]
+    return format_table(header, cells, right=("ITEMS", "FAILED", "SECONDS"))

@@ -1,0 +1,141 @@
+"""``labelseg verify``, ``gc`` and ``doctor``."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import click
+
+from labelseg import __version__
+from labelseg.commands.carry_out import UNSAVED
+from labelseg.commands.context import Place, pass_place, talk
+from labelseg.commands.tables import bytes_text
+from labelseg.errors import ArtifactError, LabelsegError
+from labelseg.pipeline.files.locks import workspace_lock
+
+LIBRARIES = ("torch", "torchvision", "lightning-fabric", "numpy", "scipy", "zarr", "pillow", "numba", "pydensecrf2", "matplotlib", "click")
+
+
+@click.command()
+@click.argument("stage", required=False)
+@pass_place
+def verify(place: Place, stage: str | None) -> None:
+    """Read every artifact back and compare it with its digests."""
+    workspace = place.workspace()
+    if stage is not None:
+        stage = workspace.config.stage(stage).name
+    problems = workspace.store.verify(stage)
+    for problem in problems:
+        click.echo(problem)
+    if problems:
+        raise ArtifactError(f"{len(problems):,} problems found.")
+    talk("All artifacts are what was written.")
+
+
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Only tell what would be removed.")
+@click.option("--unsaved", is_flag=True, help="Remove what --no-save has made as well.")
+@pass_place
+def gc(place: Place, dry_run: bool, unsaved: bool) -> None:
+    """Remove artifacts that no stage or instance of labelseg.toml stands for any more, and remains of interrupted work.
+
+    Going back to parameters used before then computes again. Checkpoints of a training that would go on from them stay.
+    """
+    from labelseg.pipeline.plan.status import wanted_keys
+
+    workspace = place.workspace()
+    known = workspace.config.instances()
+    with workspace_lock(workspace.folder, "labelseg gc"):
+        refs = workspace.catalog.refs(tagged=True)
+        gone = [ref for ref in refs if (unsaved if ref.tag == UNSAVED else ref.instance not in known)]
+        keep = {(ref.instance.partition("@")[0], ref.key) for ref in refs if ref not in gone}
+        if not dry_run:
+            # Refs go first: killed in between, nothing names what is not there.
+            for ref in gone:
+                workspace.catalog.ref_path(ref.instance, ref.split, ref.tag).unlink()
+        swept = workspace.store.sweep(keep, wanted_keys(workspace), dry_run=dry_run)
+    verb = "Would remove" if dry_run else "Removed"
+    counts = ((swept.manifests, "artifact"), (swept.parts, "part"), (swept.checkpoints, "checkpoint"))
+    told = ", ".join(f"{count:,} {name}{'' if count == 1 else 's'}" for count, name in counts)
+    talk(f"{verb}: {told}, {bytes_text(swept.bytes)}.")
+
+
+@click.command()
+@pass_place
+def doctor(place: Place) -> None:
+    """Tell versions, devices, threads and free disk: what a report of a fault should hold."""
+    rows = [
+        ("labelseg", __version__),
+        ("python", f"{platform.python_version()}, {sys.executable}"),
+        ("system", platform.platform()),
+        *((name, _version(name)) for name in LIBRARIES),
+        ("cores", _cores()),
+        *_torch_rows(),
+        ("free disk", f"{bytes_text(shutil.disk_usage(place.root).free)} at {place.root.resolve()}"),
+        ("writable", "yes" if os.access(place.root, os.W_OK) else "no"),
+        ("workspace", _workspace(place)),
+    ]
+    for name, value in rows:
+        click.echo(f"{name:<17} {value}")
+
+
+def _version(name: str) -> str:
+    """Tell the version of a library."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _cores() -> str:
+    """Count the cores of the machine and those this process may use."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{os.cpu_count()}, {usable} of them usable"
+
+
+def _torch_rows() -> list[tuple[str, str]]:
+    """Tell what torch computes on."""
+    import torch
+
+    devices = [f"cuda:{k} {torch.cuda.get_device_name(k)}" for k in range(torch.cuda.device_count())]
+    float32, bfloat16 = (_convolution_seconds(dtype) for dtype in (torch.float32, torch.bfloat16))
+    ratio = float32 / bfloat16
+    advice = "--precision bf16-mixed pays on this processor" if ratio > 1.2 else "--precision 32-true is the faster one on this processor"
+    return [
+        ("threads", str(torch.get_num_threads())),
+        ("devices", ", ".join(["cpu", *devices])),
+        ("bfloat16", f"a convolution takes {1 / ratio:.2f} of its float32 time: {advice}"),
+    ]
+
+
+def _convolution_seconds(dtype: Any) -> float:
+    """Time a convolution of middling size on the processor."""
+    import torch
+
+    layer = torch.nn.Conv2d(64, 64, 3, padding=1).to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    image = torch.zeros(1, 64, 80, 80, dtype=dtype).to(memory_format=torch.channels_last)
+    times = []
+    with torch.inference_mode():
+        for _ in range(5):
+            started = time.perf_counter()
+            layer(image)
+            times.append(time.perf_counter() - started)
+    return min(times)
+
+
+def _workspace(place: Place) -> str:
+    """Tell whether the folder is a workspace."""
+    try:
+        config = place.config()
+    except LabelsegError as error:
+        return str(error)
+    folder = Path(place.root) / ".labelseg"
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else 0
+    return f"{config.path.resolve()}, {bytes_text(size)} of artifacts"

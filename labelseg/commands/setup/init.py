@@ -1,0 +1,237 @@
+"""``labelseg init``: looks at the data and writes ``labelseg.toml``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from labelseg.commands.context import Place, pass_place, talk
+from labelseg.commands.tables import format_table
+from labelseg.commands.workspace_file import exists_error, workspace_text, write_new, written_path
+from labelseg.errors import DataError, UsageError
+from labelseg.pipeline.declare.config import FILE_NAME
+from labelseg.pipeline.declare.stage import Stage
+
+if TYPE_CHECKING:
+    from labelseg.data.protocol import Dataset
+
+LABEL_FILES = ("labels.csv", "image_labels.csv")
+SCENES_TRAIN = 200
+SPLIT_FIRST = "; before it, to learn from some of the masks only: labelseg split --labelled N"
+RECIPES = {"tags": "segment", "few-masks": "segment"}
+# The defaults of stages are the published ones; these were found on photos with the default backbone (docs/affinitynet.md).
+PHOTOS: dict[str, dict[str, Any]] = {
+    "refine": {"alpha_low": 0.75, "alpha": 1.34, "alpha_high": 2.8, "sxy": 50.0, "srgb": 5.0},
+    "propagate": {"scales": [1.25, 1.5, 1.75], "flip": True, "threshold": 0.55, "crf": True},
+}
+RECIPE_TABLES: dict[str, dict[str, dict[str, Any]]] = {"tags": {}, "few-masks": {"segment": {"model": "train-unimatch"}}}
+REMARKS = dict.fromkeys(PHOTOS, "Found on photos with a longer side of 320 pixels; docs/affinitynet.md tells how to find yours.")
+USUAL_SIDE = 1000  # pixels above which images are larger than the settings are made for
+SAMPLED = 100  # images whose size is looked up
+
+
+@dataclass
+class Survey:
+    """What was found in the data: images by split, how often tags name each class, and the median longer side of files."""
+
+    classes: tuple[str, ...]
+    images: dict[str, int] = field(default_factory=dict)
+    tagged: dict[str, int] = field(default_factory=dict)
+    masked: dict[str, int] = field(default_factory=dict)
+    by_class: Counter[int] = field(default_factory=Counter)
+    long_side: int = 0
+
+    def holds(self, split: str, kind: str) -> bool:
+        """Whether some image of a split has tags or a mask."""
+        return {"tags": self.tagged, "mask": self.masked}.get(kind, self.images).get(split, 0) > 0
+
+
+def _folder(help: str) -> dict[str, Any]:
+    return {"type": click.Path(exists=True, file_okay=False, path_type=Path), "metavar": "DIR", "help": help}
+
+
+def _file(help: str) -> dict[str, Any]:
+    return {"type": click.Path(exists=True, dir_okay=False, path_type=Path), "metavar": "FILE", "help": help}
+
+
+@click.command()
+@click.option(
+    "--from",
+    "source",
+    **_folder("Folder with images/ and any of masks/, labels.csv, classes.txt and lists such as train.txt or splits/train.txt."),
+)
+@click.option("--images", **_folder("Folder of images: jpg, png, webp, bmp, tiff."))
+@click.option("--labels", **_file("Tags: a CSV file image,labels."))
+@click.option("--masks", **_folder("True masks: index or palette PNG, 255 = ignore. Needed to evaluate, not to train from tags."))
+@click.option("--classes", **_file("Class names, one a line; line k names class k of the masks; background first if there is one."))
+@click.option("--splits", **_folder("Folder of lists of images, such as train.txt and val.txt."))
+@click.option(
+    "--val",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    metavar="SHARE",
+    help="Share of the images to hold out as the split val, where no list does.",
+)
+@click.option("--voc", **_folder("Folder of Pascal VOC 2012."))
+@click.option(
+    "--scenes",
+    type=click.IntRange(min=1),
+    is_flag=False,
+    flag_value=SCENES_TRAIN,
+    metavar="[N]",
+    help=f"Built-in synthetic scenes: N to train on ({SCENES_TRAIN}) and half as many to evaluate on.",
+)
+@click.option("--weights", **_file("Initial weights of the backbone for all trainings: .safetensors or .pth."))
+@click.option(
+    "--recipe",
+    type=click.Choice(list(RECIPES)),
+    default="tags",
+    show_default=True,
+    help="Which chain to set up: tags learns from image tags, few-masks from masks of few images (see split).",
+)
+@pass_place
+def init(
+    place: Place, source: Path | None, val: float | None, scenes: int | None, weights: Path | None, recipe: str, **paths: Path | None
+) -> None:
+    """Look at the data and write labelseg.toml.
+
+    Name the parts (`--images`, `--labels`, ...), or a folder that holds them under their usual names (`--from`), or VOC
+    2012, or take built-in scenes. Nothing is copied. A labelseg.toml that is there is never overwritten.
+    """
+    target = place.root / FILE_NAME
+    if target.exists():
+        raise exists_error(target)
+    data = _data_table(place.root, source, paths, val, scenes)
+    survey = survey_data(place.root, data)
+    click.echo(_report(survey))
+    _check_recipe(recipe, survey)
+    place.root.mkdir(parents=True, exist_ok=True)
+    tables = training_tables(place.stages, survey, written_path(place.root, weights) if weights else None)
+    tables |= RECIPE_TABLES[recipe]
+    if recipe == "tags" and scenes is None:
+        tables |= {stage.name: PHOTOS[stage.name] for stage in place.stages if stage.name in PHOTOS}
+    write_new(target, workspace_text(data, RECIPES[recipe], "val" if "val" in survey.images else "train", tables, REMARKS))
+    talk(f"Wrote {target}. Next: labelseg run{SPLIT_FIRST if recipe == 'few-masks' else ''}")
+
+
+def survey_data(root: Path, table: Mapping[str, Any]) -> Survey:
+    """Read everything that is cheap to read, and one image and mask of every split.
+
+    Raises:
+        LabelsegError: something is not what it should be.
+    """
+    from labelseg.data.dataset import open_dataset
+
+    dataset = open_dataset(root, table)
+    survey = Survey(dataset.classes)
+    for split in dataset.splits():
+        ids = dataset.ids(split)
+        tagged = [image_id for image_id in ids if dataset.has(image_id, "tags")]
+        masked = [image_id for image_id in ids if dataset.has(image_id, "mask")]
+        survey.images[split], survey.tagged[split], survey.masked[split] = len(ids), len(tagged), len(masked)
+        dataset.image(ids[0])
+        if masked:
+            dataset.mask(masked[0])
+    for image_id in dataset.ids("all"):
+        survey.by_class.update(dataset.tags(image_id) or ())
+    _check_found(dataset, survey, table)
+    survey.long_side = _median_side(dataset)
+    return survey
+
+
+def _median_side(dataset: Dataset) -> int:
+    """Look up the longer side of some images, pixels; 0 where the data is not files."""
+    from labelseg.data.folder.images import image_size
+
+    ids = dataset.ids("all")
+    sides = []
+    for image_id in ids[:: -(-len(ids) // SAMPLED)]:
+        path = dataset.identity(image_id, "image")
+        if isinstance(path, Path):
+            with suppress(DataError):  # told when it is worked on
+                sides.append(max(image_size(path)))
+    return int(median(sides)) if sides else 0
+
+
+def training_tables(stages: Iterable[Stage], survey: Survey, weights: str | None = None) -> dict[str, dict[str, Any]]:
+    """Choose what the trainings are told: the weights, and the validation split where it has what a training evaluates on."""
+    tables: dict[str, dict[str, Any]] = {}
+    for stage in stages:
+        if stage.kind != "model":
+            continue
+        values = tables.setdefault(stage.name, {})
+        uses = stage.uses(stage.params())
+        kinds = uses.get("validation", ()) if isinstance(uses, Mapping) else ()
+        if kinds and all(survey.holds("val", kind) for kind in kinds):
+            values["validation"] = "val"
+        if weights and any(f.name == "weights" for f in fields(stage.params)):
+            values["weights"] = weights
+    return tables
+
+
+def _data_table(root: Path, source: Path | None, paths: Mapping[str, Path | None], val: float | None, scenes: int | None) -> dict[str, Any]:
+    """Make the table ``[data]`` from what was named on the command line."""
+    given = {key: path for key, path in paths.items() if path is not None}
+    if scenes is not None:
+        if given or source or val:
+            raise UsageError("--scenes stands alone: leave out --from, --images and the like.")
+        return {"scenes": {"train": scenes, "val": max(scenes // 2, 1)}}
+    found = _usual_names(source) if source else {}
+    table: dict[str, Any] = {key: written_path(root, path) for key, path in {**found, **given}.items()}
+    if "images" not in table and "voc" not in table:
+        raise UsageError("init: no data named. Give --images DIR --labels FILE, --from DIR, --voc DIR or --scenes.")
+    if val is not None:
+        table["fractions"] = {"val": val}
+    return table
+
+
+def _usual_names(folder: Path) -> dict[str, Path]:
+    """Find the parts of a dataset under their usual names."""
+    if not (folder / "images").is_dir():
+        raise DataError(f"{folder}: expected a folder images/ in it, found none. Name the parts one by one: --images DIR --labels FILE")
+    found = {"images": folder / "images"}
+    for key, names in {"labels": LABEL_FILES, "masks": ("masks",), "classes": ("classes.txt",), "splits": ("splits",)}.items():
+        there = [folder / name for name in names if (folder / name).exists()]
+        if there:
+            found[key] = there[0]
+    if "splits" not in found and any(path.name != "classes.txt" for path in folder.glob("*.txt")):
+        found["splits"] = folder
+    return found
+
+
+def _check_found(dataset: Dataset, survey: Survey, table: Mapping[str, Any]) -> None:
+    """Refuse labels and masks that belong to none of the images."""
+    if "masks" in table and not survey.masked["all"]:
+        raise DataError(f"{table['masks']}: none of its masks has the name of an image, such as {dataset.ids('all')[0]}.png.")
+    if "labels" in table and not survey.tagged["all"]:
+        raise DataError(f"{table['labels']}: names none of the images.")
+
+
+def _check_recipe(recipe: str, survey: Survey) -> None:
+    """Refuse a recipe that the data cannot feed."""
+    if recipe == "tags" and not survey.tagged["train"]:
+        raise DataError("recipe tags: no image of the split train has tags. Name them: --labels FILE")
+    if recipe == "few-masks" and not survey.masked["train"]:
+        raise DataError("recipe few-masks: no image of the split train has a mask. Name them: --masks DIR --classes FILE")
+
+
+def _report(survey: Survey) -> str:
+    """Write what was found."""
+    rows = [(split, f"{count:,}", f"{survey.tagged[split]:,}", f"{survey.masked[split]:,}") for split, count in survey.images.items()]
+    splits = format_table(("SPLIT", "IMAGES", "TAGGED", "MASKS"), rows, right=("IMAGES", "TAGGED", "MASKS"))
+    named = ", ".join(f"{name} {survey.by_class[k]:,}" if survey.by_class[k] else name for k, name in enumerate(survey.classes))
+    lines = [splits, f"{len(survey.classes)} classes, with the number of images tagged: {named}"]
+    if survey.long_side:
+        lines.append(f"longer side of the images: {survey.long_side:,} pixels (median)")
+    if survey.long_side > USUAL_SIDE:
+        lines.append(
+            "  That is large: images are worked on at the size of their files, and settings are made for 300 to 500 pixels. "
+            "Smaller copies, and masks made smaller alike (nearest neighbour), take a fraction of time and memory."
+        )
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""A folder of images, with tables of tags, masks and lists of splits."""

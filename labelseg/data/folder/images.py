@@ -1,0 +1,144 @@
+"""Reading images and masks from files."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from labelseg.class_ids import IGNORE
+from labelseg.errors import DataError
+
+# All that Pillow raises on damaged files.
+UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error, zlib.error, Image.DecompressionBombError)
+EXIF_ORIENTATION = 0x0112
+SIDEWAYS = (5, 6, 7, 8)
+TIFF_WIDTH, TIFF_HEIGHT = 256, 257
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """Read an image file as RGB, upright.
+
+    EXIF rotation is applied. 16-bit grey is divided by 257, so that 65535 becomes 255. What is transparent shows white.
+    Of a file with several frames the first counts.
+
+    Args:
+        path: jpg, png, webp, bmp or tiff; grey, RGB, CMYK, palette, with or without alpha; floats must lie in [0, 1].
+
+    Returns:
+        (H, W, 3) uint8.
+
+    Raises:
+        DataError: the file is missing, damaged, cut short or holds values outside the above.
+    """
+    image = _open(path, "an image")
+    if image.mode[0] == "I" or image.mode == "F":
+        return _grey_to_rgb(image, path)
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return np.array(image.convert("RGB"))
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Read (height, width) of an upright image from its header.
+
+    Raises:
+        DataError: the file is missing or no image.
+    """
+    try:
+        with Image.open(path) as image:
+            width, height = _stored_size(image)
+            sideways = image.getexif().get(EXIF_ORIENTATION) in SIDEWAYS
+    except UNREADABLE as error:
+        raise _unreadable(path, "an image", error) from error
+    return (width, height) if sideways else (height, width)
+
+
+def read_mask(path: Path, n_classes: int, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
+    """Read a mask of class ids from a grey or a palette image.
+
+    Args:
+        path: png, bmp or tiff whose values, or palette indices, are class ids.
+        n_classes: Ids 0 to ``n_classes - 1`` and 255 (ignore) are allowed.
+        size: (H, W) of the image, if it is to be checked.
+
+    Returns:
+        (H, W) uint8.
+
+    Raises:
+        DataError: the file is missing, damaged or in colour, another value stands in it, or the size differs.
+    """
+    image = _open(path, "a mask")
+    if image.mode not in ("1", "L", "P", "I", "I;16", "I;16L", "I;16B"):
+        raise DataError(
+            f"{path}: expected a grey or palette image of class ids, got {image.mode}. "
+            "Write class ids as grey values, 255 where nothing is known."
+        )
+    mask = np.array(image)
+    mask = mask // _grey_step(path) if image.mode == "L" else mask
+    if size is not None and mask.shape != tuple(size):
+        raise DataError(f"{path}: expected the size of its image, {_by(size)}, got {_by(mask.shape)}.")
+    wrong = ((mask >= n_classes) & (mask != IGNORE)) | (mask < 0)
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0]
+        value = mask[row, column]
+        raise DataError(
+            f"{path}: value {value} at row {row}, column {column} ({np.count_nonzero(mask == value)} pixels) is no class: "
+            f"expected 0 to {n_classes - 1} or {IGNORE}."
+        )
+    return mask.astype(np.uint8)
+
+
+def _stored_size(image: Image.Image) -> tuple[int, int]:
+    """The (width, height) of the pixels in the file; that of a TIFF file Pillow tells turned upright, or not, by its version."""
+    tags = getattr(image, "tag_v2", {})
+    return (tags[TIFF_WIDTH], tags[TIFF_HEIGHT]) if TIFF_WIDTH in tags and TIFF_HEIGHT in tags else image.size
+
+
+def _open(path: Path, what: str) -> Image.Image:
+    """Open and decode a file, turned upright."""
+    try:
+        with Image.open(path) as image:
+            image.load()
+            if image.getexif().get(EXIF_ORIENTATION, 1) == 1:
+                return image.copy()
+            return ImageOps.exif_transpose(image)
+    except UNREADABLE as error:
+        raise _unreadable(path, what, error) from error
+
+
+def _unreadable(path: Path, what: str, error: Exception) -> DataError:
+    """Say what is wrong with a file in one line."""
+    if not path.exists():
+        return DataError(f"{path}: expected {what}, found no file.")
+    if not path.stat().st_size:
+        return DataError(f"{path}: expected {what}, found an empty file.")
+    reason = "no known format" if type(error).__name__ == "UnidentifiedImageError" else str(error) or type(error).__name__
+    return DataError(f"{path}: expected {what}, cannot be read: {reason}.")
+
+
+def _grey_to_rgb(image: Image.Image, path: Path) -> NDArray[np.uint8]:
+    """Scale one channel of 16-bit integers or floats to 8 bits, three times."""
+    top = 1.0 if image.mode == "F" else 65535.0
+    grey = np.array(image).astype(np.float64)
+    if not (np.isfinite(grey).all() and grey.min() >= 0 and grey.max() <= top):
+        raise DataError(f"{path}: expected values in 0 to {top:g}, got {grey.min():g} to {grey.max():g}.")
+    return np.repeat(np.round(grey * (255 / top)).astype(np.uint8)[..., None], 3, axis=2)
+
+
+def _grey_step(path: Path) -> int:
+    """The step between grey values: Pillow stretches PNG files of 2 and 4 bits to 0..255, which would change class ids."""
+    with path.open("rb") as file:
+        header = file.read(26)
+    if header[:8] != b"\x89PNG\r\n\x1a\n" or header[25] != 0:
+        return 1
+    return {2: 85, 4: 17}.get(header[24], 1)
+
+
+def _by(size: tuple[int, ...]) -> str:
+    return " x ".join(map(str, size))

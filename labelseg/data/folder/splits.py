@@ -1,0 +1,142 @@
+"""Splits: lists of image ids in text files, or seeded fractions."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from labelseg.data.folder.labels import read_text
+from labelseg.errors import DataError, UsageError
+
+ALL = "all"
+HELD_OUT = ("val", "test")
+USUAL_ORDER = ("train", *HELD_OUT)
+
+
+class Images(Protocol):
+    """What can tell which image a name means."""
+
+    def matches(self, name: str) -> list[str]:
+        """List the ids that ``name`` may mean."""
+        ...
+
+    def resolve(self, name: str, where: str) -> str:
+        """Find the one id that ``name`` means; an error begins with ``where``."""
+        ...
+
+
+def find_lists(folders: Sequence[Path], not_lists: Sequence[Path] = ()) -> dict[str, Path]:
+    """Map the name of each split to its list, over folders of ``NAME.txt`` files.
+
+    Args:
+        folders: Where to look.
+        not_lists: Files among them that are no lists.
+
+    Raises:
+        DataError: a folder does not exist, a list is called ``all``, or two folders list one split.
+    """
+    left_out = {path.resolve() for path in not_lists}
+    lists: dict[str, Path] = {}
+    for folder in folders:
+        if not folder.is_dir():
+            raise DataError(f"{folder}: expected a folder of lists, found none. Set splits under [data] in labelseg.toml.")
+        for path in sorted(folder.glob("*.txt")):
+            if path.resolve() in left_out:
+                continue
+            if path.stem == ALL:
+                raise DataError(f"{path}: the split '{ALL}' always holds every image. Rename the list.")
+            if path.stem in lists and lists[path.stem].resolve() != path.resolve():
+                raise DataError(f"{path}: {lists[path.stem]} lists this split too. Rename one.")
+            lists[path.stem] = path
+    return lists
+
+
+def read_split(path: Path, images: Images) -> list[str]:
+    """Read the ids that a list names, one image a line or as published lists do, and sort them: the order of lines means nothing.
+
+    Raises:
+        DataError: an unknown or ambiguous image, or one named twice; the message names the line.
+    """
+    lines: dict[str, int] = {}
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
+        if not line.strip():
+            continue
+        image_id = _named_image(line.strip(), images, f"{path} line {number}")
+        if image_id in lines:
+            raise DataError(f"{path} line {number}: '{image_id}' stands on line {lines[image_id]} too.")
+        lines[image_id] = number
+    return sorted(lines)
+
+
+def check_fractions(fractions: Mapping[str, float]) -> None:
+    """Check that fractions are in (0, 1) and leave something over.
+
+    Raises:
+        UsageError: they do not.
+    """
+    for name, fraction in fractions.items():
+        if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 < fraction < 1:
+            raise UsageError(f"[data.fractions] {name} = {fraction!r}: expected a number between 0 and 1.")
+        if name == ALL:
+            raise UsageError(f"[data.fractions] {ALL}: this split always holds every image. Choose another name.")
+    if sum(fractions.values()) > 1 + 1e-9:
+        raise UsageError(f"[data.fractions] add up to {sum(fractions.values()):g}: expected at most 1.")
+
+
+def fraction_splits(image_ids: Sequence[str], fractions: Mapping[str, float], seed: int) -> dict[str, list[str]]:
+    """Deal images out to splits by a hash of seed and id.
+
+    An image stays in its split whatever images come or go later; so the shares hold on average, not to the image.
+    A split that would stay empty takes the image nearest to its share.
+
+    Returns:
+        Sorted ids by split; the splits share no image.
+    """
+    places = {image_id: _place(image_id, seed) for image_id in image_ids}
+    dealt: dict[str, list[str]] = {}
+    low = 0.0
+    for name in sorted(fractions):
+        high = low + fractions[name]
+        dealt[name] = sorted(image_id for image_id, place in places.items() if low <= place < high)
+        low = high
+    for name in (name for name in sorted(dealt) if not dealt[name]):
+        taken = {image_id for ids in dealt.values() for image_id in ids}
+        free = [image_id for image_id in image_ids if image_id not in taken]
+        low = sum(fractions[other] for other in dealt if other < name)
+        dealt[name] = sorted(free, key=lambda image_id: abs(places[image_id] - low))[:1]
+    return dealt
+
+
+def order_names(names: set[str]) -> list[str]:
+    """Order the names of splits: train, val, test, the others by name, all."""
+    usual = [name for name in USUAL_ORDER if name in names]
+    return [*usual, *sorted(names - {*usual, ALL}), ALL]
+
+
+def _named_image(line: str, images: Images, where: str) -> str:
+    """Find the image that a line means: the image itself, or image and mask as in published lists, where the first word counts.
+
+    A path may begin with folders that the data does not have (``/JPEGImages/2007_000032.jpg``), if the rest is the whole path of an image.
+    The error is that of the line, or of its first word where that is a path.
+    """
+    first = line.split()[0]
+    words = dict.fromkeys((line, first))
+    for word in words:
+        if len(found := images.matches(word)) == 1:
+            return found[0]
+    for word in reversed(words):
+        parts = word.split("/")
+        for start in range(1, len(parts)):
+            rest = "/".join(parts[start:])
+            # Not by its bare name: the other folders would be passed over.
+            if len(found := images.matches(rest)) == 1 and found[0].count("/") == rest.count("/"):
+                return found[0]
+    return images.resolve(first if "/" in first else line, where)
+
+
+def _place(image_id: str, seed: int) -> float:
+    """Hash an id to a number in [0, 1)."""
+    digest = hashlib.blake2b(f"{seed}:{image_id}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest) / 2**64

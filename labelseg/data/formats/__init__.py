@@ -1,0 +1,1 @@
+"""Files of masks, written and read."""

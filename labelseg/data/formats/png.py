@@ -1,0 +1,55 @@
+"""Writing masks as files that other tools read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from labelseg.data.formats.palette import colorize, voc_palette
+
+
+def write_palette_png(mask: NDArray[np.uint8], path: Path) -> None:
+    """Write a mask (H, W) uint8 as PNG whose palette indices are the class ids; colours are those of Pascal VOC.
+
+    The file appears whole or not at all.
+    """
+    image = Image.fromarray(np.ascontiguousarray(mask)).convert("L")
+    image.putpalette(voc_palette().tobytes())
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        image.save(unfinished, format="PNG")
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def write_overlay(mask: NDArray[np.uint8], image: NDArray[np.uint8], path: Path) -> None:
+    """Write a mask (H, W) in the colours of its classes over its image (H, W, 3) uint8, as JPEG."""
+    Image.fromarray(colorize(mask, image)).save(path, quality=90)
+
+
+def export_masks(
+    masks: Iterable[tuple[str, NDArray[np.uint8]]], folder: Path, image_of: Callable[[str], NDArray[np.uint8]] | None = None
+) -> int:
+    """Write each (id, mask) to ``folder/<id>.png``, making folders as ids name them.
+
+    Args:
+        image_of: Reads the image of an id; then ``folder/<id>.overlay.jpg`` is written too.
+
+    Returns:
+        The number of masks.
+    """
+    count = 0
+    for image_id, mask in masks:
+        path = folder / f"{image_id}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_palette_png(mask, path)
+        if image_of is not None:
+            write_overlay(mask, image_of(image_id), folder / f"{image_id}.overlay.jpg")
+        count += 1
+    return count

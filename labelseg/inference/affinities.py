@@ -1,0 +1,65 @@
+"""Where the affinities of a walk come from: a network, colours, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from labelseg.errors import UsageError
+from labelseg.inference.predictor import Predictor
+from labelseg.models.affinity_net import AffinityNet, BoundaryNet
+from labelseg.ops.affinity.grid import block_mean
+from labelseg.ops.affinity.pairs import Offset, pair_validity
+from labelseg.ops.affinity.psa import pair_affinities
+
+Affinities = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+
+
+def affinity_function(
+    kind: str,
+    net: AffinityNet | BoundaryNet | None,
+    offsets: Sequence[Offset],
+    *,
+    device: str,
+    precision: str = "32-true",
+    flip: bool = False,
+    colour_range: float = 20.0,
+) -> tuple[Affinities, int]:
+    """Choose where the affinities of a walk come from.
+
+    Args:
+        kind: ``learned`` asks the network; ``colour`` compares the mean colours of cells; ``constant`` links all pairs alike.
+        net: AffinityNet or BoundaryNet; unused unless learned.
+        offsets: (dy, dx) of the partners.
+        flip: Take the geometric mean with the affinities of the mirrored image.
+        colour_range: Mean absolute difference, in grey levels, at which colour affinity is 1/e.
+
+    Returns:
+        A function from (H, W, 3) uint8 to (n_offsets, h, w) float32 affinities, and the stride of its grid.
+    """
+    if kind == "constant":
+        return lambda image: pair_validity(grid_size(image, 8), offsets).astype(np.float32), 8
+    if kind == "colour":
+        return lambda image: colour_affinities(image, offsets, colour_range), 8
+    if net is None:
+        raise UsageError("learned affinities: expected an affinity model, got none. Name one: labelseg propagate --affinity train-affinity")
+    network, predictor = net, Predictor(net, device, precision)
+
+    def learned(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return network.view_affinities(torch.from_numpy(predictor.views(image, flip=flip)), offsets).numpy()
+
+    return learned, network.stride
+
+
+def colour_affinities(image: NDArray[np.uint8], offsets: Sequence[Offset], colour_range: float) -> NDArray[np.float32]:
+    """Compare the mean colours of stride-8 cells: ``exp(-mean |difference| / colour_range)``; (n_offsets, h, w)."""
+    cells = block_mean(image.transpose(2, 0, 1).astype(np.float32), 8) / np.float32(colour_range)
+    return pair_affinities(torch.from_numpy(cells)[None], offsets)[0].numpy()
+
+
+def grid_size(image: NDArray[np.uint8], stride: int) -> tuple[int, int]:
+    """Count the cells of an image's grid."""
+    return -(-image.shape[0] // stride), -(-image.shape[1] // stride)

@@ -1,0 +1,1 @@
+"""Methods with trainings of their own."""

@@ -1,0 +1,185 @@
+"""Samples of a labelled and an unlabelled image at once, with all their views."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from labelseg.class_ids import IGNORE
+from labelseg.data.augment.colour import StrongColours, additive_jitter
+from labelseg.data.augment.transforms import MEAN_FILL, normalize
+from labelseg.data.augment.views import Draw, Geometry
+from labelseg.errors import DataError
+from labelseg.ops.few_masks.cutmix import cutmix_box, cutout_box
+from labelseg.pipeline.engines.inputs import Item
+from labelseg.training.samples import Samples, source_mask, tag_targets
+
+Sample = dict[str, NDArray[Any]]
+MakeSample = Callable[[Item, Generator], Sample]
+
+
+@dataclass(frozen=True)
+class PairedSamples:
+    """A labelled and an unlabelled image a sample; an epoch passes once over the longer list and repeats the other.
+
+    Each list has its own fixed partner places, so that within an epoch every image of the shorter list comes equally often, give or
+    take one. An image that cannot be read is replaced by the next one that can.
+
+    Attributes:
+        labelled, unlabelled: The images.
+        make_labelled, make_unlabelled: Make the parts of a sample; their names differ. Without the second one unlabelled images only
+            tell how long an epoch is.
+    """
+
+    labelled: Sequence[Item]
+    unlabelled: Sequence[Item]
+    make_labelled: MakeSample
+    make_unlabelled: MakeSample | None
+
+    def __len__(self) -> int:
+        return max(len(self.labelled), len(self.unlabelled))
+
+    def sample(self, index: int, rng: Generator) -> Sample:
+        """Make both parts at a place of the epoch."""
+        sample: Sample = Samples(self.labelled, self.make_labelled).sample(index % len(self.labelled), rng)  # type: ignore[arg-type,assignment]
+        if self.make_unlabelled is not None:
+            sample |= Samples(self.unlabelled, self.make_unlabelled).sample(index % len(self.unlabelled), rng)  # type: ignore[arg-type,operator]
+        return sample
+
+
+@dataclass(frozen=True)
+class LabelledView:
+    """Makes ``image`` (3, crop, crop) float32, ``mask`` (crop, crop) uint8 and ``tags`` (K,) float32 of a labelled image.
+
+    Attributes:
+        draw: Draws the window.
+        n_classes, first_class: Of the data; ``first_class`` is 1 where class 0 is the background.
+        tags_from: ``image``: the tags of the image, or the classes of its whole mask; ``crop``: the classes left in the window.
+        fill: Colour of padding.
+    """
+
+    draw: Draw
+    n_classes: int
+    first_class: int
+    tags_from: Literal["image", "crop"] = "image"
+    fill: tuple[int, int, int] = MEAN_FILL
+
+    def __call__(self, item: Item, rng: Generator) -> Sample:
+        image, mask = item.image(), source_mask(item)
+        geometry = self.draw(image, rng)
+        cut = geometry.mask(mask, IGNORE)
+        return {
+            "image": normalize(geometry.pad(geometry.image(image), self.fill)),
+            "mask": cut,
+            "labelled_valid": geometry.valid(),
+            "tags": self._tags(item, mask if self.tags_from == "image" else cut),
+        }
+
+    def _tags(self, item: Item, mask: NDArray[np.uint8]) -> NDArray[np.float32]:
+        tags = item.tags if self.tags_from == "image" else None
+        if tags is None:
+            tags = tuple(int(k) for k in np.unique(mask) if self.first_class <= k < self.n_classes)
+        return tag_targets(tags, self.n_classes - self.first_class, self.first_class)
+
+
+@dataclass(frozen=True)
+class UniMatchViews:
+    """Makes the views of an unlabelled image for UniMatch.
+
+    ``weak`` and ``strong1``, ``strong2`` (3, crop, crop) float32; ``valid`` (crop, crop) uint8; ``box1``, ``box2`` (4,) int64; ``truth``
+    (crop, crop) uint8, all 255 unless the image has a mask, for watching the pseudo labels. For two strong views ``views`` is 2.
+
+    Attributes:
+        draw, fill: As of ``LabelledView``.
+        views: Number of strong views.
+        colours: Strong changes of colour.
+        box: Probability of a CutMix box.
+        own_partner: Add a second set of views of the same image, ``partner_*``, to be pasted from.
+        watch: Read true masks where there are any.
+
+    Source: Yang et al. 2023; unimatch.md 1.5.
+    """
+
+    draw: Draw
+    views: int = 2
+    colours: StrongColours = field(default_factory=StrongColours)
+    box: float = 0.5
+    own_partner: bool = False
+    watch: bool = False
+    fill: tuple[int, int, int] = MEAN_FILL
+
+    def __call__(self, item: Item, rng: Generator) -> Sample:
+        image = item.image()
+        geometry = self.draw(image, rng)
+        sample = self._views(image, geometry, rng)
+        for view in range(1, self.views + 1):
+            sample[f"box{view}"] = np.array(cutmix_box((self.draw.crop, self.draw.crop), rng, self.box), np.int64)
+        if self.own_partner:
+            other = self._views(image, self.draw(image, rng), rng)
+            sample |= {f"partner_{name}": array for name, array in other.items()}
+        sample["truth"] = true_window(item, geometry, self.watch)
+        return sample
+
+    def _views(self, image: NDArray[np.uint8], geometry: Geometry, rng: Generator) -> Sample:
+        part = geometry.image(image)
+        views = {"weak": part} | {f"strong{view}": self.colours(part, rng) for view in range(1, self.views + 1)}
+        sample = {name: normalize(geometry.pad(pixels, self.fill)) for name, pixels in views.items()}
+        return {**sample, "valid": geometry.valid()}
+
+
+@dataclass(frozen=True)
+class PseudoSegViews:
+    """Makes the views of an unlabelled image for PseudoSeg.
+
+    ``weak`` and ``strong`` (3, crop, crop) float32; ``valid`` (crop, crop) uint8, 0 on padding and in the cutout; ``truth`` (crop, crop)
+    uint8; ``unlabelled_tags`` (K,) float32, those given, or zeros.
+
+    Attributes:
+        draw, fill, watch: As of ``UniMatchViews``.
+        n_classes, first_class: Of the data.
+        strength: Of the colour jitter.
+        cutout: Half of the side of the square that is cut out of the strong view; 0 cuts none.
+
+    Source: Zou et al. 2021; pseudoseg.md 1.8.
+    """
+
+    draw: Draw
+    n_classes: int
+    first_class: int
+    strength: float = 1.0
+    cutout: int = 50
+    watch: bool = False
+    fill: tuple[int, int, int] = MEAN_FILL
+
+    def __call__(self, item: Item, rng: Generator) -> Sample:
+        image = item.image()
+        geometry = self.draw(image, rng)
+        part = geometry.image(image)
+        strong = geometry.pad(additive_jitter(part, rng, self.strength), self.fill)
+        valid = geometry.valid()
+        top, left, height, width = cutout_box(valid.shape, self.cutout, rng)
+        strong[top : top + height, left : left + width] = self.fill
+        valid[top : top + height, left : left + width] = 0
+        return {
+            "weak": normalize(geometry.pad(part, self.fill)),
+            "strong": normalize(strong),
+            "valid": valid,
+            "truth": true_window(item, geometry, self.watch),
+            "unlabelled_tags": tag_targets(item.tags or (), self.n_classes - self.first_class, self.first_class),
+        }
+
+
+def true_window(item: Item, geometry: Geometry, watch: bool) -> NDArray[np.uint8]:
+    """Cut the true mask of an image, or 255 everywhere where it has none that can be read, or nobody watches."""
+    unknown = np.full((geometry.crop, geometry.crop), IGNORE, np.uint8)
+    if not (watch and item.has("mask")):
+        return unknown
+    try:
+        return geometry.mask(item.mask(), IGNORE)
+    except DataError:  # the mask is not learned from: the image is not left out for it
+        return unknown

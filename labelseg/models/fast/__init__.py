@@ -1,0 +1,1 @@
+"""Forms of layers that compute the same in less time."""

@@ -1,0 +1,1 @@
+"""The dense CRF: a permutohedral lattice, filtering on it, mean-field inference."""

@@ -1,0 +1,1 @@
+"""Class-incremental learning from tags: the composed target, its losses, and PAMR."""

@@ -1,0 +1,238 @@
+"""``labelseg.toml``: which instances stand in a workspace, and with which parameters.
+
+A value comes from the first of: what is given on the call, ``LABELSEG_<STAGE>__<NAME>__<PARAM>``, the table
+``[stage.name]``, ``LABELSEG_<STAGE>__<PARAM>``, the table ``[stage]``, the default of the stage.
+So the environment wins over the file, and what is said of an instance wins over what is said of its stage.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from labelseg.errors import UsageError
+from labelseg.pipeline.declare.stage import Stage, instance_parts
+from labelseg.pipeline.declare.values import declared_fields, read_value, suggestion
+
+FILE_NAME = "labelseg.toml"
+PREFIX = "LABELSEG_"
+DEFAULT_SPLIT = "train"
+PLAIN_TABLES = ("data", "run", "evaluate")
+
+
+@dataclass(frozen=True)
+class Config:
+    """The configuration of a workspace.
+
+    Attributes:
+        path: The toml file.
+        tables: Its content.
+        stages: Name -> stage, in the order of the pipeline.
+        environ: (stage, name of the instance or "") -> parameter -> text.
+    """
+
+    path: Path
+    tables: Mapping[str, Any]
+    stages: Mapping[str, Stage]
+    environ: Mapping[tuple[str, str], Mapping[str, str]]
+
+    @classmethod
+    def load(cls, root: Path, stages: Iterable[Stage], environ: Mapping[str, str] | None = None) -> Config:
+        """Read ``labelseg.toml`` of a workspace.
+
+        Args:
+            root: Folder of the workspace.
+            stages: All stages there are, in order.
+            environ: Environment to take values from; None is that of the process.
+
+        Raises:
+            UsageError: no such file, no valid toml, an unknown table, key or environment variable, or a wrong value.
+        """
+        path = Path(root) / FILE_NAME
+        try:
+            tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise UsageError(f"{root} is no workspace: it has no {FILE_NAME}. Run: labelseg init, or name one with -C DIR.") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise UsageError(f"{path} is not valid toml: {error}.") from error
+        return cls.from_tables(path, tables, stages, os.environ if environ is None else environ)
+
+    @classmethod
+    def from_tables(cls, path: Path, tables: Mapping[str, Any], stages: Iterable[Stage], environ: Mapping[str, str]) -> Config:
+        """Check the content of a toml file and every value in it, and return the configuration."""
+        by_name = {stage.name: stage for stage in stages}
+        config = cls(path, tables, by_name, {})
+        for name, table in tables.items():
+            if name not in by_name and name not in PLAIN_TABLES:
+                raise UsageError(f"{path.name}: unknown table [{name}].{suggestion(name, [*by_name, *PLAIN_TABLES])}")
+            if not isinstance(table, dict):
+                raise UsageError(f"{path.name}: expected a table [{name}], got the value {table!r}.")
+        config = replace(config, environ=_read_environ(config, environ))
+        for instance in config.instances():
+            config.params(instance)
+        return config
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The table that says where images, labels and masks lie."""
+        return self.tables.get("data", {})
+
+    @property
+    def run(self) -> dict[str, Any]:
+        """The table with what ``labelseg run`` brings up to date: ``target`` and ``split``."""
+        return self.tables.get("run", {})
+
+    @property
+    def evaluate(self) -> dict[str, Any]:
+        """The table of the evaluation."""
+        return self.tables.get("evaluate", {})
+
+    def split_of(self, instance: str) -> str:
+        """Name the split that a map works on where none is given: that of ``[run]`` for the target of the run, else ``train``."""
+        split = self.run.get("split") if instance == self.run.get("target") else None
+        return split or DEFAULT_SPLIT
+
+    def instances(self) -> list[str]:
+        """List every plain stage and every named instance that has a table, in the order of the stages."""
+        return [name for stage in self.stages.values() for name in (stage.name, *(f"{stage.name}@{n}" for n in self._named(stage)))]
+
+    def stage(self, instance: str) -> Stage:
+        """Find the stage of an instance.
+
+        Raises:
+            UsageError: there is no such stage, or the instance has no table.
+        """
+        name, suffix = instance_parts(instance)
+        if name not in self.stages:
+            raise UsageError(f"'{instance}' is no stage.{suggestion(name, self.stages)}")
+        if suffix not in ("", *self._named(self.stages[name])):
+            near = suggestion(instance, self.instances())
+            raise UsageError(f"'{instance}' has no table [{name}.{suffix}] in {FILE_NAME}.{near} To make it: labelseg {name} --as {suffix}")
+        if "@" in instance and not suffix:
+            raise UsageError(f"'{instance}': expected a name after '@'. Write '{name}' for the stage itself.")
+        return self.stages[name]
+
+    def params(self, instance: str, overrides: Mapping[str, Any] | None = None) -> Any:
+        """Make the parameters of an instance.
+
+        Args:
+            instance: ``cam`` or ``cam@wide``.
+            overrides: Parameter -> value that wins over file and environment.
+
+        Returns:
+            An instance of the stage's ``params``, every value checked and of its declared type.
+
+        Raises:
+            UsageError: an unknown instance or parameter, or a wrong value.
+        """
+        stage = self.stage(instance)
+        values = {key: value for key, (value, _) in self.given(instance).items()}
+        for key, value in (overrides or {}).items():
+            values[key] = read_value(stage, key, value, f"{instance} --{key.replace('_', '-')}")
+        number = _number(stage, instance)
+        if number is not None and values[stage.numbered] != number:
+            raise UsageError(f"{instance}: its {stage.numbered} is {values[stage.numbered]}, but its name says {number}.")
+        return stage.params(**values)
+
+    def shared(self, instance: str, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Pick the values that hold for the whole chain, where the instance is a link of one."""
+        stage = self.stage(instance)
+        if _number(stage, instance) is None:
+            return {}
+        return {name: value for name, value in values.items() if declared_fields(stage)[name][0].metadata.get("shared")}
+
+    def given(self, instance: str) -> dict[str, tuple[Any, str]]:
+        """Map each parameter of an instance that the file or the environment sets to its value and to where that stands.
+
+        Raises:
+            UsageError: an unknown instance or parameter, or a wrong value.
+        """
+        stage = self.stage(instance)
+        _, suffix = instance_parts(instance)
+        found: dict[str, tuple[Any, str]] = {}
+        if (number := _number(stage, instance)) is not None:
+            found[stage.numbered] = number, "the name"
+        for name in dict.fromkeys(("", suffix)):
+            table = f"{self.path.name} [{stage.name}.{name}]" if name else f"{self.path.name} [{stage.name}]"
+            for key, value in self._table(stage, name).items():
+                found[key] = read_value(stage, key, value, f"{table} {key}"), table
+            for key, text in self.environ.get((stage.name, name), {}).items():
+                variable = _variable(stage.name, name, key)
+                found[key] = read_value(stage, key, text, variable), variable
+        return found
+
+    def own(self, instance: str) -> dict[str, str]:
+        """Map each parameter that is set for this very instance, and not for its whole stage, to where that stands."""
+        common = self.given(instance_parts(instance)[0])
+        return {name: where for name, (_, where) in self.given(instance).items() if name not in common or common[name][1] != where}
+
+    def with_instance(self, instance: str) -> Config:
+        """Return a configuration in which an instance exists, with an empty table if it had none."""
+        name, suffix = instance_parts(instance)
+        if not suffix or name not in self.stages or suffix in self._named(self.stages[name]):
+            return self
+        if suffix in declared_fields(self.stages[name]):
+            raise UsageError(f"'{instance}': '{suffix}' is a parameter of {name}. Choose another name.")
+        table = {**self.tables.get(name, {}), suffix: {}}
+        return replace(self, tables={**self.tables, name: table})
+
+    def _named(self, stage: Stage) -> list[str]:
+        """List the names of the instances of a stage: the tables within its table, and in a chain all numbers up to the highest."""
+        names = [key for key, value in self.tables.get(stage.name, {}).items() if isinstance(value, dict)]
+        if not stage.numbered:
+            return names
+        highest = max((int(name) for name in names if name.isdecimal()), default=-1)
+        return [*map(str, range(highest + 1)), *(name for name in names if not name.isdecimal())]
+
+    def _table(self, stage: Stage, name: str) -> dict[str, Any]:
+        """Return what is written for a stage itself or for one named instance of it."""
+        table = self.tables.get(stage.name, {})
+        if name:
+            return table.get(name, {})
+        return {key: value for key, value in table.items() if not isinstance(value, dict)}
+
+
+def require_run_target(config: Config) -> str:
+    """Return the instance that ``labelseg run`` brings up to date.
+
+    Raises:
+        UsageError: the file names none.
+    """
+    target = config.run.get("target")
+    if not isinstance(target, str) or not target:
+        raise UsageError(f'{config.path}: expected [run] target = "STAGE". Add it, or run one stage: labelseg STAGE.')
+    return target
+
+
+def _number(stage: Stage, instance: str) -> int | None:
+    """Read the place in a chain that the name of an instance tells."""
+    name = instance_parts(instance)[1]
+    return int(name) if stage.numbered and name.isdecimal() else None
+
+
+def _variable(stage: str, name: str, key: str) -> str:
+    """Spell the environment variable of a parameter."""
+    return PREFIX + "__".join(part.replace("-", "_").upper() for part in (stage, name, key) if part)
+
+
+def _read_environ(config: Config, environ: Mapping[str, str]) -> dict[tuple[str, str], dict[str, str]]:
+    """Collect the variables that name a parameter; other variables with the prefix have no ``__`` and are left alone."""
+    known = {
+        _variable(stage.name, name, key): (stage.name, name, key)
+        for stage in config.stages.values()
+        for name in ("", *config._named(stage))
+        for key in declared_fields(stage)
+    }
+    found: dict[tuple[str, str], dict[str, str]] = {}
+    for variable, text in environ.items():
+        if not variable.startswith(PREFIX) or "__" not in variable:
+            continue
+        if variable not in known:
+            raise UsageError(f"environment variable {variable} names no parameter.{suggestion(variable, known)}")
+        stage, name, key = known[variable]
+        found.setdefault((stage, name), {})[key] = text
+    return found

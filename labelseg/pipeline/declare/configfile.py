@@ -1,0 +1,64 @@
+"""Writing ``labelseg.toml``: one table at a time, in one step, with the comments kept."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from typing import Any
+
+import tomlkit
+from tomlkit.items import Table
+
+from labelseg.errors import UsageError
+from labelseg.pipeline.declare.config import PLAIN_TABLES, Config
+from labelseg.pipeline.declare.stage import instance_parts
+from labelseg.pipeline.declare.values import suggestion
+from labelseg.pipeline.files.atomic import write_atomically
+
+
+def write_values(config: Config, name: str, values: Mapping[str, Any]) -> Config:
+    """Set values of an instance, or of one of the tables ``data``, ``run`` and ``evaluate``, in the file.
+
+    Args:
+        config: The configuration as it was read.
+        name: ``cam``, ``cam@wide`` (its table is made if need be) or ``run``.
+        values: Key -> value; None removes the key, and the default stands again.
+
+    Returns:
+        The configuration after the change. The file is written only when its text changes.
+
+    Raises:
+        UsageError: an unknown table or parameter, or a wrong value; the file is then left as it is.
+    """
+    if name not in PLAIN_TABLES:
+        config = config.with_instance(name)
+        checked = config.params(name, {key: value for key, value in values.items() if value is not None})
+        unknown = [key for key in values if not hasattr(checked, key)]
+        if unknown:
+            raise UsageError(f"{name} has no parameter '{unknown[0]}'.{suggestion(unknown[0], vars(checked))}")
+        values = {key: None if value is None else getattr(checked, key) for key, value in values.items()}
+    text = config.path.read_text(encoding="utf-8")
+    document = tomlkit.parse(text)
+    table = _table(document, *instance_parts(name))
+    for key, value in values.items():
+        plain = list(value) if isinstance(value, tuple) else value
+        if plain is None:
+            table.pop(key, None)
+        elif key not in table or table[key] != plain:
+            table[key] = plain
+    written = tomlkit.dumps(document)
+    if written != text:
+        write_atomically(config.path, written.encode())
+    return Config(config.path, tomllib.loads(written), config.stages, config.environ)
+
+
+def _table(document: tomlkit.TOMLDocument, stage: str, name: str) -> Table:
+    """Find or make the table ``[stage]`` or ``[stage.name]``."""
+    if stage not in document:
+        document[stage] = tomlkit.table(is_super_table=bool(name))
+    table = document[stage]
+    if name:
+        if name not in table:
+            table[name] = tomlkit.table()
+        table = table[name]
+    return table

@@ -1,0 +1,1 @@
+"""What computes the items of a map: workers, and a pool of them."""

@@ -1,0 +1,82 @@
+"""Runs a map stage over items: in this process, or in a pool of spawned ones.
+
+Every worker computes whole items and writes its own parts, so that neither the number of workers nor an interruption
+changes what is computed for an item. An accelerator is fed by this process alone, where a few threads take an item each: while one
+waits for the device, others decode and post-process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from labelseg.errors import LabelsegError
+from labelseg.pipeline.engines.messages import Failed, MapJob, Message, Outcome, Task, Written
+from labelseg.pipeline.engines.worker import Worker
+
+CHUNK_ITEMS = 64
+FEEDING_THREADS = 4
+
+
+def compute_items(job: MapJob, tasks: Sequence[Task], workers: int, watch: Callable[[Message], None]) -> Outcome:
+    """Compute items and write them into parts.
+
+    Args:
+        job: What to compute.
+        tasks: The items.
+        workers: Processes to spawn; 0 computes in this one.
+        watch: Told everything that happens, as it happens.
+
+    Returns:
+        A place or a failure for every item.
+
+    Raises:
+        LabelsegError: the stage could not start, or waits for a person. Parts written until then stay.
+    """
+    messages = _here(job, tasks) if workers == 0 else _in_pool(job, tasks, workers)
+    outcome = Outcome()
+    for message in messages:
+        if isinstance(message, Written):
+            outcome.places.update(message.places)
+        elif isinstance(message, Failed):
+            outcome.failed.append(message)
+        watch(message)
+    told = outcome.places.keys() | {failed.id for failed in outcome.failed}
+    lost = [task.entry.id for task in tasks if task.entry.id not in told]
+    if lost:
+        raise LabelsegError(f"{job.stage}: {len(lost)} items were neither computed nor reported, {lost[0]} the first. Run again.")
+    return outcome
+
+
+def chunks(tasks: Sequence[Task], workers: int) -> list[list[Task]]:
+    """Cut tasks into pieces of ``CHUNK_ITEMS``, or smaller so that every worker gets some."""
+    size = min(CHUNK_ITEMS, max(1, -(-len(tasks) // (2 * max(workers, 1)))))
+    return [list(tasks[start : start + size]) for start in range(0, len(tasks), size)]
+
+
+def _here(job: MapJob, tasks: Sequence[Task]) -> Iterator[Message]:
+    """Compute all items in this process."""
+    limit = job.set_threads or _no_threads
+    # The stage may be what first loads torch; only then can its number of threads be set, and be known.
+    before = limit(1)
+    try:
+        worker = Worker(job, 1 if job.inputs.device == "cpu" else FEEDING_THREADS)
+        loaded = limit(1)
+        before = before or loaded
+        for chunk in chunks(tasks, 0):
+            yield from worker.chunk(chunk)
+    finally:
+        if before:
+            limit(before)
+
+
+def _in_pool(job: MapJob, tasks: Sequence[Task], workers: int) -> Iterator[Message]:
+    """Compute all items in spawned processes."""
+    from labelseg.pipeline.engines.pool import Pool
+
+    with Pool(job, workers) as pool:
+        yield from pool.run(chunks(tasks, workers))
+
+
+def _no_threads(count: int) -> int | None:
+    """Stand in where nobody knows of threads."""
+    return None

@@ -1,0 +1,90 @@
+"""Computes items and writes them into parts: the same code in this process and in a pool."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+
+import numpy as np
+
+from labelseg.errors import ArtifactError, LabelsegError, WaitingError
+from labelseg.pipeline.engines.messages import Begun, Computed, Failed, MapJob, Message, Task, Written
+from labelseg.pipeline.store.parts import PartItem
+from labelseg.pipeline.store.store import PartWriter
+
+FLUSH_SECONDS = 60.0
+
+
+class Worker:
+    """Computes chunks of items; the same code in this process and in a pool.
+
+    Args:
+        job: What to compute.
+        threads: Items computed at once.
+    """
+
+    def __init__(self, job: MapJob, threads: int = 1) -> None:
+        self._job, self._threads = job, threads
+        self._writer = PartWriter(job.inputs.store, job.stage, job.header)
+        self._compute = job.run(job.inputs, job.params)
+
+    def chunk(self, tasks: Sequence[Task]) -> Iterator[Message]:
+        """Compute items and tell of them in their order; an item that fails is told and skipped."""
+        unwritten: list[str] = []
+        flushed = time.monotonic()
+        for task, result in self._results(tasks):
+            yield Begun(task.entry.id)
+            try:
+                arrays = result()
+            except WaitingError:
+                raise
+            except Exception as error:
+                # One bad image must not end the work on ten thousand.
+                yield Failed(task.entry.id, _one_line(error), traceback.format_exc())
+                continue
+            self._writer.add(PartItem(task.entry.id, task.key, arrays))
+            unwritten.append(task.entry.id)
+            yield Computed(task.entry.id)
+            if time.monotonic() - flushed > FLUSH_SECONDS:
+                yield Written(list(zip(unwritten, self._writer.flush(), strict=True)))
+                unwritten, flushed = [], time.monotonic()
+        if unwritten:
+            yield Written(list(zip(unwritten, self._writer.flush(), strict=True)))
+
+    def _results(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Callable[[], dict[str, np.ndarray]]]]:
+        """Pair each item with what gives its arrays; with threads, the next items are under way meanwhile."""
+        if self._threads == 1:
+            yield from ((task, partial(self._arrays, task)) for task in tasks)
+            return
+        pool = ThreadPoolExecutor(self._threads, "item")
+        try:
+            upcoming: deque[tuple[Task, Future[dict[str, np.ndarray]]]] = deque()
+            for task in tasks:
+                upcoming.append((task, pool.submit(self._arrays, task)))
+                if len(upcoming) > self._threads:
+                    first, future = upcoming.popleft()
+                    yield first, future.result
+            yield from ((task, future.result) for task, future in upcoming)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _arrays(self, task: Task) -> dict[str, np.ndarray]:
+        """Compute the arrays of one item and check that they are what the stage declares."""
+        arrays = self._compute(self._job.inputs.item(task.entry))
+        if not isinstance(arrays, dict):
+            raise ArtifactError(f"{self._job.stage} for {task.entry.id}: expected a dict of arrays, got {type(arrays).__name__}.")
+        if self._job.has_masks and "mask" not in arrays:
+            raise ArtifactError(f"{self._job.stage} for {task.entry.id}: expected an array 'mask', got {', '.join(arrays) or 'nothing'}.")
+        return {name: np.asarray(array) for name, array in arrays.items()}
+
+
+def _one_line(error: BaseException) -> str:
+    """Tell an error in one line."""
+    text = " ".join(str(error).split())
+    if isinstance(error, LabelsegError) and text:
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

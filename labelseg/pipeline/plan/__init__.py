@@ -1,0 +1,1 @@
+"""What stands, what has to be done and why."""

@@ -1,0 +1,65 @@
+"""How a node stands, and the items it works on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from labelseg.pipeline.plan.graph import Node
+from labelseg.pipeline.plan.staleness import State
+from labelseg.pipeline.store.manifests import Ref
+
+
+class Place(NamedTuple):
+    """Where the arrays of one item lie."""
+
+    stage: str
+    part: str
+    position: int
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One item to work on: the digests of what it is made from, and where what it reads lies."""
+
+    id: str
+    inputs: Mapping[str, str]
+    reads: Mapping[str, Place]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What the readers of a node find: how it is made, the finished artifact, and whether that will stay as it is."""
+
+    recipe: Mapping[str, Any]
+    ref: Ref | None
+    settled: bool
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The state of a node and why.
+
+    Attributes:
+        node: The node.
+        state: One of fresh, outdated, stale, missing, failed.
+        reasons: Empty where fresh.
+        recipe: How the node is made now.
+        inputs: Digests of what it reads; None while something it reads will change.
+        key: Key of the artifact it needs; None as long as the inputs are unknown.
+        ref: The artifact that stands now.
+    """
+
+    node: Node
+    state: State
+    reasons: tuple[str, ...]
+    recipe: dict[str, Any]
+    inputs: dict[str, str] | None
+    key: str | None
+    ref: Ref | None
+
+    @property
+    def standing(self) -> Standing:
+        """What readers of the node find; an outdated model and a map with failed items serve them as they are."""
+        return Standing(self.recipe, self.ref, self.state in ("fresh", "outdated", "failed"))

@@ -1,0 +1,49 @@
+"""Keys: digests that say by which code, from which parameters and from which inputs an artifact was made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from labelseg.pipeline.declare.stage import Stage, is_effective
+from labelseg.pipeline.files.digests import canonical_json, digest
+
+
+def params_json(params: Any) -> dict[str, Any]:
+    """Turn a params dataclass into what a manifest holds of it: a dict after a JSON round trip, tuples as lists."""
+    return json.loads(canonical_json(asdict(params)))
+
+
+def key_params(stage: Stage, params: Any, fingerprint: Callable[[Path], str], root: Path | None = None) -> dict[str, Any]:
+    """List the parameters that enter a key: no sources or splits, none without effect, and the content digest in place of a file's path.
+
+    Args:
+        stage: The stage that ``params`` belong to.
+        params: Instance of ``stage.params``.
+        fingerprint: Content digest of a file, such as ``FileIndex.digest``.
+        root: Folder that relative paths start from; None is the current folder. A value that names no file there stands as it is.
+    """
+    values = params_json(params)
+    for declared in fields(stage.params):
+        if "source" in declared.metadata or "split" in declared.metadata or not is_effective(declared, params):
+            del values[declared.name]
+        elif "file" in declared.metadata and values[declared.name]:
+            path = (root or Path()) / Path(values[declared.name]).expanduser()
+            if path.is_file():
+                values[declared.name] = f"blake3:{fingerprint(path)}"
+    return values
+
+
+def item_key(stage: str, version: int, params: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
+    """Digest what one item of a map stage is computed from.
+
+    Args:
+        stage: Name of the stage.
+        version: Version of the stage.
+        params: As ``key_params`` returns them.
+        inputs: Kind of data or role of a source -> content digest.
+    """
+    return digest("item", canonical_json([stage, version, dict(params), dict(inputs)]))

@@ -1,0 +1,221 @@
+"""What stands, what has to be done and why: keys of nodes and items, and the state of every node.
+
+Reads plain JSON and file times only, so that ``status`` stays fast on many images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from labelseg.errors import ArtifactError
+from labelseg.pipeline.files.digests import canonical_json, digest
+from labelseg.pipeline.files.fingerprint import FileIndex
+from labelseg.pipeline.plan.data_digests import ABSENT, DataDigests, DataSource
+from labelseg.pipeline.plan.decisions import Decision, Entry, Place, Standing
+from labelseg.pipeline.plan.graph import SPLIT_PARAM, Node, NodeId
+from labelseg.pipeline.plan.keys import item_key, key_params
+from labelseg.pipeline.plan.staleness import State, data_reasons, stale_reasons
+from labelseg.pipeline.store.manifests import Catalog, Manifest, ManifestItem, Ref
+
+
+class Planner:
+    """Decides what has to be done for a node, given how the nodes it reads stand.
+
+    Args:
+        dataset: The data.
+        catalog: Manifests and refs.
+        index: Digests of files.
+        root: Folder that relative paths of file options start from.
+        tag: Refs under this tag win over the main ones; None looks at the main ones only.
+    """
+
+    def __init__(self, dataset: DataSource, catalog: Catalog, index: FileIndex, root: Path, tag: str | None = None) -> None:
+        self.data = DataDigests(dataset, index)
+        self.catalog = catalog
+        self.root = root
+        self.tag = tag
+        self._classes = list(dataset.classes)
+        self._manifests: dict[tuple[str, str], Manifest | None] = {}
+
+    def ref(self, node_id: NodeId) -> Ref | None:
+        """Read the ref of a node, the tagged one first."""
+        tagged = self.catalog.ref(node_id.instance, node_id.split, self.tag) if self.tag else None
+        return tagged or self.catalog.ref(node_id.instance, node_id.split)
+
+    def manifest(self, stage: str, key: str) -> Manifest:
+        """Read a manifest that a ref names, once.
+
+        Raises:
+            ArtifactError: it is gone or damaged.
+        """
+        manifest = self.catalog.load(stage, key) if (stage, key) not in self._manifests else self._manifests[stage, key]
+        if manifest is None:
+            raise ArtifactError(f"{self.catalog.manifest_path(stage, key)} is gone. Rebuild: labelseg run --force {stage}")
+        self._manifests[stage, key] = manifest
+        return manifest
+
+    def forget(self, stage: str, key: str) -> None:
+        """Drop a manifest that was replaced."""
+        self._manifests.pop((stage, key), None)
+
+    def recipe(self, node: Node, standings: Mapping[NodeId, Standing]) -> dict[str, Any]:
+        """Say how a node is made: its own declaration and, for each source, the instance and how that is made."""
+        sources = {
+            p.role: {"instance": p.instance, "recipe": without_inputs(standings[p.node].recipe) if p.node else None} for p in node.parents
+        }
+        return {
+            "stage": node.stage.name,
+            "version": node.stage.version,
+            "params": key_params(node.stage, node.params, self.data.index.digest, self.root),
+            "classes": self._classes,
+            "splits": node.splits if node.is_model else {},
+            "sources": sources,
+        }
+
+    def decide(self, node: Node, standings: Mapping[NodeId, Standing]) -> Decision:
+        """Compare what a node should be with what stands.
+
+        Args:
+            node: The node.
+            standings: How the nodes that it reads stand.
+        """
+        recipe = self.recipe(node, standings)
+        ref = self.ref(node.id)
+        moving = [p.instance for p in node.parents if p.node is not None and not standings[p.node].settled]
+        if moving:
+            return self._predict(node, recipe, ref, moving)
+        inputs = self._inputs(node, standings)
+        key = self._key(node, recipe, inputs, ref, standings)
+        alternatives = [ref] if ref is None or not ref.tag else [ref, self.catalog.ref(*node.id)]
+        for candidate in alternatives:
+            if candidate is not None and candidate.key == key and self.catalog.manifest_path(node.stage.name, key).exists():
+                if candidate.failed:
+                    reason = f"{candidate.failed:,} of {candidate.count + candidate.failed:,} items failed"
+                    return Decision(node, "failed", (reason,), recipe, inputs, key, candidate)
+                return Decision(node, "fresh", (), recipe, inputs, key, candidate)
+        if ref is None:
+            return Decision(node, "missing", ("never ran",), recipe, inputs, key, None)
+        if not self.catalog.manifest_path(node.stage.name, ref.key).exists():
+            return Decision(node, "missing", ("its manifest is gone",), recipe, inputs, key, None)
+        reasons = stale_reasons(recipe, ref.recipe)
+        if reasons:
+            return Decision(node, "stale", tuple(reasons), recipe, inputs, key, ref)
+        reasons = self._data_reasons(node, recipe, inputs, ref, standings)
+        return Decision(node, "outdated" if node.is_model else "stale", tuple(reasons), recipe, inputs, key, ref)
+
+    def entries(self, node: Node, split_param: str, standings: Mapping[NodeId, Standing]) -> list[Entry]:
+        """List the items that a node works on in one of its splits.
+
+        Items that failed in a map it reads are left out; so are, for a training, those without the ground truth it learns from.
+        """
+        at_home = split_param == SPLIT_PARAM
+        found: dict[str, dict[str, ManifestItem]] = {}
+        stages: dict[str, str] = {}
+        for parent in node.parents:
+            if at_home and parent.node is not None and not parent.is_model:
+                ref = _finished(standings, parent.node)
+                stages[parent.role] = parent.instance.partition("@")[0]
+                found[parent.role] = {item.id: item for item in self.manifest(stages[parent.role], ref.key).items}
+        truth = [p.role for p in node.parents if at_home and p.node is None]
+        kinds = node.uses(split_param)
+        entries = []
+        for image_id in self.data.ids(node.splits[split_param]):
+            if any(image_id not in items for items in found.values()):
+                continue
+            inputs = {kind: self.data.item(image_id, kind) for kind in kinds}
+            inputs |= {f"@{role}": self.data.item(image_id, "mask") for role in truth}
+            if node.is_model and any(inputs[f"@{role}"] == ABSENT for role in truth):
+                continue
+            reads = {}
+            for role, items in found.items():
+                item = items[image_id]
+                inputs[f"@{role}"] = item.digest
+                reads[role] = Place(stages[role], item.part, item.index)
+            entries.append(Entry(image_id, inputs, reads))
+        return entries
+
+    def item_keys(self, recipe: Mapping[str, Any], node: Node, inputs: Mapping[str, str], entries: Iterable[Entry]) -> dict[str, str]:
+        """Map the id of each item of a map to its key."""
+        shared = {f"@{p.role}": inputs[p.role] for p in node.parents if p.is_model}
+        shared["classes"] = digest(*self._classes)
+        params = recipe["params"]
+        return {e.id: item_key(node.stage.name, node.stage.version, params, {**shared, **e.inputs}) for e in entries}
+
+    def rows(self, node: Node, standings: Mapping[NodeId, Standing]) -> dict[str, list[tuple[str, str]]]:
+        """List what a training learns from: name of the split parameter -> ordered (id, digest of what is read of it)."""
+        return {
+            param: [(e.id, digest(canonical_json(dict(e.inputs)))) for e in self.entries(node, param, standings)] for param in node.splits
+        }
+
+    def _inputs(self, node: Node, standings: Mapping[NodeId, Standing]) -> dict[str, str]:
+        """Digest what a node reads: the data of each split, and the content of each artifact."""
+        inputs = {}
+        for param, split in node.splits.items():
+            truth = ("mask",) if param == SPLIT_PARAM and any(p.node is None for p in node.parents) else ()
+            inputs[f"data of {param}"] = self.data.split(split, tuple(dict.fromkeys((*node.uses(param), *truth))))
+        for parent in node.parents:
+            if parent.node is not None:
+                inputs[parent.role] = _finished(standings, parent.node).digest
+        return inputs
+
+    def _key(
+        self, node: Node, recipe: Mapping[str, Any], inputs: Mapping[str, str], ref: Ref | None, standings: Mapping[NodeId, Standing]
+    ) -> str:
+        """Key of the artifact that a node needs."""
+        own = _own(recipe)
+        if not node.is_model:
+            return digest("map", canonical_json([*own, dict(inputs)]))
+        # Equal inputs make equal rows, so the rows of a training are listed only when something it reads changed.
+        if ref is not None and ref.recipe.get("inputs") == inputs and _own(ref.recipe) == own:
+            return ref.key
+        models = {p.role: inputs[p.role] for p in node.parents if p.is_model}
+        return digest("model", canonical_json([*own, models, self.rows(node, standings)]))
+
+    def _predict(self, node: Node, recipe: dict[str, Any], ref: Ref | None, moving: list[str]) -> Decision:
+        """Decide while something that the node reads is going to change."""
+        if ref is None:
+            return Decision(node, "missing", ("never ran",), recipe, None, None, None)
+        reasons = stale_reasons(recipe, ref.recipe)
+        state: State = "outdated" if node.is_model and not reasons else "stale"
+        expected = f"{', '.join(dict.fromkeys(moving))} will change"
+        return Decision(node, state, tuple(reasons) or (expected,), recipe, None, None, ref)
+
+    def _data_reasons(
+        self, node: Node, recipe: Mapping[str, Any], inputs: Mapping[str, str], ref: Ref, standings: Mapping[NodeId, Standing]
+    ) -> list[str]:
+        """Say how the data differs, where everything is made in the same way as before."""
+        then_inputs = ref.recipe.get("inputs", {})
+        retrained = [f"{p.instance} was retrained" for p in node.parents if p.is_model and then_inputs.get(p.role) != inputs[p.role]]
+        manifest = self.manifest(node.stage.name, ref.key)
+        if node.is_model:
+            then_rows = manifest.meta.get("rows", {})
+            reasons = list(retrained)
+            for param, rows in self.rows(node, standings).items():
+                found = data_reasons(dict(rows), dict(then_rows.get(param, ())), trained=param == SPLIT_PARAM)
+                reasons += found if param == SPLIT_PARAM else [f"{param}: {reason}" for reason in found]
+            return reasons
+        if retrained:
+            return retrained
+        now = self.item_keys(recipe, node, inputs, self.entries(node, SPLIT_PARAM, standings))
+        then = {item.id: item.key for item in manifest.items}
+        return data_reasons(now, then, trained=False) or ["images that failed changed"]
+
+
+def _own(recipe: Mapping[str, Any]) -> list[Any]:
+    """List what a recipe says of the node itself."""
+    return [recipe.get(name) for name in ("stage", "version", "params", "classes")]
+
+
+def without_inputs(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a recipe without the digests that are recorded beside it."""
+    return {name: value for name, value in recipe.items() if name != "inputs"}
+
+
+def _finished(standings: Mapping[NodeId, Standing], node_id: NodeId) -> Ref:
+    """Return the finished artifact of a node that is read."""
+    ref = standings[node_id].ref
+    if ref is None:
+        raise ArtifactError(f"{node_id} has never run here. Run: labelseg {node_id.instance.partition('@')[0]}")
+    return ref

@@ -1,0 +1,147 @@
+"""What a run leaves behind: its log, its failed items, and a marker for each node that is not done."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import quote
+
+from labelseg.pipeline.files.atomic import write_atomically
+from labelseg.pipeline.plan.graph import NodeId
+
+MarkerState = Literal["running", "failed", "waiting"]
+
+
+def now() -> str:
+    """Return the time in ISO 8601, UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def new_run_id() -> str:
+    """Make the id of a run: ids sort by time."""
+    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:6]}"
+
+
+@dataclass(frozen=True)
+class RunLog:
+    """The folder ``runs/<id>`` of one run; it is made with the first line. Picklable, so that loader workers can write too.
+
+    Args:
+        root: The ``.labelseg`` folder.
+        id: Id of the run.
+    """
+
+    root: Path
+    id: str = field(default_factory=new_run_id)
+
+    @property
+    def folder(self) -> Path:
+        """Where the files of the run lie."""
+        return self.root / "runs" / self.id
+
+    def event(self, values: Mapping[str, Any]) -> None:
+        """Append one line to ``log.jsonl``."""
+        self._append("log.jsonl", values)
+
+    def failed_item(self, node: NodeId, image_id: str, error: str, trace: str) -> None:
+        """Append one failed item to ``failed.jsonl``."""
+        self._append("failed.jsonl", {"instance": node.instance, "split": node.split, "id": image_id, "error": error, "traceback": trace})
+
+    def _append(self, name: str, values: Mapping[str, Any]) -> None:
+        """Append a line in one write, so that lines of several processes do not mix."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        line = json.dumps({"time": now(), **values}, default=_number)
+        with (self.folder / name).open("ab", buffering=0) as file:
+            file.write(line.encode() + b"\n")
+
+
+@dataclass(frozen=True)
+class Marker:
+    """Says that a node was begun and did not finish.
+
+    Attributes:
+        state: ``running`` until the process ends one way or the other; also what a killed process leaves behind.
+        message: The error, or the question that a person has to answer.
+        run, pid, started: Which run, which process, since when.
+        host: On which machine that process runs.
+        birth: When that process began, in ticks of the machine, where that can be known: another one may have got its number.
+    """
+
+    state: MarkerState
+    message: str = ""
+    run: str = ""
+    pid: int = field(default_factory=os.getpid)
+    started: str = field(default_factory=now)
+    host: str = field(default_factory=platform.node)
+    birth: str = field(default_factory=lambda: _birth(os.getpid()))
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process that began still runs; known on POSIX only, where signal 0 asks and does nothing.
+
+        Of a process on another machine nothing is known: it counts as running.
+        """
+        if self.host != platform.node():
+            return True
+        if os.name != "posix":
+            return self.pid == os.getpid()
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        except OSError:
+            return True
+        return _birth(self.pid) == self.birth
+
+
+def _birth(pid: int) -> str:
+    """Tell when a process began; empty where the system does not say (it is Linux that does, in /proc)."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        # The name of the process, in parentheses, may hold anything; start time is the 20th field after it.
+        return f"{boot} {Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[19]}"
+    except (OSError, IndexError):
+        return ""
+
+
+class Markers:
+    """The markers of a workspace, ``runs/markers/<instance>~<split>.json``.
+
+    Args:
+        root: The ``.labelseg`` folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._folder = root / "runs" / "markers"
+
+    def read(self, node: NodeId) -> Marker | None:
+        """Read the marker of a node; None where its last run finished, or where the file cannot be read."""
+        try:
+            return Marker(**json.loads(self._path(node).read_bytes()))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def write(self, node: NodeId, marker: Marker) -> None:
+        """Mark a node."""
+        write_atomically(self._path(node), json.dumps(vars(marker)).encode())
+
+    def clear(self, node: NodeId) -> None:
+        """Remove the marker of a node."""
+        self._path(node).unlink(missing_ok=True)
+
+    def _path(self, node: NodeId) -> Path:
+        """Where the marker of a node lies."""
+        return self._folder / f"{quote(node.instance, safe='@')}~{quote(node.split, safe='')}.json"
+
+
+def _number(value: Any) -> Any:
+    """Turn numbers of array libraries into plain ones."""
+    return value.item() if hasattr(value, "item") else str(value)

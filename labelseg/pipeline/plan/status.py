@@ -1,0 +1,154 @@
+"""The state of everything in a workspace, and why; reads plain JSON only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from labelseg.errors import LabelsegError
+from labelseg.pipeline.declare.config import Config
+from labelseg.pipeline.declare.stage import instance_parts
+from labelseg.pipeline.files.fingerprint import FileIndex
+from labelseg.pipeline.plan.decisions import Decision, Standing
+from labelseg.pipeline.plan.graph import Node, NodeId, resolve
+from labelseg.pipeline.plan.planner import Planner
+from labelseg.pipeline.plan.runlog import Marker, Markers
+from labelseg.pipeline.plan.staleness import State
+from labelseg.pipeline.store.manifests import Catalog, Ref
+
+
+class WorkspaceLike(Protocol):
+    """What the status needs of a workspace."""
+
+    root: Path
+    folder: Path
+
+    @property
+    def config(self) -> Config: ...
+    @property
+    def dataset(self) -> Any: ...
+    @property
+    def index(self) -> FileIndex: ...
+    @property
+    def catalog(self) -> Catalog: ...
+
+
+@dataclass(frozen=True)
+class StatusRow:
+    """One line of the status.
+
+    Attributes:
+        instance, split: The node; the split of a model is empty.
+        state: What it is.
+        reasons: Why it is not fresh.
+        items: Items, or tensors of a model, that are there.
+        failed: Items that failed.
+        seconds: How long the last computation took.
+        created: When that was, ISO 8601; empty where there was none.
+    """
+
+    instance: str
+    split: str
+    state: State
+    reasons: tuple[str, ...] = ()
+    items: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+    created: str = ""
+
+    @property
+    def fresh(self) -> bool:
+        """Whether nothing needs to be done."""
+        return self.state == "fresh"
+
+
+def status(workspace: WorkspaceLike) -> list[StatusRow]:
+    """Tell the state of the run's target and all it reads, of every named instance, and of everything that was ever finished.
+
+    Returns:
+        Rows in the order in which they would be computed.
+
+    Raises:
+        UsageError: the configuration is wrong.
+        ArtifactError: a ref is damaged.
+    """
+    markers, refs = Markers(workspace.folder), _refs(workspace)
+    rows = []
+    for node_id, found in _checked(workspace, refs):
+        if isinstance(found, Decision):
+            rows.append(_row(found, markers.read(node_id)))
+        else:
+            rows.append(_unknown(node_id, refs.get(node_id), found))
+    return rows
+
+
+def wanted_keys(workspace: WorkspaceLike) -> set[tuple[str, str | None]]:
+    """List (stage, key) of what the configuration asks for now, finished or not; the key is None where it cannot be told yet, or at all."""
+    return {
+        (instance_parts(node_id.instance)[0], found.key if isinstance(found, Decision) else None)
+        for node_id, found in _checked(workspace, _refs(workspace))
+    }
+
+
+def _refs(workspace: WorkspaceLike) -> dict[NodeId, Ref]:
+    return {NodeId(ref.instance, ref.split): ref for ref in workspace.catalog.refs()}
+
+
+def _checked(workspace: WorkspaceLike, refs: Mapping[NodeId, Ref]) -> Iterator[tuple[NodeId, Decision | str]]:
+    """Decide about every node, parents first; where that cannot be done, say why."""
+    nodes, broken = _nodes(workspace.config, refs)
+    planner = Planner(workspace.dataset, workspace.catalog, workspace.index, workspace.root)
+    standings: dict[NodeId, Standing] = {}
+    for node in nodes:
+        if any(parent.node is not None and parent.node not in standings for parent in node.parents):
+            yield node.id, "something it reads cannot be checked"
+            continue
+        try:
+            decision = planner.decide(node, standings)
+        except LabelsegError as error:
+            yield node.id, str(error)
+            continue
+        standings[node.id] = decision.standing
+        yield node.id, decision
+    yield from broken.items()
+
+
+def _nodes(config: Config, refs: Mapping[NodeId, Ref]) -> tuple[tuple[Node, ...], dict[NodeId, str]]:
+    """List the nodes to tell of, parents first, and those that the configuration no longer explains, with the reason."""
+    found: dict[NodeId, Node] = {}
+    if config.run.get("target"):
+        resolve(config, config.run["target"], config.split_of(config.run["target"]), into=found)
+    finished = {node_id.instance for node_id in refs}
+    unfinished = [name for name in config.instances() if "@" in name and name not in finished]
+    broken = {}
+    for node_id in (*(NodeId(name, config.split_of(name)) for name in unfinished), *refs):
+        try:
+            resolve(config, node_id.instance, node_id.split, into=found)
+        except LabelsegError as error:
+            gone = node_id.instance not in config.instances()
+            broken[node_id] = f"{error}{' To remove what it made: labelseg gc' if gone else ''}"
+    return tuple(found.values()), broken
+
+
+def _row(decision: Decision, marker: Marker | None) -> StatusRow:
+    """Combine what a node needs with what its last run left behind."""
+    state, reasons, ref = decision.state, decision.reasons, decision.ref
+    if marker is not None and state != "fresh":
+        if marker.state == "waiting":
+            state, reasons = "waiting", (marker.message, *reasons)
+        elif marker.state == "running" and marker.alive:
+            state, reasons = "running", (f"since {marker.started}, process {marker.pid} on {marker.host}", *reasons)
+        else:
+            state, reasons = "failed", (f"the last run failed: {marker.message}" if marker.message else "the last run was killed", *reasons)
+    if ref is None:
+        return StatusRow(decision.node.instance, decision.node.split, state, reasons)
+    return StatusRow(decision.node.instance, decision.node.split, state, reasons, ref.count, ref.failed, ref.seconds, ref.created)
+
+
+def _unknown(node_id: NodeId, ref: Ref | None, reason: str) -> StatusRow:
+    """Tell of a node that cannot be compared with what it should be."""
+    if ref is None:
+        return StatusRow(node_id.instance, node_id.split, "missing", (reason,))
+    return StatusRow(node_id.instance, node_id.split, "stale", (reason,), ref.count, ref.failed, ref.seconds, ref.created)

@@ -1,0 +1,297 @@
+"""Brings a target and what it reads up to date."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from labelseg.errors import ItemsFailedError, LabelsegError, MissingArtifactError, NotFreshError, UsageError, WaitingError
+from labelseg.pipeline.declare.config import require_run_target
+from labelseg.pipeline.declare.stage import instance_parts
+from labelseg.pipeline.declare.values import suggestion
+from labelseg.pipeline.plan.decisions import Decision, Standing
+from labelseg.pipeline.plan.graph import Node, NodeId, ancestors, resolve
+from labelseg.pipeline.plan.planner import Planner
+from labelseg.pipeline.plan.runlog import Marker, Markers, RunLog
+from labelseg.pipeline.run.options import RunOptions, WorkspaceLike
+from labelseg.pipeline.run.report import Action, NodeResult, Report
+
+
+def run(
+    workspace: WorkspaceLike,
+    target: str | None = None,
+    split: str | None = None,
+    *,
+    params: Mapping[str, Any] | None = None,
+    options: RunOptions | None = None,
+) -> Report:
+    """Bring a target and everything it reads up to date, computing only what is not there.
+
+    Args:
+        workspace: The workspace.
+        target: Instance to bring up to date; None takes ``[run] target``.
+        split: Split of a target that is a map; None takes ``[run] split`` for the target of ``[run]``, else ``train``.
+        params: Parameters of the target, written to the configuration file before the run; under a tag they count for this run only.
+        options: How to run.
+
+    Returns:
+        What was done. Under ``dry_run`` what would be done, as far as that can be known beforehand.
+
+    Raises:
+        UsageError: an unknown instance or parameter.
+        LockedError: another process works on the workspace.
+        NotFreshError: ``only``, and something that the target reads is not fresh.
+        ItemsFailedError: everything ran and some items failed; its attribute ``report`` holds the report.
+        WaitingError: a stage waits for a person; its attribute ``report`` holds the report.
+        LabelsegError: a stage failed.
+    """
+    from labelseg.pipeline.files.locks import workspace_lock
+
+    options = options or RunOptions()
+    lock = nullcontext() if options.dry_run else workspace_lock(workspace.folder, options.purpose)
+    with lock:
+        return _Run(workspace, target, split, params or {}, options).execute()
+
+
+class _Run:
+    """One run: the nodes in order, how each stands, and what was done."""
+
+    def __init__(
+        self, workspace: WorkspaceLike, target: str | None, split: str | None, params: Mapping[str, Any], options: RunOptions
+    ) -> None:
+        self.workspace = workspace
+        self.options = options
+        self.log = RunLog(workspace.folder)
+        self.markers = Markers(workspace.folder)
+        self.report = Report(self.log.id)
+        self.standings: dict[NodeId, Standing] = {}
+        self.lost: dict[NodeId, BaseException] = {}
+        config = workspace.config
+        target = target or require_run_target(config)
+        if options.create:
+            config = config.with_instance(target)
+        # What is given on the call counts even where the environment says otherwise, so it stays an override after it is written.
+        nodes = resolve(config, target, split or config.split_of(target), params)
+        self.target = _find(nodes, options.until, "--until").id if options.until else nodes[-1].id
+        wanted = ancestors(nodes, self.target)
+        self.nodes = [node for node in nodes if node.id in wanted]
+        self.kept = self._kept()
+        for name in options.force:
+            _find(self.nodes, name, "--force")
+        if not (options.tag or options.dry_run) and (params or config is not workspace.config):
+            shared = config.shared(target, params)
+            if shared:
+                workspace.write_config(instance_parts(target)[0], shared)
+            workspace.write_config(target, {name: value for name, value in params.items() if name not in shared})
+        self.planner = Planner(workspace.dataset, workspace.store.catalog, workspace.index, workspace.root, options.tag)
+
+    def execute(self) -> Report:
+        """Go through the nodes, parents first."""
+        try:
+            for node in self.nodes:
+                self._visit(node)
+        finally:
+            if not self.options.dry_run:
+                with suppress(OSError):  # digests that cannot be kept are computed again
+                    self.workspace.index.save()
+        if self.options.dry_run:
+            return self.report
+        self._raise_failures()
+        return self.report
+
+    def _kept(self) -> set[NodeId]:
+        """List the nodes that are used as they stand."""
+        if self.options.only:
+            return {node.id for node in self.nodes} - {self.target}
+        if not self.options.from_:
+            return set()
+        start = _find(self.nodes, self.options.from_, "--from")
+        starts = {node.id for node in self.nodes if node.instance == start.instance}
+        running: set[NodeId] = set()
+        for node in self.nodes:
+            if node.id in starts or any(parent.node in running for parent in node.parents):
+                running.add(node.id)
+        return {node.id for node in self.nodes} - running
+
+    def _visit(self, node: Node) -> None:
+        """Decide what a node needs and do it."""
+        if any(parent.node in self.lost for parent in node.parents):
+            culprit = next(parent for parent in node.parents if parent.node in self.lost)
+            self.lost[node.id] = self.lost[culprit.node]  # type: ignore[index]
+            self._tell(NodeResult(instance=node.instance, split=node.split, action="skipped", reasons=(f"{culprit.instance} is not done",)))
+            return
+        decision = self.planner.decide(node, self.standings)
+        if node.id in self.kept:
+            self._keep(decision)
+            return
+        action = self._action(decision)
+        if action in ("fresh", "outdated-kept"):
+            self._accept(decision, action)
+        elif self.options.dry_run:
+            self._predict(decision, action)
+        else:
+            self._work(decision)
+
+    def _action(self, decision: Decision) -> Action:
+        """Choose what to do for a node."""
+        forced = decision.node.instance in self.options.force
+        if decision.state == "fresh" and not forced:
+            return "fresh"
+        if decision.state == "outdated" and not (forced or self.options.retrain):
+            return "outdated-kept"
+        return "trained" if decision.node.is_model else "computed"
+
+    def _keep(self, decision: Decision) -> None:
+        """Use a node as it stands, or refuse to."""
+        node, ref = decision.node, decision.ref
+        if self.options.only and decision.state not in ("fresh", "outdated", "failed"):
+            why = "; ".join(decision.reasons)
+            raise NotFreshError(f"{self.target.instance} reads {node.id}, which is {decision.state}: {why}. Run: labelseg {_command(node)}")
+        if ref is None:
+            raise MissingArtifactError(f"{self.target.instance} needs {node.id}, which has never run here. Run: labelseg {_command(node)}")
+        self.standings[node.id] = Standing(ref.recipe, ref, True)
+
+    def _accept(self, decision: Decision, action: Action) -> None:
+        """Take a node as it is."""
+        ref = decision.ref
+        if ref is None:
+            raise MissingArtifactError(f"{decision.node.id} has never run here. Run: labelseg {_command(decision.node)}")
+        if action == "fresh" and not self.options.dry_run:
+            # What lies upstream may have changed and led to equal bytes; from now on it was made this way.
+            recorded = {**decision.recipe, "inputs": decision.inputs}
+            standing = self.planner.ref(decision.node.id)
+            if ref.recipe != recorded or standing is None or standing.key != ref.key:
+                ref = replace(ref, recipe=recorded)
+                self._set_ref(ref)
+            self.markers.clear(decision.node.id)
+        self.standings[decision.node.id] = Standing(decision.recipe, ref, True)
+        node = decision.node
+        self._tell(NodeResult(instance=node.instance, split=node.split, action=action, reasons=decision.reasons, total=ref.count))
+
+    def _predict(self, decision: Decision, action: Action) -> None:
+        """Tell what would be done."""
+        from labelseg.pipeline.run.execution import missing_items
+
+        node = decision.node
+        forced = node.instance in self.options.force
+        total = len(self.planner.data.ids(node.split)) if not node.is_model else 0
+        computed: int | None = None
+        if decision.key is not None:
+            known = None if forced else self.workspace.store.catalog.load(node.stage.name, decision.key)
+            if known is not None and not known.failed:
+                action, computed, total = "reused", 0, len(known.items)
+            elif not node.is_model:
+                entries, todo = missing_items(self.workspace.store, self.planner, decision, self.standings, forced)
+                computed, total = len(todo), len(entries)
+                action = "computed" if todo else "reused"
+        self.standings[node.id] = Standing(decision.recipe, decision.ref, False)
+        result = NodeResult(
+            instance=node.instance, split=node.split, action=action, reasons=self._reasons(decision), computed=computed, total=total
+        )
+        self._tell(result)
+
+    def _work(self, decision: Decision) -> None:
+        """Compute or train a node, with a marker that stays if this process is killed."""
+        from labelseg.pipeline.run.execution import Execution
+
+        node = decision.node
+        started = time.monotonic()
+        action = self._action(decision)
+        begun = NodeResult(instance=node.instance, split=node.split, action=action, reasons=self._reasons(decision), computed=None)
+        self._event("start", begun)
+        self.log.event({"event": "start", "instance": node.instance, "split": node.split, "reasons": begun.reasons})
+        self.markers.write(node.id, Marker("running", run=self.log.id))
+        execution = Execution(self.workspace, self.planner, self.standings, self.log, self.options)
+        try:
+            done = execution.perform(decision, forced=node.instance in self.options.force)
+        except WaitingError as error:
+            self._lose(node, begun, "waiting", error, started)
+            return
+        except LabelsegError as error:
+            self._lose(node, begun, "failed", error, started)
+            if not self.options.keep_going:
+                raise
+            return
+        except KeyboardInterrupt:
+            self.markers.write(node.id, Marker("failed", message="interrupted", run=self.log.id))
+            raise
+        except Exception as error:
+            self.markers.write(node.id, Marker("failed", message=f"{type(error).__name__}: {error}".rstrip(": "), run=self.log.id))
+            raise
+        self._set_ref(done.ref)
+        self.markers.clear(node.id)
+        self.standings[node.id] = Standing(decision.recipe, done.ref, True)
+        result = replace(
+            begun, action=done.action, computed=done.computed, total=done.ref.count + done.ref.failed,
+            failed=done.ref.failed, seconds=round(time.monotonic() - started, 3), error=done.first_error,
+        )  # fmt: skip
+        self.log.event({"event": "done", **vars(result)})
+        self._tell(result)
+
+    def _lose(self, node: Node, begun: NodeResult, state: Literal["failed", "waiting"], error: LabelsegError, started: float) -> None:
+        """Record that a node did not finish."""
+        self.lost[node.id] = error
+        self.markers.write(node.id, Marker(state, message=str(error), run=self.log.id))
+        error.report = self.report  # type: ignore[attr-defined]
+        result = replace(begun, action=state, computed=0, seconds=round(time.monotonic() - started, 3), error=str(error))
+        self.log.event({"event": state, **vars(result)})
+        self._tell(result)
+
+    def _set_ref(self, ref: Any) -> None:
+        """Make an artifact what its instance stands for, under the tag if there is one."""
+        self.workspace.store.catalog.set_ref(ref, self.options.tag or ref.tag or None)
+
+    def _reasons(self, decision: Decision) -> tuple[str, ...]:
+        """Say why a node is worked on."""
+        return decision.reasons or ("forced",)
+
+    def _tell(self, result: NodeResult) -> None:
+        """Add a result to the report and pass it on."""
+        self.report.results.append(result)
+        self._event("done", result)
+
+    def _event(self, event: Literal["start", "done"], result: NodeResult) -> None:
+        """Call the listener."""
+        if self.options.on_event is not None:
+            self.options.on_event(event, result)
+
+    def _raise_failures(self) -> None:
+        """Raise what is to be known at the end: a failed stage, then one that waits, then failed items."""
+        errors = list(dict.fromkeys(self.lost.values()))
+        for error in sorted(errors, key=lambda e: isinstance(e, WaitingError)):
+            raise error
+        if self.report.failed_items:
+            first = next(r for r in self.report.results if r.failed)
+            where = self.log.folder / "failed.jsonl"
+            count = self.report.failed_items
+            failure = ItemsFailedError(
+                f"{count:,} {'item' if count == 1 else 'items'} failed, the first in {first.instance}: {first.error.rstrip('.')}. "
+                f"All are listed in {_short(where)}. Repair or remove them and run again: nothing else is computed again."
+            )
+            failure.report = self.report  # type: ignore[attr-defined]
+            raise failure
+
+
+def _find(nodes: Sequence[Node], name: str, option: str) -> Node:
+    """Find a node by its instance."""
+    for node in nodes:
+        if node.instance == name:
+            return node
+    known = [node.instance for node in nodes]
+    raise UsageError(f"{option} {name}: the target does not read it.{suggestion(name, known)}")
+
+
+def _command(node: Node) -> str:
+    """Write the command that runs a node."""
+    stage, name = instance_parts(node.instance)
+    return " ".join([stage, *(["--as", name] if name else []), *(["--split", node.split] if node.split else [])])
+
+
+def _short(path: Path) -> str:
+    """Write a path relative to the current folder where that is shorter."""
+    return min(str(path), os.path.relpath(path), key=len)

@@ -1,0 +1,77 @@
+"""Finished artifacts, read as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from numpy.typing import NDArray
+
+from labelseg.errors import MissingArtifactError
+from labelseg.pipeline.files.digests import canonical_json, digest
+from labelseg.pipeline.store.manifests import Manifest, ManifestItem, content_digest
+from labelseg.pipeline.store.store import Store
+
+TENSOR = "tensor"
+
+
+@dataclass(frozen=True)
+class Model:
+    """What a training stage returns.
+
+    Attributes:
+        tensors: Name -> array.
+        meta: JSON values that rebuild the network: architecture, classes.
+        metrics: Name -> number, as shown beside the model.
+        curves: One dict for each step or epoch recorded.
+    """
+
+    tensors: Mapping[str, NDArray]
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    curves: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Artifact(Mapping[str, dict[str, NDArray]]):
+    """The items of a finished map: image id -> name of an array -> array, read from disk on access."""
+
+    def __init__(self, store: Store, manifest: Manifest) -> None:
+        self.manifest = manifest
+        self._store = store
+        self._items = {item.id: item for item in manifest.items}
+
+    @property
+    def ids(self) -> list[str]:
+        """Image ids, in the order of the split; failed ones are not among them."""
+        return list(self._items)
+
+    def __getitem__(self, image_id: str) -> dict[str, NDArray]:
+        if image_id not in self._items:
+            raise MissingArtifactError(f"{self.manifest.stage} holds nothing for image '{image_id}'. See what there is: labelseg status")
+        item = self._items[image_id]
+        return self._store.read(self.manifest.stage, item.part, item.index)
+
+    def __contains__(self, image_id: object) -> bool:
+        return image_id in self._items
+
+    def get(self, image_id: str, default: Any = None) -> Any:
+        """Read an item, or give the default where there is none."""
+        return self[image_id] if image_id in self._items else default
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+
+def read_model(store: Store, manifest: Manifest) -> Model:
+    """Read all tensors of a finished training."""
+    tensors = {item.id: store.read(manifest.stage, item.part, item.index)[TENSOR] for item in manifest.items}
+    return Model(tensors, manifest.meta["model"], manifest.meta["metrics"], manifest.meta["curves"])
+
+
+def model_digest(items: list[ManifestItem], meta: Mapping[str, Any]) -> str:
+    """Digest a model: tensors, and the meta values that rebuild the network around them."""
+    return digest(content_digest(items), canonical_json(dict(meta)))

@@ -1,0 +1,190 @@
+"""The artifacts of a workspace: immutable parts, and the manifests that make artifacts of them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections import OrderedDict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from numpy.typing import NDArray
+
+from labelseg.errors import ArtifactError
+from labelseg.pipeline.files.atomic import sync_folder, sync_tree
+from labelseg.pipeline.store.headers import PartHeader, part_path, part_paths
+from labelseg.pipeline.store.manifests import Catalog, content_digest
+from labelseg.pipeline.store.parts import Location, OpenPart, PartItem, write_folder
+from labelseg.pipeline.store.sweeping import Swept, readable_headers, sweep
+
+OPEN_PARTS = 8
+
+
+class Store:
+    """Read and write access to the artifacts of a workspace. Picklable: a worker opens its own files. Threads may read at once.
+
+    Args:
+        root: The ``.labelseg`` folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+        self.catalog = Catalog(self.root)
+        self._open: OrderedDict[tuple[str, str], OpenPart] = OrderedDict()
+        self._reading = Lock()
+
+    def __reduce__(self) -> tuple[type[Store], tuple[Path]]:
+        return Store, (self.root,)
+
+    def write_part(self, stage: str, header: Mapping[str, Any], items: Sequence[PartItem]) -> list[Location]:
+        """Write items as one part that appears whole or not at all.
+
+        Args:
+            stage: Name of the stage.
+            header: What to record with the part: version, params, device, lineage; JSON.
+            items: The items, in the order of the returned locations. A part of equal items that is there already stands,
+                unless it is damaged.
+
+        Raises:
+            ArtifactError: an array has a dtype or a name that parts cannot hold.
+        """
+        if not items:
+            return []
+        aside = self.root / "tmp" / uuid.uuid4().hex
+        try:
+            written = write_folder(aside, stage, header, items)
+            sync_tree(aside)
+            self._publish(aside, part_path(self.root, stage, written.part_id))
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+        return [Location(written.part_id, item.index, item.digest) for item in written.items]
+
+    def part_headers(self, stage: str) -> Iterator[PartHeader]:
+        """Read the headers of all parts of a stage, in a fixed order; a part whose header is damaged covers nothing and is left out."""
+        return readable_headers(self.root, stage)
+
+    def read(self, stage: str, part_id: str, index: int) -> dict[str, NDArray]:
+        """Read the arrays of one item, as fresh arrays that the caller may change.
+
+        Raises:
+            ArtifactError: the part is missing or damaged, or has no such item.
+        """
+        with self._reading:
+            return self._part(stage, part_id).read(index)
+
+    def verify(self, stage: str | None = None) -> list[str]:
+        """Read every part, manifest and ref back and compare digests; one line for each problem, none when all is well."""
+        problems: list[str] = []
+        there: set[tuple[str, int, str, str, str]] = set()
+        for path in part_paths(self.root, stage or "*"):
+            try:
+                part = OpenPart(path)
+                there |= {(part.header.part_id, item.index, item.id, item.key, item.digest) for item in part.header.items}
+                problems.extend(part.problems())
+            except ArtifactError as error:
+                problems.append(str(error))
+        for name, key in self.catalog.manifests():
+            if stage in (None, name):
+                problems.extend(self._manifest_problems(name, key, there))
+        return problems
+
+    def sweep(
+        self,
+        keep: Collection[tuple[str, str]] | None = None,
+        keep_checkpoints: Collection[tuple[str, str | None]] | None = None,
+        *,
+        dry_run: bool = False,
+    ) -> Swept:
+        """Remove what is not kept, and ``tmp``; see ``sweeping.sweep``."""
+        if not dry_run:
+            self._open.clear()
+        return sweep(self.root, keep, keep_checkpoints, dry_run=dry_run)
+
+    def _part(self, stage: str, part_id: str) -> OpenPart:
+        """Open a part, or take it from the few used last."""
+        part = self._open.pop((stage, part_id), None) or OpenPart(part_path(self.root, stage, part_id))
+        self._open[stage, part_id] = part
+        while len(self._open) > OPEN_PARTS:
+            self._open.popitem(last=False)
+        return part
+
+    def _publish(self, aside: Path, path: Path) -> None:
+        """Rename a finished folder to its place; an equal part that is there first stands, a damaged one gives way."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.rename(aside, path)
+        except OSError:
+            if not path.exists():
+                raise
+            if _is_intact(path):
+                return
+            os.rename(path, self.root / "tmp" / uuid.uuid4().hex)
+            os.rename(aside, path)
+        sync_folder(path.parent)
+
+    def _manifest_problems(self, stage: str, key: str, there: set[tuple[str, int, str, str, str]]) -> Iterator[str]:
+        """Compare a manifest with the items that are there."""
+        path = self.catalog.manifest_path(stage, key)
+        remedy = f"Rebuild: labelseg run --force {stage}"
+        try:
+            manifest = self.catalog.load(stage, key)
+        except ArtifactError as error:
+            yield str(error)
+            return
+        if manifest is None:
+            return
+        if (manifest.stage, manifest.key) != (stage, key) or content_digest(manifest.items) != manifest.digest:
+            yield f"{path}: the content is not what was written. {remedy}"
+        for item in manifest.items:
+            if (item.part, item.index, item.id, item.key, item.digest) not in there:
+                yield f"{item.id}: {path} names item {item.index} of part {item.part}, which is not there. {remedy}"
+
+
+class PartWriter:
+    """Collects items and writes a part whenever enough are together.
+
+    Args:
+        store, stage, header: As for ``Store.write_part``.
+        max_items: Items in a part at most.
+        max_bytes: Bytes of array data in a part at most; a larger item stands alone.
+    """
+
+    def __init__(self, store: Store, stage: str, header: Mapping[str, Any], max_items: int = 64, max_bytes: int = 64 << 20) -> None:
+        self.store = store
+        self.stage = stage
+        self.header = header
+        self.max_items = max_items
+        self.max_bytes = max_bytes
+        self._items: list[PartItem] = []
+        self._bytes = 0
+        self._locations: list[Location] = []
+
+    def add(self, item: PartItem) -> None:
+        """Take an item; a full part is written first. The arrays must not change until they are written."""
+        size = sum(array.nbytes for array in item.arrays.values())
+        if self._items and (len(self._items) >= self.max_items or self._bytes + size > self.max_bytes):
+            self._write()
+        self._items.append(item)
+        self._bytes += size
+
+    def flush(self) -> list[Location]:
+        """Write what is left; return the locations of all items since the last flush, in the order they were added."""
+        self._write()
+        locations, self._locations = self._locations, []
+        return locations
+
+    def _write(self) -> None:
+        """Write the collected items as a part."""
+        self._locations += self.store.write_part(self.stage, self.header, self._items)
+        self._items, self._bytes = [], 0
+
+
+def _is_intact(path: Path) -> bool:
+    """Whether a part reads back as what was written."""
+    try:
+        return not any(OpenPart(path).problems())
+    except ArtifactError:
+        return False

@@ -1,0 +1,1 @@
+"""What is made of finished artifacts: scores, masks of other images, pictures."""

@@ -1,0 +1,235 @@
+"""How good artifacts are: masks and activation maps against the ground truth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from labelseg.class_ids import IGNORE
+from labelseg.errors import DataError, MissingArtifactError, UsageError
+from labelseg.ops.cam import cam_mask, resize_maps, score_mask
+from labelseg.ops.metrics import ConfusionMatrix, ThresholdSweep
+from labelseg.pipeline.declare.stage import Stage, instance_parts
+from labelseg.pipeline.engines.progress import show_progress
+from labelseg.pipeline.store.artifacts import Artifact
+from labelseg.pipeline.store.manifests import Ref
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from labelseg.workspace import Workspace
+
+CAM = "cam"
+THRESHOLDS = np.round(np.arange(0.02, 1.0, 0.02), 2)
+
+
+@dataclass(frozen=True)
+class Score:
+    """How well the masks of an instance agree with the ground truth.
+
+    Attributes:
+        instance, split: What was scored.
+        on: The split whose images count.
+        images: Number of images scored.
+        left_out: Images of the artifact that count but have no true mask.
+        miou: Mean IoU over the classes present in the truth, in [0, 1].
+        accuracy: Part of the pixels that is right.
+        iou: Class -> IoU; None for a class that the truth does not hold.
+        threshold: Background score that activation maps were compared with; None for masks.
+        tuned: Whether the threshold is the best one for these very images, so that the score flatters.
+        old, new: Mean IoU of the classes that a class-incremental model knew before its last step, and learned in it; None for others.
+        unknown: Classes that the model does not know: their pixels count as background.
+    """
+
+    instance: str
+    split: str
+    on: str
+    images: int
+    left_out: int
+    miou: float | None
+    accuracy: float | None
+    iou: dict[str, float | None] = field(default_factory=dict)
+    threshold: float | None = None
+    tuned: bool = False
+    old: float | None = None
+    new: float | None = None
+    unknown: tuple[str, ...] = ()
+
+
+def scoreable(stage: Stage) -> bool:
+    """Whether the items of a stage can be compared with true masks."""
+    return stage.kind == "map" and (stage.has_masks or stage.name == CAM)
+
+
+def scored_refs(workspace: Workspace, instances: tuple[str, ...], split: str | None, tag: str | None = None) -> list[Ref]:
+    """List what there is to score, in the order of the stages.
+
+    Args:
+        workspace: The workspace.
+        instances: What to score; empty is everything that can be.
+        split: Score only what was made for this split.
+        tag: Score what stands under this tag.
+
+    Raises:
+        UsageError: an unknown instance, or one without masks.
+        MissingArtifactError: it never ran, or nothing to score did.
+    """
+    for instance in instances:
+        stage = workspace.config.stage(instance)
+        if not scoreable(stage):
+            able = [s.name for s in workspace.stages.values() if scoreable(s)]
+            raise UsageError(f"{instance} makes no masks to score. Name one of: {', '.join(able)}.")
+    stages = list(workspace.stages)
+    there = [
+        ref
+        for ref in workspace.catalog.refs(tagged=True)
+        if ref.tag == (tag or "")
+        and split in (None, ref.split)
+        and _stage_name(ref) in stages
+        and scoreable(workspace.stages[_stage_name(ref)])
+    ]
+    on_split = f" on {split}" if split else ""
+    for instance in instances:
+        if not any(ref.instance == instance for ref in there):
+            command = instance.replace("@", " --as ") + (f" --split {split}" if split else "") + (" --no-save" if tag else "")
+            raise MissingArtifactError(f"{instance} has never run here{on_split}. Run: labelseg {command}")
+    chosen = [ref for ref in there if not instances or ref.instance in instances]
+    if not chosen:
+        raise MissingArtifactError(f"nothing to evaluate: no stage that makes masks has run here{on_split}. Run: labelseg run")
+    return sorted(chosen, key=lambda ref: (stages.index(_stage_name(ref)), ref.instance, ref.split))
+
+
+def score(workspace: Workspace, ref: Ref, on: str | None = None, threshold: float | None = None) -> Score:
+    """Compare an artifact with the ground truth.
+
+    Args:
+        workspace: The workspace.
+        ref: What to score.
+        on: Count only the images of this split; None counts all.
+        threshold: Background score for activation maps; None takes ``[evaluate] threshold``, or the best on these images.
+
+    Raises:
+        DataError: none of the images has a true mask.
+        ArtifactError: the artifact is damaged.
+    """
+    dataset = workspace.dataset
+    artifact = open_ref(workspace, ref)
+    counted = set(dataset.ids(on)) if on else set(artifact)
+    ids = [image_id for image_id in artifact if image_id in counted]
+    with_truth = [image_id for image_id in ids if dataset.has(image_id, "mask")]
+    if not with_truth:
+        where = f"split '{ref.split}'" if on is None else f"both split '{ref.split}' and split '{on}'"
+        raise DataError(f"{ref.instance}: no image of {where} has a true mask. Name the masks: labelseg config data.masks DIR")
+    matrix = ConfusionMatrix(len(dataset.classes))
+    tuned = False
+    known: list[list[int]] = []
+    if _stage_name(ref) == CAM and dataset.has_background:
+        given = _cam_threshold(workspace, threshold)
+        tuned = given is None
+        sweep = ThresholdSweep(len(dataset.classes), THRESHOLDS if given is None else [given])
+        for truth, arrays in _pairs(workspace, ref, artifact, with_truth):
+            sweep.update(resize_maps(arrays["scores"], truth.shape[:2]), arrays["class_ids"], truth)
+        threshold, _ = sweep.best()
+        matrix.counts[:, :-1] = sweep.counts[int(np.flatnonzero(sweep.thresholds == threshold)[0])]
+    else:
+        threshold = None
+        for truth, arrays in _pairs(workspace, ref, artifact, with_truth):
+            seen = np.isin(truth, [*arrays["known_ids"], IGNORE]) if "known_ids" in arrays else True
+            matrix.update(np.where(seen, truth, 0), predicted_mask(arrays, truth.shape, threshold))
+            known = known or _step_classes(arrays)
+    iou = dict(zip(dataset.classes, map(_number, matrix.iou()), strict=True))
+    return Score(
+        ref.instance, ref.split, on or ref.split, len(with_truth), len(ids) - len(with_truth),
+        _number(matrix.miou()), _number(matrix.accuracy()), iou, threshold, tuned,
+        *_step_scores(matrix, known, dataset.classes),
+    )  # fmt: skip
+
+
+def predicted_mask(arrays: dict[str, NDArray[Any]], size: tuple[int, ...], threshold: float | None) -> NDArray[np.uint8]:
+    """Read the mask of an item, or make it from activation maps.
+
+    Args:
+        arrays: The item.
+        size: (H, W) of the mask.
+        threshold: Background score for activation maps; None gives every pixel its strongest class.
+
+    Returns:
+        (H, W) uint8 class ids; 255 where no class has a map and there is no background.
+    """
+    if "mask" in arrays:
+        return arrays["mask"]
+    scores, class_ids = resize_maps(arrays["scores"], (size[0], size[1])), arrays["class_ids"]
+    if threshold is not None:
+        return cam_mask(scores, class_ids, threshold)
+    return score_mask(scores, class_ids) if len(class_ids) else np.full(size, 255, dtype=np.uint8)
+
+
+def open_ref(workspace: Workspace, ref: Ref) -> Artifact:
+    """Open the artifact that a ref names.
+
+    Raises:
+        MissingArtifactError: its manifest is gone.
+    """
+    stage = _stage_name(ref)
+    manifest = workspace.catalog.load(stage, ref.key)
+    if manifest is None:
+        raise MissingArtifactError(f"the manifest of {ref.instance} is gone. Run: labelseg {stage}")
+    return Artifact(workspace.store, manifest)
+
+
+def _pairs(
+    workspace: Workspace, ref: Ref, artifact: Artifact, ids: list[str]
+) -> Iterator[tuple[NDArray[np.uint8], dict[str, NDArray[Any]]]]:
+    """Read the true mask and the item of each image."""
+    with show_progress(len(ids), f"evaluate {ref.instance}") as progress:
+        for image_id in ids:
+            yield workspace.dataset.mask(image_id), artifact[image_id]
+            progress.update(1)
+
+
+def _cam_threshold(workspace: Workspace, given: float | None) -> float | None:
+    """Take the threshold of the command line, or that of the configuration."""
+    value = workspace.config.evaluate.get("threshold") if given is None else given
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise UsageError(f"[evaluate] threshold: expected a number from 0 to 1, got {value!r}.")
+    return float(value)
+
+
+def _step_classes(arrays: dict[str, NDArray[Any]]) -> list[list[int]]:
+    """List the old and the new classes of a class-incremental model, background left out; nothing for another one."""
+    if "known_ids" not in arrays:
+        return []
+    known, new = arrays["known_ids"].tolist(), arrays["new_ids"].tolist()
+    return [[k for k in known if k and k not in new], new]
+
+
+def _step_scores(
+    matrix: ConfusionMatrix, known: list[list[int]], classes: tuple[str, ...]
+) -> tuple[float | None, float | None, tuple[str, ...]]:
+    """Average old and new classes apart, and list those that count as background."""
+    if not known:
+        return None, None, ()
+    old, new = known
+    unknown = tuple(name for k, name in enumerate(classes) if k and k not in (*old, *new))
+    return _mean(matrix.iou()[old]), _mean(matrix.iou()[new]), unknown
+
+
+def _mean(values: NDArray[np.float64]) -> float | None:
+    """Average what is not NaN; None when nothing is left."""
+    there = values[~np.isnan(values)]
+    return float(there.mean()) if there.size else None
+
+
+def _stage_name(ref: Ref) -> str:
+    """Name the stage of a ref."""
+    return instance_parts(ref.instance)[0]
+
+
+def _number(value: float) -> float | None:
+    """Turn NaN into None, which JSON can hold."""
+    return None if np.isnan(value) else float(value)

@@ -1,0 +1,1 @@
+"""Stages that learn from masks of few images and many images without."""

@@ -1,0 +1,100 @@
+"""Stage ``train-unimatch``: a segmenter from few masks and many images, by UniMatch and its variants."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from labelseg.methods.few_masks.few_mask_params import FewMaskParams
+from labelseg.pipeline.declare.stage import Stage, option
+from labelseg.training.params import growing_pair
+
+if TYPE_CHECKING:
+    from labelseg.pipeline.engines.inputs import Inputs, Model
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params(FewMaskParams):
+    """Parameters of ``train-unimatch``."""
+
+    variant: str = option(
+        "unimatch",
+        help="Which views are learned from: UniMatch, its parts, its second version with a teacher, or labelled images alone.",
+        choices=("unimatch", "dusperb", "uniperb", "fixmatch", "unimatch-v2", "supervised"),
+    )
+    threshold: float = option(0.95, help="Confidence from which a pseudo label is learned.", minimum=0.0, maximum=1.0)
+    dropout: float = option(0.5, help="Probability with which a channel is dropped for the perturbed features.", minimum=0.0, maximum=0.99)
+    partner: str = option(
+        "other", help="What CutMix pastes: another image of the batch, or another crop of the same one.", choices=("other", "self")
+    )
+    box: float = option(0.5, help="Probability of a CutMix box in a strong view.", minimum=0.0, maximum=1.0)
+    scale: tuple[float, ...] = option((0.5, 2.0), help="Range of the longer side, relative to that of the image.", minimum=0.01)
+    jitter: float = option(0.5, help="Strength of colour jitter in strong views; half of it for hue.", minimum=0.0, maximum=1.0)
+    labelled_loss: str = option("ce", help="Loss of labelled images: cross entropy, or that of hard pixels only.", choices=("ce", "ohem"))
+    ohem_threshold: float = option(0.7, help="Probability of the true class up to which a pixel is hard.", minimum=0.0, maximum=1.0)
+    ohem_kept: int = option(200_000, help="Pixels of a batch that are kept at least; a batch with fewer keeps all.", minimum=0)
+    lr: float = option(0.001, help="Learning rate of the backbone at the start; it falls as (1 - t / T) ** 0.9.", minimum=0.0)
+    weight_decay: float = option(1e-4, help="Weight decay of every parameter.", minimum=0.0)
+    warmup: int = option(0, help="Updates over which the learning rate grows.", minimum=0)
+
+
+def run(inputs: Inputs, params: Params) -> Model:
+    """Train a segmentation network on few masks and many images without: what it says confidently of a weak view teaches strong views."""
+    from copy import deepcopy
+    from functools import partial
+
+    from labelseg.data.augment.colour import StrongColours
+    from labelseg.data.augment.views import AnySize
+    from labelseg.methods.few_masks.paired_samples import LabelledView, PairedSamples, UniMatchViews
+    from labelseg.methods.few_masks.setup import fit_few_masks, gather, take_over
+    from labelseg.methods.few_masks.unimatch_step import RATIOS, VARIANTS, UniMatchStep
+    from labelseg.models.segmenter import Segmenter
+    from labelseg.ops.few_masks.unimatch import ohem_loss
+    from labelseg.ops.losses import cross_entropy
+    from labelseg.training.fitting import make_backbone
+    from labelseg.training.optimization import even_groups
+
+    draw = AnySize(params.crop, *growing_pair("scale of train-unimatch", params.scale, "0.5,2"))
+    data = gather("train-unimatch", inputs, params, draw)
+    variant = VARIANTS[params.variant]
+    net = Segmenter(make_backbone(inputs, params), len(inputs.classes), params.head, params.width, "group", params.separable)  # type: ignore[arg-type]
+    take_over(net, inputs, params)
+    teacher = deepcopy(net) if variant.teacher else None
+    ohem = partial(ohem_loss, threshold=params.ohem_threshold, min_kept=params.ohem_kept)
+    step = UniMatchStep(
+        variant,
+        params.threshold,
+        ohem if params.labelled_loss == "ohem" else cross_entropy,
+        params.dropout,
+        teacher,
+        params.precision == "bf16-mixed",
+    )
+    first_class = 1 if inputs.has_background else 0
+    views = UniMatchViews(
+        draw, variant.views, StrongColours(params.jitter), params.box, own_partner=params.partner == "self", watch=data.watch
+    )
+    labelled = LabelledView(draw, len(inputs.classes), first_class)
+    samples = PairedSamples(data.labelled, data.unlabelled, labelled, views if variant.views else None)
+    return fit_few_masks(
+        "train-unimatch",
+        inputs,
+        params,
+        data,
+        net,
+        samples,
+        step,
+        groups=even_groups(net, params.weight_decay, params.head_lr_scale),
+        ratios=RATIOS,
+        teacher=teacher,
+        smallest_pass=variant.smallest_pass,
+    )
+
+
+STAGE = Stage(
+    name="train-unimatch",
+    version=2,
+    kind="model",
+    params=Params,
+    run=run,
+    uses=lambda params: {"split": ("image",), "unlabelled": ("image",), "validation": ("image", "mask")},
+)

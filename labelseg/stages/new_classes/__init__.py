@@ -1,0 +1,1 @@
+"""Stages that teach a segmenter new classes."""

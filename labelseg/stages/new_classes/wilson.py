@@ -1,0 +1,52 @@
+"""Stage ``wilson``: a segmenter that learns new classes from tags, step by step."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from labelseg.methods.new_classes.step_params import Params
+from labelseg.pipeline.declare.stage import Stage
+
+if TYPE_CHECKING:
+    from labelseg.pipeline.engines.inputs import Inputs, Model
+
+# Published lengths and rates: of step 0, and of later ones.
+EPOCHS, LR, HEAD_LR_SCALE = (30, 40), (0.01, 0.001), (1.0, 10.0)
+
+
+def run(inputs: Inputs, params: Params) -> Model:
+    """Learn the classes of one step: those of step 0 from masks, those of later steps from tags, old ones from the step before."""
+    from labelseg.errors import UsageError
+    from labelseg.methods.new_classes.step_training import adopt, train_dense, train_weak
+
+    if params.adopt and params.step:
+        raise UsageError(f"{inputs.instance}: a segmenter is taken over as step 0, not {params.step}. Name it as --previous instead.")
+    if params.previous and not params.step:
+        raise UsageError(f"{inputs.instance}: step 0 follows no other. Give its number: --step 1")
+    later = min(params.step, 1)
+    chosen = replace(
+        params,
+        epochs=params.epochs or EPOCHS[later],
+        lr=params.lr or LR[later],
+        head_lr_scale=params.head_lr_scale or HEAD_LR_SCALE[later],
+    )
+    if params.adopt:
+        return adopt(inputs, chosen)
+    return train_dense(inputs, chosen) if params.labels else train_weak(inputs, chosen)
+
+
+STAGE = Stage(
+    name="wilson",
+    version=1,
+    kind="model",
+    params=Params,
+    run=run,
+    uses=lambda params: {
+        "split": ("image", "tags"),
+        "validation": ("image", "mask"),
+        "negatives": ("image", "tags"),
+        "replay": ("image", "tags", "mask"),
+    },
+    numbered="step",
+)

@@ -1,0 +1,72 @@
+"""Stage ``segment``: masks and confidences of a trained segmenter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from labelseg.pipeline.declare.stage import Stage, option, source
+
+if TYPE_CHECKING:
+    from labelseg.pipeline.engines.inputs import Inputs, Item
+
+
+def _has_crf(params: Params) -> bool:
+    return params.crf
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    """Parameters of ``segment``."""
+
+    model: str = source("train-segmenter", help="Instance that provides the segmenter.", kind="model")
+    scales: tuple[float, ...] = option((0.75, 1.0, 1.25, 1.5), help="Scales of the image whose probabilities are averaged.", minimum=0.01)
+    flip: bool = option(True, help="Add the probabilities of the mirrored image.")
+    crf: bool = option(False, help="Refine the probabilities by a dense CRF.")
+    crf_iters: int = option(10, help="Mean-field iterations of the dense CRF.", minimum=0, effective=_has_crf)
+    sxy: float = option(50.0, help="Spatial deviation of the CRF's appearance kernel, pixels.", minimum=0.01, effective=_has_crf)
+    srgb: float = option(5.0, help="Colour deviation of the CRF's appearance kernel, grey levels.", minimum=0.01, effective=_has_crf)
+    weight: float = option(4.0, help="Weight of the CRF's appearance kernel.", minimum=0.0, effective=_has_crf)
+    crf_backend: str = option(
+        "native", help="Implementation of the dense CRF; pydensecrf is an extra.", choices=("native", "pydensecrf"), effective=_has_crf
+    )
+    precision: str = option("32-true", help="Precision of the forward passes.", choices=("32-true", "bf16-mixed"))
+
+
+def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
+    """Segment images with a trained network, at several scales and mirrored."""
+    import numpy as np
+
+    from labelseg.inference.predictor import Predictor, class_probabilities
+    from labelseg.models.fast.inference_form import for_inference
+    from labelseg.models.networks import SEGMENTERS, known_classes, load_network, step_arrays
+    from labelseg.ops.crf.dense_crf import Bilateral, dense_crf
+
+    model = inputs.model("model")
+    predictor = Predictor(for_inference(load_network(model, SEGMENTERS)), inputs.device, params.precision)
+    class_ids, step = np.array(known_classes(model.meta), np.uint8), step_arrays(model.meta)
+    bilateral = Bilateral(params.sxy, params.srgb, params.weight)
+
+    def compute(item: Item) -> dict[str, np.ndarray]:
+        image = item.image()
+        probabilities = class_probabilities(predictor, image, params.scales, params.flip)
+        if params.crf:
+            probabilities = dense_crf(
+                image,
+                probabilities,
+                iterations=params.crf_iters,
+                bilateral=bilateral,
+                backend=params.crf_backend,
+                device=inputs.device,
+            )
+        return {
+            "mask": class_ids[probabilities.argmax(axis=0)],
+            "confidence": probabilities.max(axis=0).astype(np.float16),
+            **step,
+        }
+
+    return compute
+
+
+STAGE = Stage(name="segment", version=2, kind="map", params=Params, run=run, uses=lambda params: ("image",), has_masks=True)

@@ -1,0 +1,43 @@
+"""Stage ``affinity-labels``: the cells of the stride-8 grid whose class can be trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from labelseg.pipeline.declare.stage import Stage, option, source
+
+if TYPE_CHECKING:
+    from labelseg.pipeline.engines.inputs import Inputs, Item
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    """Parameters of ``affinity-labels``."""
+
+    refine: str = source("refine", help="Instance that provides the refined scores.", kind="map")
+    rule: str = option(
+        "psa",
+        help="Who wins where confident foreground meets confident background: psa background, irn foreground.",
+        choices=("psa", "irn"),
+    )
+
+
+def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
+    """Keep the cells where both refined readings agree, and leave the others neutral."""
+    from labelseg.class_ids import IGNORE
+    from labelseg.ops.affinity.psa import affinity_labels
+
+    def compute(item: Item) -> dict[str, Any]:
+        refined = item.read("refine")
+        positions = affinity_labels(refined["low"], refined["high"], rule=params.rule)
+        known = positions != IGNORE
+        labels = positions.copy()
+        labels[known] = refined["class_ids"][positions[known]]
+        return {"labels": labels}
+
+    return compute
+
+
+STAGE = Stage(name="affinity-labels", version=1, kind="map", params=Params, run=run, uses=lambda params: ())

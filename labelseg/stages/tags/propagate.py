@@ -1,0 +1,150 @@
+"""Stage ``propagate``: spread class activation maps by a random walk over learned affinities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from labelseg.pipeline.declare.stage import Stage, option, source
+
+if TYPE_CHECKING:
+    from labelseg.pipeline.engines.inputs import Inputs, Item
+
+
+def _is_learned(params: Params) -> bool:
+    return params.affinity_kind == "learned"
+
+
+def _starts_as_psa(params: Params) -> bool:
+    return params.start == "psa"
+
+
+def _has_crf(params: Params) -> bool:
+    return params.crf
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    """Parameters of ``propagate``."""
+
+    cam: str = source("cam", help="Instance that provides the class activation maps.", kind="map")
+    affinity: str = source("train-affinity", help="Instance that provides the affinity model.", kind="model", effective=_is_learned)
+    affinity_kind: str = option(
+        "learned", help="Where affinities come from: the model, or as controls the colours alone or nothing (constant).",
+        choices=("learned", "colour", "constant"),
+    )  # fmt: skip
+    beta: float = option(8.0, help="Sharpening exponent on affinities.", minimum=0.01)
+    iters: int = option(256, help="Steps of the walk.", minimum=0)
+    radius: int = option(5, help="Pairs closer than this many cells are linked.", minimum=1)
+    scales: tuple[float, ...] = option(
+        (1.0,), help="Factors of the image's sides whose walks are averaged; more than 1 gives a finer grid.", minimum=0.1
+    )
+    flip: bool = option(False, help="Average affinities with those of the mirrored image.")
+    start: str = option(
+        "foreground-only", help="Maps that walk: the classes alone, or background beside them (psa).", choices=("foreground-only", "psa")
+    )
+    alpha: float = option(16.0, help="Background exponent of the start maps (start psa).", minimum=0.0, effective=_starts_as_psa)
+    threshold: float = option(
+        0.3,
+        help="Background score after the walk (start foreground-only), against maps whose maximum is 1.",
+        minimum=0.0,
+        maximum=1.0,
+        effective=lambda params: not _starts_as_psa(params),
+    )
+    tolerance: float = option(1e-4, help="Weight of the polynomials left out of the walk; 0 takes every step.", minimum=0.0, maximum=0.1)
+    crf: bool = option(False, help="Refine the walked scores by a dense CRF.")
+    crf_unary: str = option(
+        "labels",
+        help="What the CRF starts from: the mask, held right with probability 0.7, or the scores.",
+        choices=("labels", "scores"),
+        effective=_has_crf,
+    )
+    crf_iters: int = option(10, help="Mean-field iterations of the dense CRF.", minimum=0, effective=_has_crf)
+    sxy: float = option(50.0, help="Spatial deviation of the CRF's appearance kernel, pixels.", minimum=0.01, effective=_has_crf)
+    srgb: float = option(5.0, help="Colour deviation of the CRF's appearance kernel, grey levels.", minimum=0.01, effective=_has_crf)
+    weight: float = option(4.0, help="Weight of the CRF's appearance kernel.", minimum=0.0, effective=_has_crf)
+    crf_backend: str = option(
+        "native", help="Implementation of the dense CRF; pydensecrf is an extra.", choices=("native", "pydensecrf"), effective=_has_crf
+    )
+    colour_range: float = option(
+        20.0,
+        help="Mean difference, in grey levels, at which colour affinity falls to 1/e.",
+        minimum=0.01,
+        effective=lambda params: params.affinity_kind == "colour",
+    )
+    precision: str = option("32-true", help="Precision of the forward pass.", choices=("32-true", "bf16-mixed"), effective=_is_learned)
+    psa_compat: bool = option(False, help="Link and pad border cells as the published code does.")
+
+
+def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
+    """Spread class activation maps to similar neighbours by a random walk over learned affinities."""
+    import numpy as np
+
+    from labelseg.inference.affinities import affinity_function
+    from labelseg.inference.predictor import resize_image
+    from labelseg.models.fast.inference_form import for_inference
+    from labelseg.models.networks import load_network
+    from labelseg.ops.affinity.grid import from_grid, to_grid
+    from labelseg.ops.affinity.pairs import pair_offsets, psa_origins
+    from labelseg.ops.affinity.random_walk import random_walk
+    from labelseg.ops.cam import normalize_cam, resize_maps, score_mask, with_background
+    from labelseg.ops.crf.dense_crf import Bilateral, dense_crf, label_crf
+
+    inputs.demand_background()
+    offsets = pair_offsets(params.radius)
+    is_learned = params.affinity_kind == "learned"
+    net = for_inference(load_network(inputs.model("affinity"), "affinity-net|boundary-net")) if is_learned else None
+    affinities_of, stride = affinity_function(
+        params.affinity_kind,
+        net,
+        offsets,
+        device=inputs.device,
+        precision=params.precision,
+        flip=params.flip,
+        colour_range=params.colour_range,
+    )
+    bilateral = Bilateral(params.sxy, params.srgb, params.weight)
+
+    def walk(image: np.ndarray, start: np.ndarray, scale: float, normalize: bool) -> np.ndarray:
+        """Walk maps of any size over the grid of the image at one scale, and bring them to the image's size."""
+        scaled = resize_image(image, scale)
+        affinities = affinities_of(scaled)
+        if params.psa_compat:
+            affinities = affinities * psa_origins(affinities.shape[1:], params.radius)
+        cells = to_grid(start, scaled.shape[:2], stride, count_padding=params.psa_compat)
+        walked = random_walk(
+            cells, affinities, offsets, beta=params.beta, steps=params.iters, tolerance=params.tolerance, device=inputs.device
+        )
+        return from_grid(normalize_cam(walked) if normalize else walked, stride, scaled.shape[:2], image.shape[:2])
+
+    def compute(item: Item) -> dict[str, np.ndarray]:
+        image, cam = item.image(), item.read("cam")
+        size = image.shape[:2]
+        class_ids = np.concatenate([[0], cam["class_ids"]]).astype(np.int16)
+        is_psa = params.start == "psa"
+        start = with_background(resize_maps(cam["scores"], size), params.alpha) if is_psa else cam["scores"]
+        walked = np.mean([walk(image, start, scale, normalize=not is_psa) for scale in params.scales], axis=0)
+        if is_psa:
+            scores, walked = walked, walked[1:]
+        else:
+            walked = normalize_cam(walked)
+            scores = np.concatenate([np.full((1, *size), params.threshold, np.float32), walked])
+        mask = score_mask(scores, class_ids)
+        if params.crf:
+            mask = class_ids[sharpen(image, scores)].astype(np.uint8)
+        stored = resize_maps(walked, (-(-size[0] // 4), -(-size[1] // 4)))
+        return {"scores": stored.astype(np.float16), "class_ids": cam["class_ids"], "size": np.array(size, np.int32), "mask": mask}
+
+    def sharpen(image: np.ndarray, scores: np.ndarray) -> np.ndarray:
+        """Run the dense CRF on scores; (H, W) positions in the stack."""
+        iterations, backend, device = params.crf_iters, params.crf_backend, inputs.device
+        if params.crf_unary == "labels":
+            labels = scores.argmax(axis=0)
+            return label_crf(image, labels, len(scores), iterations=iterations, bilateral=bilateral, backend=backend, device=device)
+        return dense_crf(image, scores, iterations=iterations, bilateral=bilateral, backend=backend, device=device).argmax(axis=0)
+
+    return compute
+
+
+STAGE = Stage(name="propagate", version=3, kind="map", params=Params, run=run, uses=lambda params: ("image",), has_masks=True)

@@ -1,0 +1,76 @@
+"""Stage ``train-affinity``: the network that tells which neighbours belong together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from labelseg.pipeline.declare.stage import Stage, option, source
+from labelseg.training.params import TrainingParams, growing_pair
+
+if TYPE_CHECKING:
+    from labelseg.pipeline.engines.inputs import Inputs, Model
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params(TrainingParams):
+    """Parameters of ``train-affinity``."""
+
+    labels: str = source("affinity-labels", help="Instance that provides the affinity labels.", kind="map")
+    kind: str = option(
+        "psa", help="Affinity from pixel features (psa), or from the boundaries between pixels (irn).", choices=("psa", "irn")
+    )
+    radius: int = option(5, help="Pairs closer than this many cells are trained on.", minimum=1)
+    widths: tuple[int, ...] = option((64, 128, 256), help="Channels of the three reduced levels (kind psa).", minimum=8)
+    norm: str = option(
+        "group", help="Normalisation after the reductions (kind psa); the published ResNet-38 has none.", choices=("group", "none")
+    )
+    scale: tuple[float, ...] = option(
+        (1.0, 1.0), help="Range of the factor that images are resized by; take in the scales of propagate.", minimum=0.1
+    )
+    batch_size: int = option(8, help="Images an update.", minimum=1)
+    epochs: int = option(5, help="Passes over the split.", minimum=1)
+    optimizer: str = option("adam", help="Optimiser.", choices=("sgd", "adam", "adamw"))
+    lr: float = option(2e-4, help="Learning rate of the backbone at the start; it falls as (1 - t / T) ** 0.9.", minimum=0.0)
+    weight_decay: float = option(1e-4, help="Weight decay of weights; biases and normalisation have none.", minimum=0.0)
+    psa_compat: bool = option(False, help="Leave out pairs of border cells, as the published code does.")
+
+
+def run(inputs: Inputs, params: Params) -> Model:
+    """Train AffinityNet: neighbours of one class get high affinity, neighbours of different classes low."""
+    from labelseg.errors import UsageError
+    from labelseg.models.affinity_net import AffinityNet, BoundaryNet
+    from labelseg.ops.affinity.pairs import pair_offsets, psa_origins
+    from labelseg.ops.affinity.psa import affinity_loss, pair_labels
+    from labelseg.training.fitting import fit, make_backbone
+    from labelseg.training.samples import LabelledGrid, Samples
+
+    if params.crop % 8:
+        raise UsageError(f"crop of train-affinity: expected a multiple of 8, got {params.crop}.")
+    if params.kind == "psa" and len(params.widths) != 3:
+        raise UsageError(f"widths of train-affinity: expected three numbers such as 64,128,256, got {params.widths}.")
+    scale = growing_pair("scale of train-affinity", params.scale, "1,1.5")
+    offsets = pair_offsets(params.radius)
+    backbone = make_backbone(inputs, params)
+    net = AffinityNet(backbone, params.widths, params.norm) if params.kind == "psa" else BoundaryNet(backbone)  # type: ignore[arg-type]
+    cells = params.crop // net.stride
+    origins = psa_origins((cells, cells), params.radius) if params.psa_compat else None
+
+    def loss(module, batch):  # type: ignore[no-untyped-def]
+        images, labels = batch
+        repeat = 8 // net.stride  # labels are on the stride-8 grid
+        labels = labels.repeat_interleave(repeat, dim=1).repeat_interleave(repeat, dim=2)
+        terms = affinity_loss(net.pair_affinities(module(images), offsets), pair_labels(labels, offsets, origins))
+        return terms._asdict()
+
+    return fit(inputs, params, net, Samples(inputs.items(), LabelledGrid(params.crop, params.jitter, scale)), loss)
+
+
+STAGE = Stage(
+    name="train-affinity",
+    version=1,
+    kind="model",
+    params=Params,
+    run=run,
+    uses=lambda params: {"split": ("image",)},
+)

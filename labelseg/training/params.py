@@ -1,0 +1,67 @@
+"""The parameters that training stages share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+from labelseg.errors import UsageError
+from labelseg.pipeline.declare.stage import file_option, option, source, split_option
+
+Number = TypeVar("Number", int, float)
+
+BACKBONES = ("mobilenet_v2", "resnet18", "resnet50", "resnet101", "resnet50_deep", "resnet101_deep", "tiny")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingParams:
+    """Network, data and schedule of a training."""
+
+    split: str = split_option("train", help="Split to train on.")
+    backbone: str = option("mobilenet_v2", help="Backbone of the network.", choices=BACKBONES)
+    weights: str = file_option(
+        "imagenet", help="Initial weights of the backbone: a .safetensors or .pth file, imagenet (torchvision), or none."
+    )
+    init: str = source("", help="Instance whose backbone is taken over instead of weights; empty takes weights.", kind="model")
+    output_stride: int = option(16, help="Stride of the backbone's last level: 8, 16 or 32.", minimum=8, maximum=32)
+    freeze_blocks: int = option(0, help="First blocks of the backbone that stay as they are.", minimum=0)
+    freeze_batchnorm: bool = option(True, help="Keep statistics and affine parameters of every BatchNorm.")
+    epochs: int = option(6, help="Passes over the split.", minimum=1)
+    batch_size: int = option(16, help="Images an update.", minimum=1)
+    optimizer: str = option("sgd", help="Optimiser.", choices=("sgd", "adam", "adamw"))
+    lr: float = option(0.002, help="Learning rate of the backbone at the start; it falls as (1 - t / T) ** 0.9.", minimum=0.0)
+    head_lr_scale: float = option(10.0, help="Learning rate of new layers, relative to the backbone's.", minimum=0.0)
+    momentum: float = option(0.9, help="Momentum; the published PSA code trains with 0.0005.", minimum=0.0, maximum=1.0)
+    weight_decay: float = option(5e-4, help="Weight decay of weights; biases and normalisation have none.", minimum=0.0)
+    warmup: int = option(20, help="Updates over which the learning rate grows.", minimum=0)
+    crop: int = option(320, help="Side of the square crops, pixels.", minimum=8)
+    jitter: float = option(0.3, help="Strength of colour jitter; a third of it for hue.", minimum=0.0, maximum=1.0)
+    seed: int = option(0, help="Seed of initial weights, order and augmentation.", minimum=0)
+    precision: str = option("32-true", help="Precision of the forward passes.", choices=("32-true", "bf16-mixed"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluatedTrainingParams(TrainingParams):
+    """The same, of a training whose network is scored on held images."""
+
+    validation: str = split_option("", help="Split to evaluate on after epochs; empty evaluates on none.")
+    evaluate_every: int = option(1, help="Epochs between evaluations on the validation split.", minimum=1)
+    keep: str = option(
+        "last", help="Weights to keep: after the last epoch, or of the best on the validation split.", choices=("last", "best")
+    )
+
+
+def growing_pair(name: str, values: tuple[Number, ...], example: str) -> tuple[Number, Number]:
+    """Read the ends of a range.
+
+    Args:
+        name: Of the parameter and its stage, to begin the error with.
+        values: As given.
+        example: What would be right.
+
+    Raises:
+        UsageError: they are not two numbers of which the second is the larger one, or the same.
+    """
+    if len(values) != 2 or values[0] > values[1]:
+        raise UsageError(f"{name}: expected two growing numbers such as {example}, got {values}.")
+    return values[0], values[1]
