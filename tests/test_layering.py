@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -207,3 +208,23 @@ def test_no_name_stands_for_three_things():
     files = [module for module, path in MODULES.items() if path.name not in ("__init__.py", "__main__.py")]
     names = Counter(module.rpartition(".")[2] for module in files)
     assert not {name: count for name, count in names.items() if count > 2}
+
+
+def map_of_the_house() -> str:
+    """The section of the design page that shows the rooms, and the two ways through them."""
+    return (PACKAGE.parent / "docs" / "design.md").read_text().split("## The map\n")[1]
+
+
+@pytest.mark.parametrize("room", [room for rooms in FLOORS for room in rooms])
+def test_every_room_is_on_the_map(room):
+    rows = [line for line in map_of_the_house().splitlines() if line.startswith("| `")]
+    named = {word for line in rows for cell in re.findall(r"`([\w/]+)`", line.rpartition("|")[0]) for word in cell.strip("/").split("/")}
+    assert set(room.split(".")) <= named
+
+
+def test_what_the_map_names_is_there():
+    steps = [line for line in map_of_the_house().splitlines() if re.match(r"\d+\. ", line)]
+    paths = [path for line in steps for path in re.findall(r"`((?!docs)[a-z_]+(?:/[a-z_]+)+)(?:\.py|\.run)?[`(]", line)]
+    assert len(paths) > 15
+    roots = (PACKAGE, PACKAGE / "pipeline")
+    assert not [path for path in paths if not any((root / f"{path}.py").is_file() or (root / path).is_dir() for root in roots)]
