@@ -44,7 +44,7 @@ class Workspace:
         ws["propagate", "train"]["2007_000032"]["mask"]
 
     A script that calls ``run`` guards it with ``if __name__ == "__main__":``, since map stages spawn processes; with
-    ``options=RunOptions(workers=0)`` it need not.
+    ``options=labelseg.RunOptions(workers=0)`` it need not.
 
     Args:
         root: The folder.

@@ -52,3 +52,12 @@ def test_the_dense_crf_loads_its_compiler_only_when_it_runs():
     code = "import sys, labelseg.ops.crf.dense_crf; print(*[name for name in ('numba', 'torch', 'pydensecrf') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.split() == []
+
+
+def test_the_package_names_what_it_offers():
+    import labelseg
+
+    assert {"RunOptions", "Workspace", "__version__"} <= set(dir(labelseg))
+    assert labelseg.RunOptions(workers=0).workers == 0
+    with pytest.raises(AttributeError, match="no attribute 'Workspaces'"):
+        _ = labelseg.Workspaces
