@@ -1,0 +1,260 @@
+"""What map stages should give, composed of the functions they are made of, on one small image and networks of random weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cache
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+from PIL import Image
+
+from labelseg.class_ids import IGNORE
+from labelseg.data.augment.transforms import normalize
+from labelseg.data.scenes.drawing import make_scene
+from labelseg.models.affinity_net import AffinityNet, BoundaryNet
+from labelseg.models.classifier import Classifier
+from labelseg.models.encoders.registry import build_backbone
+from labelseg.models.fast.inference_form import for_inference
+from labelseg.models.networks import load_network, to_model
+from labelseg.models.pseudoseg_net import Parts, PseudoSegNet
+from labelseg.models.segmenter import Segmenter
+from labelseg.ops.affinity.grid import block_mean, from_grid, to_grid
+from labelseg.ops.affinity.pairs import pair_offsets, pair_validity, psa_origins
+from labelseg.ops.affinity.psa import affinity_labels as trusted_cells
+from labelseg.ops.affinity.psa import pair_affinities
+from labelseg.ops.affinity.random_walk import random_walk
+from labelseg.ops.cam import normalize_cam, resize_maps, with_background
+from labelseg.ops.crf.dense_crf import Bilateral, Gaussian, dense_crf, dense_crf_pair, label_crf
+from labelseg.ops.few_masks.sgc import fuse, resize_bilinear
+
+CLASSES = ("background", "cat", "dog", "cow", "horse")
+SIZE = (44, 60)
+
+
+@dataclass(frozen=True)
+class HandItem:
+    """An item that holds what a stage may read of it."""
+
+    id: str
+    picture: np.ndarray
+    tags: tuple[int, ...] | None
+    sources: dict = field(default_factory=dict)
+
+    def image(self):
+        return self.picture
+
+    def read(self, role):
+        return self.sources[role]
+
+
+@cache
+def picture():
+    """A part of a scene, (44, 60, 3) uint8."""
+    image = make_scene(0, 0, "day").image
+    return np.ascontiguousarray(image[: 2 * SIZE[0] : 2, : 2 * SIZE[1] : 2])
+
+
+@cache
+def model(name):
+    """A network of random weights, as a finished training gives it; ``name`` is that of its kind."""
+    torch.manual_seed(3)
+    backbone = build_backbone("tiny", 16)
+    net = {
+        "classifier": lambda: Classifier(backbone, len(CLASSES) - 1),
+        "affinity-net": lambda: AffinityNet(backbone, (8, 8, 8), "group"),
+        "boundary-net": lambda: BoundaryNet(backbone),
+        "segmenter": lambda: Segmenter(backbone, len(CLASSES), "atrous"),
+        "pseudoseg": lambda: PseudoSegNet(backbone, len(CLASSES), "atrous", key_width=8),
+    }[name]()
+    for tensor in net.parameters():  # outputs of one image would hardly differ by place and class
+        tensor.data *= 1.25
+    tensors, meta = to_model(net.eval(), {"classes": list(CLASSES)})
+    return SimpleNamespace(tensors=tensors, meta=meta)
+
+
+@cache
+def network(name):
+    """The same network in the form that computes fast."""
+    return for_inference(load_network(model(name), name))
+
+
+def inputs(**models):
+    """What a stage is given: role -> name of a network."""
+    return SimpleNamespace(
+        device="cpu",
+        devices="cpu",
+        classes=CLASSES,
+        has_background=True,
+        instance="",
+        demand_background=lambda: None,
+        model=lambda role: model(models[role]),
+    )
+
+
+@cache
+def maps():
+    """Class activation maps of two classes, a rough square each, at a quarter of the image's sides."""
+    rng = np.random.default_rng(5)
+    scores = rng.random((2, -(-SIZE[0] // 4), -(-SIZE[1] // 4))) * 0.5
+    scores[0, 2:7, 1:6] += 0.5
+    scores[1, 4:9, 7:13] += 0.5
+    return {"scores": (scores / scores.max(axis=(1, 2), keepdims=True)).astype(np.float16), "class_ids": np.array([2, 4], np.int16)}
+
+
+@cache
+def refined():
+    """Scores of background and two classes in two readings that disagree in places, at a block of 8."""
+    rng = np.random.default_rng(6)
+    low, high = rng.random((2, 3, 6, 8)).astype(np.float16)
+    return {"low": low, "high": high, "class_ids": np.array([0, 2, 4], np.int16)}
+
+
+def predict(name, image, precision, call=lambda net, x: net(x)):
+    """Call a network on one image alone; what it gives, without the axis of images."""
+    net = network(name)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed"):
+        return call(net, torch.from_numpy(normalize(image))[None])[0].float().numpy()
+
+
+def scaled(image, scale):
+    """The image at a factor of its sides."""
+    size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
+    return image if scale == 1 else np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
+
+
+def views(name, image, params, call=lambda net, x: net(x)):
+    """Maps of the image at every scale, and of its mirror where that is asked for, mirrored back: a list for each scale."""
+    found = []
+    for scale in getattr(params, "scales", (1.0,)):
+        one = scaled(image, scale)
+        found.append([predict(name, one, params.precision, call)])
+        if params.flip:
+            found[-1].append(predict(name, np.ascontiguousarray(one[:, ::-1]), params.precision, call)[..., ::-1])
+    return found
+
+
+def cam(item, params):
+    """Maps of the classes present, summed over scales and mirrors, over their maximum."""
+    ids = item.tags
+    if params.tags == "predicted" or ids is None:
+        both = [predict("classifier", one, params.precision) for one in (item.picture, np.ascontiguousarray(item.picture[:, ::-1]))]
+        probabilities = np.mean([1 / (1 + np.exp(-logits)) for logits in both], axis=0)
+        ids = 1 + np.flatnonzero(probabilities >= params.tag_threshold)
+    size = {"full": SIZE, "stride4": (-(-SIZE[0] // 4), -(-SIZE[1] // 4))}[params.store]
+    all_views = sum(views("classifier", item.picture, params, lambda net, x: net.cam(x)), [])
+    total = sum(resize_maps(np.ascontiguousarray(view), size) for view in all_views)[np.asarray(ids, int) - 1]
+    return {
+        "scores": total / (total.max(axis=(1, 2), keepdims=True, initial=0) + 1e-5),
+        "class_ids": np.asarray(ids),
+        "size": np.array(SIZE),
+    }
+
+
+def refine(item, params):
+    """The two readings on blocks of 8, and the mask of a third."""
+    scores = resize_maps(maps()["scores"], SIZE)
+    low, high, middle = dense_crf_pair(
+        item.picture,
+        [with_background(scores, alpha) for alpha in (params.alpha_low, params.alpha_high, params.alpha)],
+        iterations=params.iters,
+        gaussian=Gaussian(sxy=params.smooth_sxy, weight=params.smooth_weight),
+        bilateral=Bilateral(sxy=params.sxy, srgb=params.srgb, weight=params.weight),
+        backend=params.backend,
+        tolerance=params.tolerance,
+    )
+    ids = np.array([0, 2, 4])
+    grid = {name: block_mean(maps, 8, count_padding=params.psa_compat) for name, maps in (("low", low), ("high", high))}
+    return {**grid, "class_ids": ids, "mask": ids[middle.argmax(axis=0)]}
+
+
+def affinity_labels(item, params):
+    """Class ids of the cells that both readings agree on."""
+    positions = trusted_cells(refined()["low"], refined()["high"], rule=params.rule)
+    return {"labels": np.where(positions == IGNORE, IGNORE, np.array([0, 2, 4, *[IGNORE] * 253])[positions])}
+
+
+def affinities(image, params, name):
+    """Affinities of the pairs of an image, and the stride of their grid."""
+    offsets = pair_offsets(params.radius)
+    grid = [-(-side // 8) for side in image.shape[:2]]
+    if params.affinity_kind == "constant":
+        return pair_validity(grid, offsets).astype(np.float32), 8
+    if params.affinity_kind == "colour":
+        cells = torch.from_numpy(block_mean(image.transpose(2, 0, 1).astype(np.float32), 8))
+        return pair_affinities(cells[None] / params.colour_range, offsets)[0].numpy(), 8
+    net = network(name)
+    once = SimpleNamespace(flip=params.flip, precision=params.precision)
+    outputs = torch.from_numpy(np.stack(views(name, image, once)[0]))
+    return net.view_affinities(outputs, offsets).numpy(), net.stride
+
+
+def propagate(item, params, name="affinity-net"):
+    """Walked scores, and the mask that they make or a CRF after them."""
+    ids = np.array([0, 2, 4])
+    walks = []
+    start = maps()["scores"]
+    if params.start == "psa":
+        start = with_background(resize_maps(start, SIZE), params.alpha)
+    for scale in params.scales:
+        image = scaled(item.picture, scale)
+        pairs, stride = affinities(image, params, name)
+        if params.psa_compat:
+            pairs = pairs * psa_origins(pairs.shape[1:], params.radius)
+        cells = to_grid(start, image.shape[:2], stride, count_padding=params.psa_compat)
+        walked = random_walk(
+            cells, pairs, pair_offsets(params.radius), beta=params.beta, steps=params.iters, tolerance=params.tolerance
+        )  # fmt: skip
+        walks.append(from_grid(walked if params.start == "psa" else normalize_cam(walked), stride, image.shape[:2], SIZE))
+    scores = np.mean(walks, axis=0)
+    if params.start == "foreground-only":
+        scores = np.stack([np.full(SIZE, params.threshold, np.float32), *normalize_cam(scores)])
+    places = scores.argmax(axis=0)
+    if params.crf:
+        options = {
+            "iterations": params.crf_iters,
+            "bilateral": Bilateral(sxy=params.sxy, srgb=params.srgb, weight=params.weight),
+            "backend": params.crf_backend,
+        }
+        by_labels = params.crf_unary == "labels"
+        places = label_crf(item.picture, places, 3, **options) if by_labels else dense_crf(item.picture, scores, **options).argmax(axis=0)
+    quarter = (-(-SIZE[0] // 4), -(-SIZE[1] // 4))
+    return {"scores": resize_maps(scores[1:], quarter), "class_ids": ids[1:], "size": np.array(SIZE), "mask": ids[places]}
+
+
+def segment(item, params):
+    """The most probable class and its probability, averaged over scales and mirrors."""
+    probabilities = []
+    for of_scale in views("segmenter", item.picture, params):
+        exponents = [np.exp(logits - logits.max(axis=0)) for logits in of_scale]
+        probabilities.append(resize_maps(np.mean([e / e.sum(axis=0) for e in exponents], axis=0), SIZE))
+    mean = np.mean(probabilities, axis=0)
+    if params.crf:
+        appearance = Bilateral(sxy=params.sxy, srgb=params.srgb, weight=params.weight)
+        mean = dense_crf(item.picture, mean, iterations=params.crf_iters, bilateral=appearance, backend=params.crf_backend)
+    return {"mask": mean.argmax(axis=0), "confidence": mean.max(axis=0)}
+
+
+def sgc(item, params):
+    """The fused label with its parts: scores, spread maps, confidence and mask."""
+    net = network("pseudoseg")
+    with torch.inference_mode():
+        with torch.autocast("cpu", torch.bfloat16, enabled=params.precision == "bf16-mixed"):
+            parts = Parts(*(part.float() for part in net(torch.from_numpy(normalize(item.picture))[None], "parts")))
+        tags = (net.tag_logits(parts.high).sigmoid() >= params.tag_threshold).float()
+        if params.tags == "given":
+            tags = torch.tensor([[float(k in item.tags) for k in range(1, len(CLASSES))]])
+        grid = tuple(parts.logits.shape[2:])
+        spread = net.sgc_logits(parts, tags, torch.ones(1, *grid))
+        how = {"gamma": params.gamma, "temperature": params.temperature, "normalize": params.normalize, "scope": params.norm_scope}
+        fused = fuse(parts.logits, resize_bilinear(spread, grid, net.align_corners), **how)
+        confidence, mask = resize_bilinear(fused, SIZE, net.align_corners)[0].max(dim=0)
+    return {
+        "scores": fused[0].numpy(),
+        "maps": spread[0].softmax(dim=0).numpy(),
+        "class_ids": np.arange(len(CLASSES)),
+        "size": np.array(SIZE),
+        "confidence": confidence.numpy(),
+        "mask": np.where(confidence.numpy() < params.threshold, IGNORE, mask.numpy()),
+    }
