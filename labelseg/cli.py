@@ -14,6 +14,7 @@ import click
 
 from labelseg import __version__
 from labelseg.commands.context import Place, talk
+from labelseg.commands.history.log import log
 from labelseg.commands.results.evaluate import evaluate
 from labelseg.commands.results.export import export
 from labelseg.commands.results.predict import predict
@@ -31,7 +32,7 @@ from labelseg.pipeline.declare.stage import Stage
 from labelseg.stages import STAGES
 
 INTERRUPTED = 130
-COMMANDS = (init, split, run, status, evaluate, show, predict, export, config, verify, gc, demo, doctor)
+COMMANDS = (init, split, run, status, evaluate, show, predict, export, log, config, verify, gc, demo, doctor)
 
 
 class Failure(click.ClickException):

@@ -36,7 +36,7 @@ FLOORS = (
     ("stages",),
     ("workspace",),
     ("results",),
-    ("commands", "commands.setup", "commands.running", "commands.results"),
+    ("commands", "commands.setup", "commands.running", "commands.results", "commands.history"),
     ("cli",),
 )
 # Rooms of which the code below is no part: what the line says is all they may use, whatever lies lower.

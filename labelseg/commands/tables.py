@@ -26,6 +26,11 @@ def reasons_text(reasons: Sequence[str]) -> str:
     return "; ".join(group[0] + (f" and {len(group) - 1} more" if len(group) > 1 else "") for group in groups.values())
 
 
+def one_line(text: str) -> str:
+    """Put a text that was read from a file on one line, without the characters that would steer a terminal."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
 def seconds_text(seconds: float) -> str:
     """Write a duration: ``0.4 s``, ``75 s``, ``12 min 5 s``, ``2 h 3 min``."""
     if seconds < 10:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+from labelseg import __version__
 from labelseg.errors import ItemsFailedError, LabelsegError, MissingArtifactError, NotFreshError, UsageError, WaitingError
 from labelseg.pipeline.declare.config import require_run_target
 from labelseg.pipeline.declare.stage import instance_parts
@@ -66,6 +67,7 @@ class _Run:
     ) -> None:
         self.workspace = workspace
         self.options = options
+        self.params = dict(params)
         self.log = RunLog(workspace.folder)
         self.markers = Markers(workspace.folder)
         self.report = Report(self.log.id)
@@ -204,6 +206,8 @@ class _Run:
         action = self._action(decision)
         begun = NodeResult(instance=node.instance, split=node.split, action=action, reasons=self._reasons(decision), computed=None)
         self._event("start", begun)
+        if not self.log.folder.exists():
+            self._log_request()
         self.log.event({"event": "start", "instance": node.instance, "split": node.split, "reasons": begun.reasons})
         self.markers.write(node.id, Marker("running", run=self.log.id))
         execution = Execution(self.workspace, self.planner, self.standings, self.log, self.options)
@@ -219,9 +223,12 @@ class _Run:
             return
         except KeyboardInterrupt:
             self.markers.write(node.id, Marker("failed", message="interrupted", run=self.log.id))
+            self.log.event({"event": "interrupted", "instance": node.instance, "split": node.split})
             raise
         except Exception as error:
-            self.markers.write(node.id, Marker("failed", message=f"{type(error).__name__}: {error}".rstrip(": "), run=self.log.id))
+            message = f"{type(error).__name__}: {error}".rstrip(": ")
+            self.markers.write(node.id, Marker("failed", message=message, run=self.log.id))
+            self.log.event({"event": "failed", "instance": node.instance, "split": node.split, "error": message})
             raise
         self._set_ref(done.ref)
         self.markers.clear(node.id)
@@ -232,6 +239,11 @@ class _Run:
         )  # fmt: skip
         self.log.event({"event": "done", **vars(result)})
         self._tell(result)
+
+    def _log_request(self) -> None:
+        """Begin the log with what was asked for."""
+        asked = {"purpose": self.options.purpose, "target": self.target.instance, "split": self.target.split, "params": self.params}
+        self.log.event({"event": "run", **asked, "tag": self.options.tag or "", "version": __version__})
 
     def _lose(self, node: Node, begun: NodeResult, state: Literal["failed", "waiting"], error: LabelsegError, started: float) -> None:
         """Record that a node did not finish."""
