@@ -14,10 +14,17 @@ import numpy as np
 from labelseg.workspace import Workspace
 
 FILE = Path(__file__).parent / "reference" / "golden.json"
+PLACES = 128
+
+
+def sample(values):
+    """Values at places spread evenly over an array, as text: six digits tell two results apart and take little space."""
+    places = np.linspace(0, values.size - 1, min(values.size, PLACES)).astype(int)
+    return " ".join(f"{value:.6g}" for value in values[places])
 
 
 def summary(root):
-    """Instance -> version of its stage, and mean and deviation of each of its arrays over all items."""
+    """Instance -> version of its stage, and of each of its arrays over all items the size, mean, deviation and values at some places."""
     workspace = Workspace(root)
     found = {}
     for ref in workspace.catalog.refs():
@@ -31,7 +38,7 @@ def summary(root):
             values = {name: np.concatenate([item[name].astype(np.float64).ravel() for item in items]) for name in items[0]}
         found[ref.instance] = {
             "version": stage.version,
-            "arrays": {name: [value.size, float(value.mean()), float(value.std())] for name, value in values.items()},
+            "arrays": {name: [value.size, float(value.mean()), float(value.std()), sample(value)] for name, value in values.items()},
         }
     return found
 

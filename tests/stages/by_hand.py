@@ -143,13 +143,10 @@ def cam(item, params):
         probabilities = np.mean([1 / (1 + np.exp(-logits)) for logits in both], axis=0)
         ids = 1 + np.flatnonzero(probabilities >= params.tag_threshold)
     size = {"full": SIZE, "stride4": (-(-SIZE[0] // 4), -(-SIZE[1] // 4))}[params.store]
-    all_views = sum(views("classifier", item.picture, params, lambda net, x: net.cam(x)), [])
-    total = sum(resize_maps(np.ascontiguousarray(view), size) for view in all_views)[np.asarray(ids, int) - 1]
-    return {
-        "scores": total / (total.max(axis=(1, 2), keepdims=True, initial=0) + 1e-5),
-        "class_ids": np.asarray(ids),
-        "size": np.array(SIZE),
-    }
+    found = views("classifier", item.picture, params, lambda net, x: net.cam(x))
+    total = sum(resize_maps(np.ascontiguousarray(view), size) for of_scale in found for view in of_scale)[np.asarray(ids, int) - 1]
+    scores = total / (total.max(axis=(1, 2), keepdims=True, initial=0) + 1e-5)
+    return {"scores": scores, "class_ids": np.asarray(ids), "size": np.array(SIZE)}
 
 
 def refine(item, params):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 from labelseg.pipeline.declare.stage import instance_parts
 from labelseg.stages import STAGES
-from tests.golden import FILE, summary, wilson_steps
+from tests.golden import FILE, PLACES, sample, summary, wilson_steps
 
 GOLDEN = json.loads(FILE.read_text())
 
@@ -26,6 +27,17 @@ def test_results_of_every_stage_are_recorded():
 def test_results_are_those_recorded_for_this_version(found, stage):
     assert found[stage]["version"] == GOLDEN[stage]["version"], "record them: python -m tests.golden"
     assert found[stage]["arrays"].keys() == GOLDEN[stage]["arrays"].keys()
-    for name, (size, mean, deviation) in GOLDEN[stage]["arrays"].items():
+    for name, (size, mean, deviation, sample) in GOLDEN[stage]["arrays"].items():
+        *numbers, values = found[stage]["arrays"][name]
         # Processors round differently, and a pixel may fall to another class for it.
-        assert found[stage]["arrays"][name] == [size, pytest.approx(mean, rel=0.01, abs=2e-3), pytest.approx(deviation, rel=0.01, abs=2e-3)]
+        assert numbers == [size, pytest.approx(mean, rel=0.01, abs=2e-3), pytest.approx(deviation, rel=0.01, abs=2e-3)]
+        apart = np.abs(np.array(values.split(), float) - np.array(sample.split(), float)) > 0.01 * deviation + 2e-3
+        assert apart.mean() <= 0.05, f"{name} differs in {apart.sum()} of {apart.size} places"
+
+
+def test_arrays_of_equal_mean_and_deviation_differ_in_their_samples():
+    values = np.arange(1000) % 7 / 7
+    assert sample(values) == sample(values.copy())
+    assert sample(values) != sample(values[::-1])
+    assert len(sample(values).split()) == PLACES
+    assert sample(np.array([0.25, 3])) == "0.25 3"
