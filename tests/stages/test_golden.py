@@ -27,11 +27,11 @@ def test_results_of_every_stage_are_recorded():
 def test_results_are_those_recorded_for_this_version(found, stage):
     assert found[stage]["version"] == GOLDEN[stage]["version"], "record them: python -m tests.golden"
     assert found[stage]["arrays"].keys() == GOLDEN[stage]["arrays"].keys()
-    for name, (size, mean, deviation, sample) in GOLDEN[stage]["arrays"].items():
+    for name, (size, mean, deviation, recorded) in GOLDEN[stage]["arrays"].items():
         *numbers, values = found[stage]["arrays"][name]
         # Processors round differently, and a pixel may fall to another class for it.
         assert numbers == [size, pytest.approx(mean, rel=0.01, abs=2e-3), pytest.approx(deviation, rel=0.01, abs=2e-3)]
-        apart = np.abs(np.array(values.split(), float) - np.array(sample.split(), float)) > 0.01 * deviation + 2e-3
+        apart = np.abs(np.array(values.split(), float) - np.array(recorded.split(), float)) > 0.01 * deviation + 2e-3
         assert apart.mean() <= 0.05, f"{name} differs in {apart.sum()} of {apart.size} places"
 
 
