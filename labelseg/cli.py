@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import errno
 import logging
 import traceback
@@ -13,8 +12,8 @@ from typing import Any, NoReturn
 import click
 
 from labelseg import __version__
-from labelseg.commands.context import Place, talk
 from labelseg.commands.history.log import log
+from labelseg.commands.context import Invocation, talk
 from labelseg.commands.results.evaluate import evaluate
 from labelseg.commands.results.export import export
 from labelseg.commands.results.predict import predict
@@ -30,6 +29,7 @@ from labelseg.commands.setup.split import split
 from labelseg.errors import LabelsegError
 from labelseg.pipeline.declare.stage import Stage
 from labelseg.stages import STAGES
+from labelseg.suggestions import suggestion
 
 INTERRUPTED = 130
 COMMANDS = (init, split, run, status, evaluate, show, predict, export, log, config, verify, gc, demo, doctor)
@@ -64,9 +64,8 @@ class Program(click.Group):
         """Find a command; name the nearest ones where there is none."""
         name = args[0]
         if self.get_command(ctx, name) is None and not name.startswith("-"):
-            near = difflib.get_close_matches(name, self.commands, n=3)
-            hint = f"Did you mean {' or '.join(near)}?" if near else "See: labelseg --help"
-            ctx.fail(f"No such command '{name}'. {hint}")
+            hint = suggestion(name, self.commands, listed="", count=3) or " See: labelseg --help"
+            ctx.fail(f"No such command '{name}'.{hint}")
         return super().resolve_command(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -100,7 +99,7 @@ def make_program(stages: Iterable[Stage]) -> Program:
         4 not fresh, 5 locked, 6 waiting for answers, 130 interrupted.
         """
         logging.basicConfig(level=logging.WARNING, format="%(message)s")
-        ctx.obj = Place(root, stages)
+        ctx.obj = Invocation(root, stages)
 
     for command in (*COMMANDS, *map(stage_command, stages)):
         program.add_command(command)

@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parent.parent / "labelseg"
 # From the ground up. A module imports from rooms above it in this list and from its own one, nothing else: neither inside of a
 # function nor for type checking. Rooms of one line do not know each other.
 FLOORS = (
-    ("errors", "class_ids"),
+    ("errors", "class_ids", "suggestions", "libraries"),
     ("ops.crf", "ops.affinity", "ops.few_masks", "ops.new_classes", "ops"),
     ("models.fast", "models.torchvision_shim"),
     ("models.encoders",),
@@ -43,8 +43,8 @@ FLOORS = (
 ONLY = {
     "ops": {"errors", "class_ids", "ops"},
     "models": {"errors", "class_ids", "ops", "models"},
-    "data": {"errors", "class_ids", "data"},
-    "pipeline": {"errors", "pipeline"},
+    "data": {"errors", "class_ids", "suggestions", "data"},
+    "pipeline": {"errors", "suggestions", "libraries", "pipeline"},
     "inference": {"errors", "class_ids", "ops", "models", "data", "inference"},
 }
 FOREIGN = {

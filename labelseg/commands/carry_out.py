@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from labelseg.commands.context import Place, talk
+from labelseg.commands.context import Invocation, talk
 from labelseg.commands.tables import format_table, percent, reasons_text, seconds_text
 from labelseg.pipeline.run.options import RunOptions
 from labelseg.pipeline.run.report import NodeResult, Report
@@ -51,13 +51,13 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def carry_out(place: Place, target: str | None, split: str | None, params: Mapping[str, Any], options: RunOptions) -> None:
+def carry_out(invocation: Invocation, target: str | None, split: str | None, params: Mapping[str, Any], options: RunOptions) -> None:
     """Bring a target up to date; tell first what will run and why.
 
     Raises:
         LabelsegError: as ``labelseg.pipeline.run.runner.run``.
     """
-    workspace = place.workspace()
+    workspace = invocation.workspace()
     plan = run_target(workspace, target, split, params=params, options=replace(options, dry_run=True))
     if options.dry_run:
         click.echo(plan_text(plan))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Place:
+class Invocation:
     """Where a command works.
 
     Attributes:
@@ -38,7 +38,7 @@ class Place:
         return Workspace(self.root, stages=self.stages)
 
 
-pass_place = click.make_pass_decorator(Place)
+pass_invocation = click.make_pass_decorator(Invocation)
 
 
 def talk(message: str = "") -> None:

@@ -8,11 +8,11 @@ from typing import Any
 
 from labelseg.class_ids import BACKGROUND
 from labelseg.data.folder.folder_dataset import FolderDataset
-from labelseg.data.folder.image_ids import nearest
 from labelseg.data.folder.labels import check_classes
 from labelseg.data.folder.splits import check_fractions
 from labelseg.data.protocol import Dataset
 from labelseg.errors import DataError, UsageError
+from labelseg.suggestions import suggestion
 
 PATH_KEYS = ("images", "labels", "masks", "splits", "voc")
 KEYS = (*PATH_KEYS, "classes", "fractions", "scenes")
@@ -37,7 +37,7 @@ def open_dataset(root: Path, table: Mapping[str, Any]) -> Dataset:
     """
     for key, value in table.items():
         if key not in KEYS:
-            raise UsageError(f"[data] has no key '{key}'.{nearest(key, KEYS)}")
+            raise UsageError(f"[data] has no key '{key}'.{suggestion(key, KEYS)}")
         parts = value if key == "splits" and isinstance(value, list | tuple) else [value]
         if key in PATH_KEYS and not all(isinstance(part, str | Path) and str(part) for part in parts):
             raise UsageError(f"[data] {key}: expected a path, got {value!r}.")

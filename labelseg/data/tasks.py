@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Sequence
 
 from labelseg.class_ids import BACKGROUND
 from labelseg.data.dataset import VOC_CLASSES
 from labelseg.errors import UsageError
+from labelseg.suggestions import suggestion
 
 Steps = tuple[tuple[str, ...], ...]
 
@@ -69,8 +69,7 @@ def task_steps(task: str) -> Steps:
     if name in TASKS:
         return TASKS[name]
     if re.fullmatch(r"\d+(-\d+\w*)+", task) or not task.strip():
-        near = difflib.get_close_matches(task, [*TASKS, *ALIASES], n=1, cutoff=0.5)
-        hint = f" Did you mean '{near[0]}'?" if near else ""
+        hint = suggestion(task, [*TASKS, *ALIASES], listed="")
         raise UsageError(
             f"task {task!r}: expected one of {', '.join([*TASKS, *ALIASES])}, or classes such as cat,dog;cow;horse,sheep.{hint}"
         )
@@ -119,9 +118,7 @@ def find_classes(names: Sequence[str], classes: Sequence[str], where: str) -> tu
     found = []
     for name in names:
         if _plain(name) not in known:
-            near = difflib.get_close_matches(name, classes, n=1)
-            hint = f" Did you mean '{near[0]}'?" if near else f" Classes: {', '.join(classes)}."
-            raise UsageError(f"{where}: the data has no class '{name}'.{hint}")
+            raise UsageError(f"{where}: the data has no class '{name}'.{suggestion(name, classes, listed='Classes')}")
         found.append(known[_plain(name)])
         if classes[found[-1]] == BACKGROUND:
             raise UsageError(f"{where}: '{BACKGROUND}' is known at every step and cannot be learned as a class. Leave it out.")

@@ -63,7 +63,7 @@ def test_version():
 def test_misspelt_command_is_suggested():
     result = CliRunner().invoke(program, ["propagat"])
     assert result.exit_code == 2
-    assert "No such command 'propagat'. Did you mean propagate?" in result.stderr
+    assert "No such command 'propagat'. Did you mean 'propagate'?" in result.stderr
 
 
 def test_unknown_command_points_to_help():

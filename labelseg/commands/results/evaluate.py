@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import click
 
 from labelseg.commands.carry_out import UNSAVED
-from labelseg.commands.context import Place, pass_place, talk
+from labelseg.commands.context import Invocation, pass_invocation, talk
 from labelseg.commands.tables import format_table, percent, reasons_text
 from labelseg.errors import DataError
-from labelseg.pipeline.declare.values import suggestion
+from labelseg.suggestions import suggestion
 
 if TYPE_CHECKING:
     from labelseg.results.scores import Score
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 @click.option("--per-class", is_flag=True, help="Add the IoU of every class.")
 @click.option("--unsaved", is_flag=True, help="Score what --no-save has tried.")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON, with the IoU of every class.")
-@pass_place
+@pass_invocation
 def evaluate(
-    place: Place,
+    invocation: Invocation,
     stages: tuple[str, ...],
     split: str | None,
     on: str | None,
@@ -52,7 +52,7 @@ def evaluate(
     """
     from labelseg.results.scores import score, scored_refs
 
-    workspace = place.workspace()
+    workspace = invocation.workspace()
     _check_splits(workspace, split, on)
     refs = scored_refs(workspace, stages, split, UNSAVED if unsaved else None)
     scores: list[Score] = []

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from labelseg.commands.context import Place, pass_place, talk
+from labelseg.commands.context import Invocation, pass_invocation, talk
 from labelseg.commands.results.outputs import demand_own_folder
 from labelseg.errors import UsageError
 
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 @click.option(
     "--model", "model_file", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write a model as .safetensors."
 )
-@pass_place
-def export(place: Place, instance: str, split: str, output: Path | None, overlay: bool, model_file: Path | None) -> None:
+@pass_invocation
+def export(invocation: Invocation, instance: str, split: str, output: Path | None, overlay: bool, model_file: Path | None) -> None:
     """Write the masks of a stage as palette PNG, or a model as safetensors.
 
     Masks hold class ids in the colours of Pascal VOC, under the names of their images. A model file serves as `--weights`.
     """
-    workspace = place.workspace()
+    workspace = invocation.workspace()
     stage = workspace.config.stage(instance)
     if stage.kind == "model":
         if model_file is None or output is not None:

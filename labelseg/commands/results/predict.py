@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from labelseg.commands.context import Place, pass_place, talk
+from labelseg.commands.context import Invocation, pass_invocation, talk
 from labelseg.commands.results.outputs import demand_own_folder
 from labelseg.commands.tables import reasons_text
 from labelseg.errors import ItemsFailedError, LabelsegError, UsageError
@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     "--with", "instance", default="segment", show_default=True, metavar="STAGE", help="Instance whose model and parameters to use."
 )
 @click.option("--device", default="auto", show_default=True, metavar="NAME", help="Device to compute on: auto, cpu, cuda, cuda:1.")
-@pass_place
-def predict(place: Place, files: tuple[Path, ...], output: Path, confidence: bool, overlay: bool, instance: str, device: str) -> None:
+@pass_invocation
+def predict(
+    invocation: Invocation, files: tuple[Path, ...], output: Path, confidence: bool, overlay: bool, instance: str, device: str
+) -> None:
     """Segment image files, or all images in folders, with the trained segmenter.
 
     Each becomes NAME.png, a palette PNG of class ids in the colours of Pascal VOC. A file that cannot be read is told and
@@ -37,7 +39,7 @@ def predict(place: Place, files: tuple[Path, ...], output: Path, confidence: boo
     from labelseg.pipeline.engines.progress import show_progress
     from labelseg.results.loose_images import find_images, segmenter
 
-    workspace = place.workspace()
+    workspace = invocation.workspace()
     images = find_images(files)
     _check_overwrites(images, output)
     demand_own_folder(workspace, output)

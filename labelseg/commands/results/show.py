@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from labelseg.commands.context import Place, pass_place, talk
+from labelseg.commands.context import Invocation, pass_invocation, talk
 from labelseg.commands.tables import bytes_text, percent, seconds_text
 from labelseg.errors import MissingArtifactError, UsageError
 
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Draw the image and what the stages made of it, or the curves of a model.",
 )
-@pass_place
-def show(place: Place, instance: str, image_id: str | None, split: str | None, as_json: bool, plot: Path | None) -> None:
+@pass_invocation
+def show(invocation: Invocation, instance: str, image_id: str | None, split: str | None, as_json: bool, plot: Path | None) -> None:
     """Show what stands for a stage: parameters, metrics, key, size and what it was made from; or one image of it."""
-    workspace = place.workspace()
+    workspace = invocation.workspace()
     ref, manifest = _find(workspace, instance, image_id, split)
     if image_id is None:
         facts = _artifact_facts(workspace, ref, manifest)

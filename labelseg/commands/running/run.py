@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from labelseg.commands.carry_out import carry_out, run_options
-from labelseg.commands.context import Place, pass_place
+from labelseg.commands.context import Invocation, pass_invocation
 from labelseg.pipeline.run.options import RunOptions
 
 
@@ -14,9 +14,9 @@ from labelseg.pipeline.run.options import RunOptions
 @click.option("--from", "from_", metavar="STAGE", help="Start at this stage; what comes before is used as it is.")
 @click.option("--force", metavar="STAGE", multiple=True, help="Compute this stage again even if it is fresh; may be given several times.")
 @run_options
-@pass_place
+@pass_invocation
 def run(
-    place: Place,
+    invocation: Invocation,
     until: str | None,
     from_: str | None,
     force: tuple[str, ...],
@@ -40,4 +40,4 @@ def run(
         device=device,
         workers=workers,
     )
-    carry_out(place, None, None, {}, options)
+    carry_out(invocation, None, None, {}, options)

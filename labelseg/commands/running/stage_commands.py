@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from labelseg.commands.carry_out import RUN_OPTIONS, UNSAVED, carry_out
-from labelseg.commands.context import Place
+from labelseg.commands.context import Invocation
 from labelseg.commands.workspace_file import located
 from labelseg.errors import UsageError
 from labelseg.pipeline.declare.stage import Stage
@@ -66,7 +66,7 @@ def stage_command(stage: Stage) -> click.Command:
     return command
 
 
-def _run_stage(place: Place, stage: Stage, given: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+def _run_stage(invocation: Invocation, stage: Stage, given: Mapping[str, Any], values: Mapping[str, Any]) -> None:
     """Bring one instance of a stage up to date."""
     name, given = _instance_name(stage, given, values["as_name"] or "")
     instance = f"{stage.name}@{name}" if name else stage.name
@@ -82,8 +82,8 @@ def _run_stage(place: Place, stage: Stage, given: Mapping[str, Any], values: Map
         workers=values["workers"],
         purpose=f"labelseg {stage.name}",
     )
-    files = {name: located(place.root, value) for name, value in given.items() if declared_fields(stage)[name][0].metadata.get("file")}
-    carry_out(place, instance, values.get("split") if stage.kind == "map" else None, {**given, **files}, options)
+    files = {name: located(invocation.root, value) for name, value in given.items() if declared_fields(stage)[name][0].metadata.get("file")}
+    carry_out(invocation, instance, values.get("split") if stage.kind == "map" else None, {**given, **files}, options)
 
 
 def _instance_name(stage: Stage, given: Mapping[str, Any], as_name: str) -> tuple[str, Mapping[str, Any]]:

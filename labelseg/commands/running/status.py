@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from labelseg.commands.context import Place, pass_place
+from labelseg.commands.context import Invocation, pass_invocation
 from labelseg.commands.tables import format_table, reasons_text
 from labelseg.errors import NotFreshError
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 @click.option("--exit-code", is_flag=True, help="End with code 4 unless everything is fresh.")
-@pass_place
-def status(place: Place, as_json: bool, exit_code: bool) -> None:
+@pass_invocation
+def status(invocation: Invocation, as_json: bool, exit_code: bool) -> None:
     """Tell the state of every stage, and why it is not fresh.
 
     fresh: up to date. outdated: a model whose images changed since; it is used until `--retrain`. stale: made in another
     way than now asked for. missing: never made. running, failed, waiting: how the last run stands.
     """
-    workspace = place.workspace()
+    workspace = invocation.workspace()
     rows = workspace.status()
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(row) for row in rows], indent=2))

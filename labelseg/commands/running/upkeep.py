@@ -7,28 +7,25 @@ import platform
 import shutil
 import sys
 import time
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import click
 
-from labelseg import __version__
 from labelseg.commands.carry_out import UNSAVED
-from labelseg.commands.context import Place, pass_place, talk
+from labelseg.commands.context import Invocation, pass_invocation, talk
 from labelseg.commands.tables import bytes_text
 from labelseg.errors import ArtifactError, LabelsegError
+from labelseg.libraries import LIBRARIES, library_versions
 from labelseg.pipeline.files.locks import workspace_lock
-
-LIBRARIES = ("torch", "torchvision", "lightning-fabric", "numpy", "scipy", "zarr", "pillow", "numba", "pydensecrf2", "matplotlib", "click")
 
 
 @click.command()
 @click.argument("stage", required=False)
-@pass_place
-def verify(place: Place, stage: str | None) -> None:
+@pass_invocation
+def verify(invocation: Invocation, stage: str | None) -> None:
     """Read every artifact back and compare it with its digests."""
-    workspace = place.workspace()
+    workspace = invocation.workspace()
     if stage is not None:
         stage = workspace.config.stage(stage).name
     problems = workspace.store.verify(stage)
@@ -42,15 +39,15 @@ def verify(place: Place, stage: str | None) -> None:
 @click.command()
 @click.option("--dry-run", is_flag=True, help="Only tell what would be removed.")
 @click.option("--unsaved", is_flag=True, help="Remove what --no-save has made as well.")
-@pass_place
-def gc(place: Place, dry_run: bool, unsaved: bool) -> None:
+@pass_invocation
+def gc(invocation: Invocation, dry_run: bool, unsaved: bool) -> None:
     """Remove artifacts that no stage or instance of labelseg.toml stands for any more, and remains of interrupted work.
 
     Going back to parameters used before then computes again. Checkpoints of a training that would go on from them stay.
     """
     from labelseg.pipeline.plan.status import wanted_keys
 
-    workspace = place.workspace()
+    workspace = invocation.workspace()
     known = workspace.config.instances()
     with workspace_lock(workspace.folder, "labelseg gc"):
         refs = workspace.catalog.refs(tagged=True)
@@ -68,30 +65,21 @@ def gc(place: Place, dry_run: bool, unsaved: bool) -> None:
 
 
 @click.command()
-@pass_place
-def doctor(place: Place) -> None:
+@pass_invocation
+def doctor(invocation: Invocation) -> None:
     """Tell versions, devices, threads and free disk: what a report of a fault should hold."""
     rows = [
-        ("labelseg", __version__),
         ("python", f"{platform.python_version()}, {sys.executable}"),
         ("system", platform.platform()),
-        *((name, _version(name)) for name in LIBRARIES),
+        *((name, library_versions().get(name, "not installed")) for name in LIBRARIES),
         ("cores", _cores()),
         *_torch_rows(),
-        ("free disk", f"{bytes_text(shutil.disk_usage(place.root).free)} at {place.root.resolve()}"),
-        ("writable", "yes" if os.access(place.root, os.W_OK) else "no"),
-        ("workspace", _workspace(place)),
+        ("free disk", f"{bytes_text(shutil.disk_usage(invocation.root).free)} at {invocation.root.resolve()}"),
+        ("writable", "yes" if os.access(invocation.root, os.W_OK) else "no"),
+        ("workspace", _workspace(invocation)),
     ]
     for name, value in rows:
         click.echo(f"{name:<17} {value}")
-
-
-def _version(name: str) -> str:
-    """Tell the version of a library."""
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "not installed"
 
 
 def _cores() -> str:
@@ -130,12 +118,12 @@ def _convolution_seconds(dtype: Any) -> float:
     return min(times)
 
 
-def _workspace(place: Place) -> str:
+def _workspace(invocation: Invocation) -> str:
     """Tell whether the folder is a workspace."""
     try:
-        config = place.config()
+        config = invocation.config()
     except LabelsegError as error:
         return str(error)
-    folder = Path(place.root) / ".labelseg"
+    folder = Path(invocation.root) / ".labelseg"
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else 0
     return f"{config.path.resolve()}, {bytes_text(size)} of artifacts"

@@ -7,14 +7,15 @@ from typing import Any
 
 import click
 
-from labelseg.commands.context import Place, pass_place, talk
+from labelseg.commands.context import Invocation, pass_invocation, talk
 from labelseg.commands.tables import format_table
 from labelseg.commands.workspace_file import located, toml_value
 from labelseg.errors import UsageError
 from labelseg.pipeline.declare.config import PLAIN_TABLES, Config
 from labelseg.pipeline.declare.stage import instance_parts
-from labelseg.pipeline.declare.values import declared_fields, suggestion
+from labelseg.pipeline.declare.values import declared_fields
 from labelseg.pipeline.files.locks import workspace_lock
+from labelseg.suggestions import suggestion
 
 RUN_KEYS = ("target", "split")
 EVALUATE_KEYS = ("threshold",)
@@ -24,22 +25,22 @@ EVALUATE_KEYS = ("threshold",)
 @click.argument("key", required=False)
 @click.argument("value", required=False)
 @click.option("--unset", is_flag=True, help="Remove the key from labelseg.toml; the default stands again.")
-@pass_place
-def config(place: Place, key: str | None, value: str | None, unset: bool) -> None:
+@pass_invocation
+def config(invocation: Invocation, key: str | None, value: str | None, unset: bool) -> None:
     """Show the configuration and where each value comes from, or set one value.
 
     KEY is like propagate.beta, propagate.NAME.beta for the instance propagate@NAME, data.labels or run.target; without its
     last part it shows a whole table.
     """
     if value is None and not unset:
-        click.echo(_table(place.config(), key))
+        click.echo(_table(invocation.config(), key))
         return
     if key is None or (value is not None and unset):
         raise UsageError("config: give a KEY and a VALUE, or a KEY and --unset.")
-    workspace = place.workspace()
+    workspace = invocation.workspace()
     with workspace_lock(workspace.folder, "labelseg config"):
         table, name = _address(workspace.config, key)
-        workspace.write_config(table, {name: None if value is None else _checked(place, workspace.config, table, name, value)})
+        workspace.write_config(table, {name: None if value is None else _checked(invocation, workspace.config, table, name, value)})
     talk(f"{workspace.config.path}: {key} {'is as by default' if unset else f'= {value}'}")
 
 
@@ -65,7 +66,7 @@ def _table(config: Config, key: str | None) -> str:
     start = (key or "").replace("@", ".")
     chosen = [row for row in rows if not start or row[0] == start or row[0].startswith(f"{start}.")]
     if not chosen:
-        raise UsageError(f"config: nothing is called '{key}'.{suggestion(start, [row[0] for row in rows]).partition(' Known')[0]}")
+        raise UsageError(f"config: nothing is called '{key}'.{suggestion(start, [row[0] for row in rows], listed='')}")
     return format_table(("KEY", "VALUE", "FROM"), chosen)
 
 
@@ -82,14 +83,14 @@ def _address(config: Config, key: str) -> tuple[str, str]:
     return table, parts[-1]
 
 
-def _checked(place: Place, config: Config, table: str, key: str, text: str) -> Any:
+def _checked(invocation: Invocation, config: Config, table: str, key: str, text: str) -> Any:
     """Read a value from the command line and check it; those of stages are checked where they are written."""
     if table not in PLAIN_TABLES:
         declared = declared_fields(config.stages[instance_parts(table)[0]])
-        return located(place.root, text) if key in declared and declared[key][0].metadata.get("file") else text
+        return located(invocation.root, text) if key in declared and declared[key][0].metadata.get("file") else text
     value = _read(text)
     if table == "data":
-        return _checked_data(place, config, key, value)
+        return _checked_data(invocation, config, key, value)
     known = {"run": RUN_KEYS, "evaluate": EVALUATE_KEYS}[table]
     if key not in known:
         raise UsageError(f"config: [{table}] has no key '{key}'.{suggestion(key, known)}")
@@ -98,13 +99,13 @@ def _checked(place: Place, config: Config, table: str, key: str, text: str) -> A
     return value
 
 
-def _checked_data(place: Place, config: Config, key: str, value: Any) -> Any:
+def _checked_data(invocation: Invocation, config: Config, key: str, value: Any) -> Any:
     """Check that the data can be opened with a new value."""
     from labelseg.data.dataset import PATH_KEYS, open_dataset
 
     if isinstance(value, str) and (key in PATH_KEYS or key == "classes"):
-        value = located(place.root, value)
-    dataset = open_dataset(place.root, {**config.data, key: value})
+        value = located(invocation.root, value)
+    dataset = open_dataset(invocation.root, {**config.data, key: value})
     for split in dataset.splits():
         for image_id in dataset.ids(split)[:1]:
             dataset.has(image_id, "tags")

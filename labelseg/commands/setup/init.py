@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from labelseg.commands.context import Place, pass_place, talk
+from labelseg.commands.context import Invocation, pass_invocation, talk
 from labelseg.commands.tables import format_table
 from labelseg.commands.workspace_file import exists_error, workspace_text, write_new, written_path
 from labelseg.errors import DataError, UsageError
@@ -95,27 +95,33 @@ def _file(help: str) -> dict[str, Any]:
     show_default=True,
     help="Which chain to set up: tags learns from image tags, few-masks from masks of few images (see split).",
 )
-@pass_place
+@pass_invocation
 def init(
-    place: Place, source: Path | None, val: float | None, scenes: int | None, weights: Path | None, recipe: str, **paths: Path | None
+    invocation: Invocation,
+    source: Path | None,
+    val: float | None,
+    scenes: int | None,
+    weights: Path | None,
+    recipe: str,
+    **paths: Path | None,
 ) -> None:
     """Look at the data and write labelseg.toml.
 
     Name the parts (`--images`, `--labels`, ...), or a folder that holds them under their usual names (`--from`), or VOC
     2012, or take built-in scenes. Nothing is copied. A labelseg.toml that is there is never overwritten.
     """
-    target = place.root / FILE_NAME
+    target = invocation.root / FILE_NAME
     if target.exists():
         raise exists_error(target)
-    data = _data_table(place.root, source, paths, val, scenes)
-    survey = survey_data(place.root, data)
+    data = _data_table(invocation.root, source, paths, val, scenes)
+    survey = survey_data(invocation.root, data)
     click.echo(_report(survey))
     _check_recipe(recipe, survey)
-    place.root.mkdir(parents=True, exist_ok=True)
-    tables = training_tables(place.stages, survey, written_path(place.root, weights) if weights else None)
+    invocation.root.mkdir(parents=True, exist_ok=True)
+    tables = training_tables(invocation.stages, survey, written_path(invocation.root, weights) if weights else None)
     tables |= RECIPE_TABLES[recipe]
     if recipe == "tags" and scenes is None:
-        tables |= {stage.name: PHOTOS[stage.name] for stage in place.stages if stage.name in PHOTOS}
+        tables |= {stage.name: PHOTOS[stage.name] for stage in invocation.stages if stage.name in PHOTOS}
     write_new(target, workspace_text(data, RECIPES[recipe], "val" if "val" in survey.images else "train", tables, REMARKS))
     talk(f"Wrote {target}. Next: labelseg run{SPLIT_FIRST if recipe == 'few-masks' else ''}")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from labelseg.commands.context import Place, pass_place, talk
+from labelseg.commands.context import Invocation, pass_invocation, talk
 from labelseg.commands.tables import format_table
 from labelseg.commands.workspace_file import written_path
 from labelseg.errors import DataError, UsageError
@@ -38,9 +38,9 @@ REST = "_rest"
 @click.option("--rest", "rest_of", metavar="SPLIT", show_default="that of --from", help="Split whose other images are the unlabelled ones.")
 @click.option("--name", metavar="NAME", show_default="from what it was made", help="Name of the list; the unlabelled images are NAME_rest.")
 @click.option("--use/--no-use", default=True, show_default=True, help="Let the stages that learn from few masks train on these lists.")
-@pass_place
+@pass_invocation
 def split(
-    place: Place,
+    invocation: Invocation,
     labelled: int | None,
     listed: Path | None,
     seed: int,
@@ -57,7 +57,7 @@ def split(
     """
     if (labelled is None) == (listed is None):
         raise UsageError("split: give either --labelled N or --list FILE.")
-    workspace = place.workspace()
+    workspace = invocation.workspace()
     dataset = workspace.dataset
     if listed is not None:
         from labelseg.data.folder.splits import read_split

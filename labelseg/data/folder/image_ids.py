@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import unicodedata
 from collections import defaultdict
@@ -10,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from labelseg.errors import DataError
+from labelseg.suggestions import suggestion
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 MASK_SUFFIXES = frozenset({".png", ".bmp", ".tif", ".tiff"})
@@ -40,12 +40,6 @@ def scan_files(folder: Path, suffixes: frozenset[str], leave_out: Path | None = 
                 elif os.path.splitext(entry.name)[1].lower() in suffixes:
                     found.append(prefix + entry.name)
     return sorted(found)
-
-
-def nearest(name: str, known: list[str] | tuple[str, ...]) -> str:
-    """Say which of the ``known`` names is closest to ``name``, as the tail of an error message; empty when none is close."""
-    close = difflib.get_close_matches(name, known, n=1)
-    return f" Did you mean '{close[0]}'?" if close else ""
 
 
 class ImageIndex:
@@ -122,7 +116,7 @@ class ImageIndex:
             return matches[0]
         if matches:
             raise DataError(f"{where}: '{name}' may mean {', '.join(matches[:4])}. Write the path below {self.folder}.")
-        raise DataError(f"{where}: no image '{name}' in {self.folder}.{nearest(name, self.ids)}")
+        raise DataError(f"{where}: no image '{name}' in {self.folder}.{suggestion(name, self.ids, listed='')}")
 
     def bare_stem(self, image_id: str) -> str | None:
         """Return the bare stem of an image, or None where another image shares it."""
@@ -136,7 +130,7 @@ class ImageIndex:
             DataError: no image has this id.
         """
         if image_id not in self.files:
-            raise DataError(f"no image '{image_id}' in {self.folder}.{nearest(image_id, self.ids)}")
+            raise DataError(f"no image '{image_id}' in {self.folder}.{suggestion(image_id, self.ids, listed='')}")
         return self.folder / self.files[image_id]
 
 

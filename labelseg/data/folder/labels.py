@@ -12,8 +12,8 @@ from typing import Any
 from xml.etree import ElementTree
 
 from labelseg.class_ids import BACKGROUND, IGNORE
-from labelseg.data.folder.image_ids import nearest
 from labelseg.errors import DataError
+from labelseg.suggestions import suggestion
 
 HEADER = ("image", "labels")
 SEPARATORS = re.compile("[;|]")
@@ -164,5 +164,4 @@ def _split_cell(cell: str, index: Mapping[str, int], where: str) -> list[str]:
 
 def _no_class(where: str, name: str, classes: tuple[str, ...]) -> DataError:
     """Say that a label names no class, and which there are."""
-    known = ", ".join(classes) if len(classes) <= 30 else f"{', '.join(classes[:30])} and {len(classes) - 30} more"
-    return DataError(f"{where}: '{name}' is no class.{nearest(name, classes) or f' Classes are: {known}.'}")
+    return DataError(f"{where}: '{name}' is no class.{suggestion(name, classes, listed='Classes')}")

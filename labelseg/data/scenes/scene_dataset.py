@@ -8,10 +8,10 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labelseg.data.folder.image_ids import nearest
 from labelseg.data.folder.splits import ALL, find_lists, read_split
 from labelseg.data.scenes.world import CLASSES, FIRST_SCENE, STYLES
 from labelseg.errors import DataError, UsageError
+from labelseg.suggestions import suggestion
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,7 +51,7 @@ class SceneDataset:
             raise UsageError(f"[data] scenes: expected a table such as {{train = 200, val = 100}}, got {table!r}.")
         for key, value in table.items():
             if key not in KEYS:
-                raise UsageError(f"[data] scenes has no key '{key}'.{nearest(key, KEYS)}")
+                raise UsageError(f"[data] scenes has no key '{key}'.{suggestion(key, KEYS)}")
             if key != "style" and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
                 raise UsageError(f"[data] scenes {key}: expected a whole number of at least 0, got {value!r}.")
         if (style := table.get("style", "day")) not in STYLES:
@@ -100,7 +100,7 @@ class SceneDataset:
             DataError: there is no such scene.
         """
         if not self.has(name, "image"):
-            raise DataError(f"{where}: no scene '{name}'.{nearest(name, self.ids(ALL))}")
+            raise DataError(f"{where}: no scene '{name}'.{suggestion(name, self.ids(ALL), listed='')}")
         return name
 
     @cached_property

@@ -16,7 +16,8 @@ from typing import Any
 
 from labelseg.errors import UsageError
 from labelseg.pipeline.declare.stage import Stage, instance_parts
-from labelseg.pipeline.declare.values import declared_fields, read_value, suggestion
+from labelseg.pipeline.declare.values import declared_fields, read_value
+from labelseg.suggestions import suggestion
 
 FILE_NAME = "labelseg.toml"
 PREFIX = "LABELSEG_"

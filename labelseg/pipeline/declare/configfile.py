@@ -12,8 +12,8 @@ from tomlkit.items import Table
 from labelseg.errors import UsageError
 from labelseg.pipeline.declare.config import PLAIN_TABLES, Config
 from labelseg.pipeline.declare.stage import instance_parts
-from labelseg.pipeline.declare.values import suggestion
 from labelseg.pipeline.files.atomic import write_atomically
+from labelseg.suggestions import suggestion
 
 
 def write_values(config: Config, name: str, values: Mapping[str, Any]) -> Config:

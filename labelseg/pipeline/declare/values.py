@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import types
-from collections.abc import Iterable
 from dataclasses import Field, fields
 from functools import cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from labelseg.errors import UsageError
 from labelseg.pipeline.declare.stage import Stage
+from labelseg.suggestions import suggestion
 
 _TRUE = {"true", "yes", "on", "1"}
 _FALSE = {"false", "no", "off", "0"}
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
-
-
-def suggestion(word: str, known: Iterable[str]) -> str:
-    """Return `` Did you mean 'cam'?`` for the nearest known word, or the list of known words when none is near."""
-    names = sorted(set(known))
-    near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
-    if near:
-        return f" Did you mean '{near[0]}'?"
-    return f" Known: {', '.join(names)}." if names else ""
 
 
 @cache
@@ -96,14 +86,9 @@ def _check_bounds(value: Any, declared: Field, where: str) -> None:
         if single is None:
             continue
         if choices is not None and single not in choices:
-            raise UsageError(f"{where}: expected one of {', '.join(choices)}, got {single!r}.{_near_choice(single, choices)}")
+            near = suggestion(str(single), choices, listed="")
+            raise UsageError(f"{where}: expected one of {', '.join(choices)}, got {single!r}.{near}")
         if low is not None and single < low:
             raise UsageError(f"{where}: expected at least {low}, got {single}.")
         if high is not None and single > high:
             raise UsageError(f"{where}: expected at most {high}, got {single}.")
-
-
-def _near_choice(value: object, choices: Iterable[str]) -> str:
-    """Suggest the choice nearest to a value, or nothing."""
-    near = difflib.get_close_matches(str(value), list(choices), n=1)
-    return f" Did you mean '{near[0]}'?" if near else ""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, overload
 
 from labelseg.errors import ArtifactError, UsageError
-from labelseg.pipeline.plan.decisions import Entry, Place
+from labelseg.pipeline.plan.decisions import Entry
 from labelseg.pipeline.plan.graph import SPLIT_PARAM
 from labelseg.pipeline.plan.runlog import RunLog
 from labelseg.pipeline.store.artifacts import Model, read_model
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from labelseg.pipeline.engines.progress import Bar
+    from labelseg.pipeline.store.manifests import Location
 
 __all__ = ["Inputs", "Item", "Items", "Model"]
 
@@ -43,14 +44,14 @@ class Item:
     Attributes:
         id: Id of the image.
         dataset, store: Where to read.
-        reads: Role -> place of the item in what the stage reads.
+        reads: Role -> stage that is read, and where the item lies in its artifact.
         truth: Roles that the ground truth of the data plays.
     """
 
     id: str
     dataset: Dataset = field(repr=False)
     store: Store = field(repr=False)
-    reads: Mapping[str, Place] = field(default_factory=dict, repr=False)
+    reads: Mapping[str, tuple[str, Location]] = field(default_factory=dict, repr=False)
     truth: frozenset[str] = field(default=frozenset(), repr=False)
 
     def image(self) -> NDArray:
@@ -83,7 +84,8 @@ class Item:
             return {"mask": self.mask()}
         if role not in self.reads:
             raise UsageError(f"{self.id}: nothing is read as '{role}'. Name an instance with --{role.replace('_', '-')}.")
-        return self.store.read(*self.reads[role])
+        stage, location = self.reads[role]
+        return self.store.read(stage, location.part, location.index)
 
 
 class Items(Sequence[Item]):

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from labelseg.pipeline.engines.inputs import Inputs
 from labelseg.pipeline.plan.decisions import Entry
-from labelseg.pipeline.store.parts import Location
+from labelseg.pipeline.store.manifests import Location
 
 SetThreads = Callable[[int], "int | None"]
 

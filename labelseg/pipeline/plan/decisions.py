@@ -4,28 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from labelseg.pipeline.plan.graph import Node
 from labelseg.pipeline.plan.staleness import State
-from labelseg.pipeline.store.manifests import Ref
-
-
-class Place(NamedTuple):
-    """Where the arrays of one item lie."""
-
-    stage: str
-    part: str
-    position: int
+from labelseg.pipeline.store.manifests import Location, Ref
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One item to work on: the digests of what it is made from, and where what it reads lies."""
+    """One item to work on: the digests of what it is made from, and the stage and the location of what it reads, by role."""
 
     id: str
     inputs: Mapping[str, str]
-    reads: Mapping[str, Place]
+    reads: Mapping[str, tuple[str, Location]]
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ from labelseg.errors import ArtifactError
 from labelseg.pipeline.files.digests import canonical_json, digest
 from labelseg.pipeline.files.fingerprint import FileIndex
 from labelseg.pipeline.plan.data_digests import ABSENT, DataDigests, DataSource
-from labelseg.pipeline.plan.decisions import Decision, Entry, Place, Standing
+from labelseg.pipeline.plan.decisions import Decision, Entry, Standing
 from labelseg.pipeline.plan.graph import SPLIT_PARAM, Node, NodeId
 from labelseg.pipeline.plan.keys import item_key, key_params
 from labelseg.pipeline.plan.staleness import State, data_reasons, stale_reasons
-from labelseg.pipeline.store.manifests import Catalog, Manifest, ManifestItem, Ref
+from labelseg.pipeline.store.manifests import Catalog, Location, Manifest, ManifestItem, Ref
 
 
 class Planner:
@@ -132,7 +132,7 @@ class Planner:
             for role, items in found.items():
                 item = items[image_id]
                 inputs[f"@{role}"] = item.digest
-                reads[role] = Place(stages[role], item.part, item.index)
+                reads[role] = stages[role], Location(item.part, item.index, item.digest)
             entries.append(Entry(image_id, inputs, reads))
         return entries
 

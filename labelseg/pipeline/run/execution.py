@@ -7,12 +7,11 @@ import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from labelseg.errors import ArtifactError, DataError, LabelsegError
+from labelseg.libraries import library_versions
 from labelseg.pipeline.engines.apart import run_apart
 from labelseg.pipeline.engines.engine import compute_items
 from labelseg.pipeline.engines.inputs import Inputs
@@ -25,14 +24,13 @@ from labelseg.pipeline.plan.keys import params_json
 from labelseg.pipeline.plan.planner import Planner
 from labelseg.pipeline.plan.runlog import RunLog, now
 from labelseg.pipeline.store.artifacts import TENSOR, Model, model_digest
-from labelseg.pipeline.store.manifests import Manifest, ManifestItem, Ref
-from labelseg.pipeline.store.parts import Location, PartItem
+from labelseg.pipeline.store.manifests import Location, Manifest, ManifestItem, Ref
+from labelseg.pipeline.store.parts import PartItem
 from labelseg.pipeline.store.store import PartWriter, Store
 
 if TYPE_CHECKING:
     from labelseg.pipeline.run.options import RunOptions, WorkspaceLike
 
-LIBRARIES = ("labelseg", "torch", "torchvision", "numpy", "scipy", "zarr", "pillow", "numba", "pydensecrf2")
 ITEMS_A_WORKER = 4
 
 
@@ -202,7 +200,7 @@ class Execution:
             params=params_json(decision.node.params),
             recipe=_recorded(decision),
             items=items,
-            libraries=dict(_library_versions()),
+            libraries=dict(library_versions()),
             device=device,
             seconds=round(seconds, 3),
             created=now(),
@@ -291,15 +289,3 @@ def _first(failed: list[Failed]) -> str:
     if not failed:
         return ""
     return failed[0].error if failed[0].id in failed[0].error else f"{failed[0].id}: {failed[0].error}"
-
-
-@cache
-def _library_versions() -> dict[str, str]:
-    """Map the name of each library to its version."""
-    found = {}
-    for name in LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found

@@ -14,13 +14,13 @@ from labelseg import __version__
 from labelseg.errors import ItemsFailedError, LabelsegError, MissingArtifactError, NotFreshError, UsageError, WaitingError
 from labelseg.pipeline.declare.config import require_run_target
 from labelseg.pipeline.declare.stage import instance_parts
-from labelseg.pipeline.declare.values import suggestion
 from labelseg.pipeline.plan.decisions import Decision, Standing
 from labelseg.pipeline.plan.graph import Node, NodeId, ancestors, resolve
 from labelseg.pipeline.plan.planner import Planner
 from labelseg.pipeline.plan.runlog import Marker, Markers, RunLog
 from labelseg.pipeline.run.options import RunOptions, WorkspaceLike
 from labelseg.pipeline.run.report import Action, NodeResult, Report
+from labelseg.suggestions import suggestion
 
 
 def run(

@@ -18,6 +18,14 @@ FORMAT = 1
 MODEL_REF = "model"
 
 
+class Location(NamedTuple):
+    """Where the arrays of an item lie in a stage's artifacts, and their digest."""
+
+    part: str
+    index: int  # type: ignore[assignment]
+    digest: str
+
+
 class ManifestItem(NamedTuple):
     """Where one item lies: its id, its key, part and index in the part, and the digest of its arrays."""
 

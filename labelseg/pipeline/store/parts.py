@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import zarr
@@ -34,14 +34,6 @@ class PartItem:
     id: str
     key: str
     arrays: Mapping[str, NDArray]
-
-
-class Location(NamedTuple):
-    """Where an item was written, and the digest of its arrays."""
-
-    part: str
-    index: int  # type: ignore[assignment]
-    digest: str
 
 
 def array_digest(arrays: Mapping[str, NDArray]) -> str:

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from labelseg.errors import ArtifactError
 from labelseg.pipeline.files.atomic import sync_folder, sync_tree
 from labelseg.pipeline.store.headers import PartHeader, part_path, part_paths
-from labelseg.pipeline.store.manifests import Catalog, content_digest
-from labelseg.pipeline.store.parts import Location, OpenPart, PartItem, write_folder
+from labelseg.pipeline.store.manifests import Catalog, Location, content_digest
+from labelseg.pipeline.store.parts import OpenPart, PartItem, write_folder
 from labelseg.pipeline.store.sweeping import Swept, readable_headers, sweep
 
 OPEN_PARTS = 8

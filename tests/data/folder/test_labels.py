@@ -57,7 +57,7 @@ def test_class_0_is_a_label_where_there_is_no_background(tmp_path: Path) -> None
         ("a,cat\n", r"line 1: expected the header image,labels, got 'a,cat'"),
         ("", r"line 1: expected the header image,labels, got ''"),
         ("image,labels\na,cat\nb,dgo\n", r"line 3: 'dgo' is no class\. Did you mean 'dog'\?"),
-        ("image,labels\na,cat brid\n", r"line 2: 'brid' is no class\. Classes are: "),
+        ("image,labels\na,cat brid\n", r"line 2: 'brid' is no class\. Classes: "),
         ("image,labels\na,cat,dog\n", r"line 2: expected 2 columns, got 3\. Separate labels by ;"),
         ("image,labels\na\n", r"line 2: expected 2 columns, got 1"),
     ],
