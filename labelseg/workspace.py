@@ -16,12 +16,12 @@ from labelseg.pipeline.files.fingerprint import FileIndex
 from labelseg.pipeline.store.manifests import Catalog, Manifest, Ref
 
 if TYPE_CHECKING:
-    from labelseg.data.protocol import Dataset
     from labelseg.pipeline.plan.status import StatusRow
     from labelseg.pipeline.run.options import RunOptions
     from labelseg.pipeline.run.report import Report
     from labelseg.pipeline.store.artifacts import Artifact, Model
     from labelseg.pipeline.store.store import Store
+    from labelseg.protocols import Dataset
 
 FOLDER = ".labelseg"
 

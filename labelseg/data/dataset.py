@@ -10,8 +10,8 @@ from labelseg.class_ids import BACKGROUND
 from labelseg.data.folder.folder_dataset import FolderDataset
 from labelseg.data.folder.labels import check_classes
 from labelseg.data.folder.splits import check_fractions
-from labelseg.data.protocol import Dataset
 from labelseg.errors import DataError, UsageError
+from labelseg.protocols import Dataset
 from labelseg.suggestions import suggestion
 
 PATH_KEYS = ("images", "labels", "masks", "splits", "voc")

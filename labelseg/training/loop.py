@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from labelseg.errors import LabelsegError, UsageError
 from labelseg.models.devices import demand_device
+from labelseg.protocols import Bar
 from labelseg.training.checkpoints import Checkpoints, Progress, cpu_tensors
 from labelseg.training.optimization import Optimization, ParameterGroup
 from labelseg.training.ranks import Alone, Ranks, my_share, split_devices, together
@@ -43,12 +44,6 @@ class TrainingSet(Protocol):
     def sample(self, index: int, rng: np.random.Generator) -> Any:
         """Load and augment a sample; ``rng`` is seeded by seed, epoch and index."""
         ...
-
-
-class Bar(Protocol):
-    """What a progress display can do."""
-
-    def update(self, n: int, /) -> Any: ...
 
 
 @dataclass(kw_only=True)

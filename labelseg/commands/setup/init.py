@@ -20,7 +20,7 @@ from labelseg.pipeline.declare.config import FILE_NAME
 from labelseg.pipeline.declare.stage import Stage
 
 if TYPE_CHECKING:
-    from labelseg.data.protocol import Dataset
+    from labelseg.protocols import Dataset
 
 LABEL_FILES = ("labels.csv", "image_labels.csv")
 SCENES_TRAIN = 200

@@ -16,7 +16,7 @@ from labelseg.pipeline.files.atomic import write_atomically
 from labelseg.pipeline.files.locks import workspace_lock
 
 if TYPE_CHECKING:
-    from labelseg.data.protocol import Dataset
+    from labelseg.protocols import Dataset
     from labelseg.workspace import Workspace
 
 FOLDER = "splits"

@@ -12,8 +12,8 @@ from labelseg.class_ids import BACKGROUND
 from labelseg.data.folder.image_ids import ImageIndex, MaskIndex
 from labelseg.data.folder.labels import infer_classes, read_classes, read_labels, read_voc_annotation
 from labelseg.data.folder.splits import ALL, HELD_OUT, find_lists, fraction_splits, order_names, read_split
-from labelseg.data.protocol import Kind
 from labelseg.errors import DataError, UsageError
+from labelseg.protocols import Kind
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -5,26 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from labelseg.data.folder.labels import read_text
 from labelseg.errors import DataError, UsageError
 
+if TYPE_CHECKING:
+    from labelseg.protocols import ImageNames
+
 ALL = "all"
 HELD_OUT = ("val", "test")
 USUAL_ORDER = ("train", *HELD_OUT)
-
-
-class Images(Protocol):
-    """What can tell which image a name means."""
-
-    def matches(self, name: str) -> list[str]:
-        """List the ids that ``name`` may mean."""
-        ...
-
-    def resolve(self, name: str, where: str) -> str:
-        """Find the one id that ``name`` means; an error begins with ``where``."""
-        ...
 
 
 def find_lists(folders: Sequence[Path], not_lists: Sequence[Path] = ()) -> dict[str, Path]:
@@ -53,7 +44,7 @@ def find_lists(folders: Sequence[Path], not_lists: Sequence[Path] = ()) -> dict[
     return lists
 
 
-def read_split(path: Path, images: Images) -> list[str]:
+def read_split(path: Path, images: ImageNames) -> list[str]:
     """Read the ids that a list names, one image a line or as published lists do, and sort them: the order of lines means nothing.
 
     Raises:
@@ -115,7 +106,7 @@ def order_names(names: set[str]) -> list[str]:
     return [*usual, *sorted(names - {*usual, ALL}), ALL]
 
 
-def _named_image(line: str, images: Images, where: str) -> str:
+def _named_image(line: str, images: ImageNames, where: str) -> str:
     """Find the image that a line means: the image itself, or image and mask as in published lists, where the first word counts.
 
     A path may begin with folders that the data does not have (``/JPEGImages/2007_000032.jpg``), if the rest is the whole path of an image.

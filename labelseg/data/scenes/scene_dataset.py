@@ -16,8 +16,8 @@ from labelseg.suggestions import suggestion
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from labelseg.data.protocol import Kind
     from labelseg.data.scenes.drawing import Scene
+    from labelseg.protocols import Kind
 
 KEYS = (*FIRST_SCENE, "seed", "style")
 # Bumped when the drawing changes, so that what was computed from scenes is computed again.

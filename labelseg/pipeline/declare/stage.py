@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from labelseg.protocols import Kind
 
 SourceKind = Literal["map", "model", "labels"]
 
@@ -85,7 +88,7 @@ class Stage:
     kind: Literal["map", "model"]
     params: type
     run: Callable[..., Any]
-    uses: Callable[[Any], tuple[str, ...] | Mapping[str, tuple[str, ...]]]
+    uses: Callable[[Any], tuple[Kind, ...] | Mapping[str, tuple[Kind, ...]]]
     has_masks: bool = False
     numbered: str = ""
 

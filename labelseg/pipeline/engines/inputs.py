@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from labelseg.errors import ArtifactError, UsageError
 from labelseg.pipeline.plan.decisions import Entry
@@ -18,23 +18,10 @@ from labelseg.pipeline.store.store import Store
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from labelseg.pipeline.engines.progress import Bar
     from labelseg.pipeline.store.manifests import Location
+    from labelseg.protocols import Bar, Images, Kind
 
 __all__ = ["Inputs", "Item", "Items", "Model"]
-
-
-class Dataset(Protocol):
-    """What items read of a dataset."""
-
-    @property
-    def classes(self) -> Sequence[str]: ...
-    @property
-    def has_background(self) -> bool: ...
-    def has(self, image_id: str, kind: Any) -> bool: ...
-    def image(self, image_id: str) -> NDArray: ...
-    def tags(self, image_id: str) -> tuple[int, ...] | None: ...
-    def mask(self, image_id: str) -> NDArray: ...
 
 
 @dataclass(frozen=True)
@@ -49,7 +36,7 @@ class Item:
     """
 
     id: str
-    dataset: Dataset = field(repr=False)
+    dataset: Images = field(repr=False)
     store: Store = field(repr=False)
     reads: Mapping[str, tuple[str, Location]] = field(default_factory=dict, repr=False)
     truth: frozenset[str] = field(default=frozenset(), repr=False)
@@ -67,7 +54,7 @@ class Item:
         """Read the ground truth: (H, W) uint8 class ids, 255 = ignore."""
         return self.dataset.mask(self.id)
 
-    def has(self, kind: str) -> bool:
+    def has(self, kind: Kind) -> bool:
         """Whether the data knows the ``image``, ``tags`` or ``mask`` of this item."""
         return self.dataset.has(self.id, kind)
 
@@ -91,7 +78,7 @@ class Item:
 class Items(Sequence[Item]):
     """The items of a split, made on access; picklable, so it serves as the ground of a torch dataset."""
 
-    def __init__(self, entries: Sequence[Entry], dataset: Dataset, store: Store, truth: frozenset[str] = frozenset()) -> None:
+    def __init__(self, entries: Sequence[Entry], dataset: Images, store: Store, truth: frozenset[str] = frozenset()) -> None:
         self._entries = list(entries)
         self._dataset = dataset
         self._store = store
@@ -132,7 +119,7 @@ class Inputs:
         run_log: Where ``log`` writes.
     """
 
-    dataset: Dataset = field(repr=False)
+    dataset: Images = field(repr=False)
     store: Store = field(repr=False)
     models: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     truth: frozenset[str] = frozenset()
@@ -170,7 +157,7 @@ class Inputs:
                 "Make 'background' the first line of the class list, or learn from masks: labelseg train-segmenter --labels masks"
             )
 
-    def has(self, image_id: str, kind: str) -> bool:
+    def has(self, image_id: str, kind: Kind) -> bool:
         """Whether the data knows the ``image``, ``tags`` or ``mask`` of an image."""
         return self.dataset.has(image_id, kind)
 

@@ -5,17 +5,14 @@ from __future__ import annotations
 import sys
 import time
 from contextlib import AbstractContextManager
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Self
 
 from tqdm import tqdm
 
+if TYPE_CHECKING:
+    from labelseg.protocols import Bar
+
 INTERVAL_SECONDS = 30.0
-
-
-class Bar(Protocol):
-    """Counts what is done."""
-
-    def update(self, n: int, /) -> Any: ...
 
 
 class LineProgress:

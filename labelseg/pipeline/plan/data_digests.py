@@ -2,39 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Protocol
 
 from labelseg.errors import DataError
 from labelseg.pipeline.files.digests import digest
 from labelseg.pipeline.files.fingerprint import FileIndex
+from labelseg.protocols import Dataset, Kind
 
 ABSENT = "absent"
-
-
 UNREADABLE = "unreadable"
-
-
-class DataSource(Protocol):
-    """What the pipeline needs of a dataset to tell whether it changed."""
-
-    @property
-    def classes(self) -> Sequence[str]: ...
-    def ids(self, split: str) -> Sequence[str]: ...
-    def identity(self, image_id: str, kind: str) -> Path | str: ...
-    def has(self, image_id: str, kind: str) -> bool: ...
 
 
 @dataclass
 class DataDigests:
     """Content digests of the data, each looked up once."""
 
-    dataset: DataSource
+    dataset: Dataset
     index: FileIndex
     _items: dict[tuple[str, str], str] = field(default_factory=dict)
-    _splits: dict[tuple[str, tuple[str, ...]], str] = field(default_factory=dict)
+    _splits: dict[tuple[str, tuple[Kind, ...]], str] = field(default_factory=dict)
     _ids: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def ids(self, split: str) -> tuple[str, ...]:
@@ -43,7 +29,7 @@ class DataDigests:
             self._ids[split] = tuple(self.dataset.ids(split))
         return self._ids[split]
 
-    def item(self, image_id: str, kind: str) -> str:
+    def item(self, image_id: str, kind: Kind) -> str:
         """Digest the image, the tags or the mask of one image; ``absent`` where it has none, ``unreadable`` where its file cannot be read.
 
         Raises:
@@ -54,7 +40,7 @@ class DataDigests:
             self._items[name] = self._digest(image_id, kind)
         return self._items[name]
 
-    def _digest(self, image_id: str, kind: str) -> str:
+    def _digest(self, image_id: str, kind: Kind) -> str:
         if not self.dataset.has(image_id, kind):
             return ABSENT
         identity = self.dataset.identity(image_id, kind)
@@ -65,7 +51,7 @@ class DataDigests:
         except DataError:
             return UNREADABLE  # an item that reads it fails by itself, and the others are computed
 
-    def split(self, split: str, kinds: tuple[str, ...]) -> str:
+    def split(self, split: str, kinds: tuple[Kind, ...]) -> str:
         """Digest the ordered images of a split with the kinds of data that matter."""
         name = (split, kinds)
         if name not in self._splits:

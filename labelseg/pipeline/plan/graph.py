@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from labelseg.errors import UsageError
 from labelseg.pipeline.declare.config import Config
 from labelseg.pipeline.declare.stage import Source, Stage, instance_parts
+
+if TYPE_CHECKING:
+    from labelseg.protocols import Kind
 
 GROUND_TRUTH = "masks"
 SPLIT_PARAM = "split"
@@ -63,7 +66,7 @@ class Node:
         """Name -> split whose items the node reads: its own one for a map, those of its split parameters for a model."""
         return self.stage.splits(self.params) if self.is_model else {SPLIT_PARAM: self.split}
 
-    def uses(self, split_param: str) -> tuple[str, ...]:
+    def uses(self, split_param: str) -> tuple[Kind, ...]:
         """Kinds of the data that results depend on, for the items of one of the splits."""
         declared = self.stage.uses(self.params)
         return tuple(declared.get(split_param, ())) if isinstance(declared, Mapping) else tuple(declared)

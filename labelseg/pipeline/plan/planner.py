@@ -12,12 +12,13 @@ from typing import Any
 from labelseg.errors import ArtifactError
 from labelseg.pipeline.files.digests import canonical_json, digest
 from labelseg.pipeline.files.fingerprint import FileIndex
-from labelseg.pipeline.plan.data_digests import ABSENT, DataDigests, DataSource
+from labelseg.pipeline.plan.data_digests import ABSENT, DataDigests
 from labelseg.pipeline.plan.decisions import Decision, Entry, Standing
 from labelseg.pipeline.plan.graph import SPLIT_PARAM, Node, NodeId
 from labelseg.pipeline.plan.keys import item_key, key_params
 from labelseg.pipeline.plan.staleness import State, data_reasons, stale_reasons
 from labelseg.pipeline.store.manifests import Catalog, Location, Manifest, ManifestItem, Ref
+from labelseg.protocols import Dataset, Kind
 
 
 class Planner:
@@ -31,7 +32,7 @@ class Planner:
         tag: Refs under this tag win over the main ones; None looks at the main ones only.
     """
 
-    def __init__(self, dataset: DataSource, catalog: Catalog, index: FileIndex, root: Path, tag: str | None = None) -> None:
+    def __init__(self, dataset: Dataset, catalog: Catalog, index: FileIndex, root: Path, tag: str | None = None) -> None:
         self.data = DataDigests(dataset, index)
         self.catalog = catalog
         self.root = root
@@ -124,7 +125,7 @@ class Planner:
         for image_id in self.data.ids(node.splits[split_param]):
             if any(image_id not in items for items in found.values()):
                 continue
-            inputs = {kind: self.data.item(image_id, kind) for kind in kinds}
+            inputs: dict[str, str] = {kind: self.data.item(image_id, kind) for kind in kinds}
             inputs |= {f"@{role}": self.data.item(image_id, "mask") for role in truth}
             if node.is_model and any(inputs[f"@{role}"] == ABSENT for role in truth):
                 continue
@@ -153,7 +154,7 @@ class Planner:
         """Digest what a node reads: the data of each split, and the content of each artifact."""
         inputs = {}
         for param, split in node.splits.items():
-            truth = ("mask",) if param == SPLIT_PARAM and any(p.node is None for p in node.parents) else ()
+            truth: tuple[Kind, ...] = ("mask",) if param == SPLIT_PARAM and any(p.node is None for p in node.parents) else ()
             inputs[f"data of {param}"] = self.data.split(split, tuple(dict.fromkeys((*node.uses(param), *truth))))
         for parent in node.parents:
             if parent.node is not None:

@@ -4,35 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING
 
 from labelseg.errors import LabelsegError
-from labelseg.pipeline.declare.config import Config
 from labelseg.pipeline.declare.stage import instance_parts
-from labelseg.pipeline.files.fingerprint import FileIndex
 from labelseg.pipeline.plan.decisions import Decision, Standing
 from labelseg.pipeline.plan.graph import Node, NodeId, resolve
 from labelseg.pipeline.plan.planner import Planner
 from labelseg.pipeline.plan.runlog import Marker, Markers
 from labelseg.pipeline.plan.staleness import State
-from labelseg.pipeline.store.manifests import Catalog, Ref
+from labelseg.pipeline.store.manifests import Ref
 
-
-class WorkspaceLike(Protocol):
-    """What the status needs of a workspace."""
-
-    root: Path
-    folder: Path
-
-    @property
-    def config(self) -> Config: ...
-    @property
-    def dataset(self) -> Any: ...
-    @property
-    def index(self) -> FileIndex: ...
-    @property
-    def catalog(self) -> Catalog: ...
+if TYPE_CHECKING:
+    from labelseg.pipeline.declare.config import Config
+    from labelseg.pipeline.plan.workspace_like import WorkspaceLike
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,8 @@ from labelseg.pipeline.store.parts import PartItem
 from labelseg.pipeline.store.store import PartWriter, Store
 
 if TYPE_CHECKING:
-    from labelseg.pipeline.run.options import RunOptions, WorkspaceLike
+    from labelseg.pipeline.plan.workspace_like import WorkspaceLike
+    from labelseg.pipeline.run.options import RunOptions
 
 ITEMS_A_WORKER = 4
 

@@ -1,37 +1,12 @@
-"""How to run, and what a run needs of a workspace."""
+"""How to run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Literal
 
-from labelseg.pipeline.declare.config import Config
-from labelseg.pipeline.files.fingerprint import FileIndex
 from labelseg.pipeline.run.report import NodeResult
-
-if TYPE_CHECKING:
-    from labelseg.pipeline.store.store import Store
-
-
-class WorkspaceLike(Protocol):
-    """What a run needs of a workspace."""
-
-    root: Path
-    folder: Path
-
-    @property
-    def config(self) -> Config: ...
-    @property
-    def dataset(self) -> Any: ...
-    @property
-    def index(self) -> FileIndex: ...
-    @property
-    def store(self) -> Store: ...
-    def write_config(self, name: str, values: Mapping[str, Any]) -> Config: ...
-    def pick_device(self, name: str) -> str: ...
-    def set_threads(self, count: int) -> int | None: ...
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,8 @@ from labelseg.pipeline.plan.decisions import Decision, Standing
 from labelseg.pipeline.plan.graph import Node, NodeId, ancestors, resolve
 from labelseg.pipeline.plan.planner import Planner
 from labelseg.pipeline.plan.runlog import Marker, Markers, RunLog
-from labelseg.pipeline.run.options import RunOptions, WorkspaceLike
+from labelseg.pipeline.plan.workspace_like import WorkspaceLike
+from labelseg.pipeline.run.options import RunOptions
 from labelseg.pipeline.run.report import Action, NodeResult, Report
 from labelseg.suggestions import suggestion
 

@@ -1,0 +1,65 @@
+"""What the rooms ask of things that come from elsewhere: a dataset, a progress bar. For type checking only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Kind = Literal["image", "tags", "mask"]
+
+
+class Images(Protocol):
+    """Images and what is known of them: all that the work on one item reads."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names by id."""
+
+    @property
+    def has_background(self) -> bool:
+        """Whether class 0 is the background, which no tag names."""
+
+    def has(self, image_id: str, kind: Kind) -> bool:
+        """Whether this is known of the image."""
+
+    def image(self, image_id: str) -> NDArray[Any]:
+        """The image, (H, W, 3) uint8 RGB."""
+
+    def tags(self, image_id: str) -> tuple[int, ...] | None:
+        """Sorted ids of the classes in the image, background left out; None when unknown."""
+
+    def mask(self, image_id: str) -> NDArray[Any]:
+        """The true mask, (H, W) uint8 class ids, 255 = ignore."""
+
+
+class ImageNames(Protocol):
+    """Something that knows which image a name means."""
+
+    def matches(self, name: str) -> list[str]:
+        """The ids that a name in a list may mean."""
+
+    def resolve(self, name: str, where: str) -> str:
+        """The one id that a name in a list means; an error begins with ``where``."""
+
+
+class Dataset(Images, ImageNames, Protocol):
+    """A dataset: images with splits, names and digests. One is cheap to make and can be pickled."""
+
+    def splits(self) -> list[str]:
+        """Names of the splits; the last is ``all``."""
+
+    def ids(self, split: str) -> list[str]:
+        """Sorted ids of a split."""
+
+    def identity(self, image_id: str, kind: Kind) -> Path | str:
+        """What stands for the content: a file, whose bytes count, or a string, which counts as it is."""
+
+
+class Bar(Protocol):
+    """A progress display."""
+
+    def update(self, n: int, /) -> Any:
+        """Count ``n`` more units as done."""
