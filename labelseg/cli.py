@@ -12,8 +12,8 @@ from typing import Any, NoReturn
 import click
 
 from labelseg import __version__
-from labelseg.commands.history.log import log
 from labelseg.commands.context import Invocation, talk
+from labelseg.commands.history.log import log
 from labelseg.commands.results.evaluate import evaluate
 from labelseg.commands.results.export import export
 from labelseg.commands.results.predict import predict

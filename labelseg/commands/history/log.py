@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from labelseg.commands.context import Place, pass_place, talk
+from labelseg.commands.context import Invocation, pass_invocation, talk
 from labelseg.commands.tables import format_table, one_line, reasons_text, seconds_text
 from labelseg.errors import MissingArtifactError, UsageError
 
@@ -25,15 +25,15 @@ LONGEST = 100  # characters of an error in the table of runs; all of it is in th
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, metavar="N", help="Tell of that many runs, the newest.")
 @click.option("--run", "run", metavar="ID", help="Tell all of one run; the beginning of its id is enough, `last` is the newest.")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON, with everything that is known of each run.")
-@pass_place
-def log(place: Place, instance: str | None, limit: int, run: str | None, as_json: bool) -> None:
+@pass_invocation
+def log(invocation: Invocation, instance: str | None, limit: int, run: str | None, as_json: bool) -> None:
     """Tell what the runs did, the newest first: when, what was computed and trained, how long, and what failed.
 
     STAGE leaves the runs that worked on it. A run that found all fresh leaves no log.
     """
     from labelseg.results.history import read_run, run_ids, runs
 
-    folder = place.workspace().folder
+    folder = invocation.workspace().folder
     if run is not None:
         found = [read_run(folder, _run_id(run_ids(folder), run))]
     else:
