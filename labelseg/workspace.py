@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from labelseg.errors import MissingArtifactError
 from labelseg.pipeline.declare.config import Config
-from labelseg.pipeline.declare.stage import Stage, instance_parts
+from labelseg.pipeline.declare.stage import Stage
 from labelseg.pipeline.files.fingerprint import FileIndex
+from labelseg.pipeline.instances import stage_of
 from labelseg.pipeline.store.manifests import Catalog, Manifest, Ref
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ class Workspace:
         from labelseg.pipeline.run.runner import run
 
         if instance is not None and split is not None:
-            stage = self.stages.get(instance_parts(instance)[0])
+            stage = self.stages.get(stage_of(instance))
             if stage is not None and stage.kind == "model":
                 params = {"split": split, **params}
         return run(self, instance, split, params=params, options=options)
@@ -196,6 +197,6 @@ class Workspace:
         ref = self.catalog.ref(instance, split)
         manifest = None if ref is None else self.catalog.load(stage.name, ref.key)
         if manifest is None:
-            where = f" --split {split}" if split else ""
-            raise MissingArtifactError(f"{instance} has never run here{' on ' + split if split else ''}. Run: labelseg {stage.name}{where}")
+            where = f" on {split}" if split else ""
+            raise MissingArtifactError(f"{instance} has never run here{where}. Run: {self.config.command(instance, split)}")
         return manifest

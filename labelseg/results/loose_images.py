@@ -11,6 +11,7 @@ from labelseg.data.folder.image_ids import IMAGE_SUFFIXES, scan_files
 from labelseg.data.folder.images import read_image
 from labelseg.errors import DataError, MissingArtifactError, UsageError
 from labelseg.pipeline.engines.inputs import Inputs, Item
+from labelseg.pipeline.instances import stage_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -95,15 +96,10 @@ def segmenter(workspace: Workspace, instance: str, files: Mapping[str, Path], de
         ref = workspace.ref(source.instance)
         if ref is None:
             raise MissingArtifactError(
-                f"predict needs {source.instance}, which has never run here. Run: labelseg {_command(source.instance)}"
+                f"predict needs {source.instance}, which has never run here. Run: {workspace.config.command(source.instance)}"
             )
-        models[source.role] = (source.instance.partition("@")[0], ref.key)
+        models[source.role] = (stage_of(source.instance), ref.key)
     images = LooseImages(files, tuple(workspace.dataset.classes), workspace.dataset.has_background)
     inputs = Inputs(dataset=images, store=workspace.store, models=models, devices=workspace.pick_device(device))
     compute = stage.run(inputs, params)
     return lambda name: compute(Item(name, images, workspace.store))
-
-
-def _command(instance: str) -> str:
-    """Write the command that runs an instance."""
-    return instance.replace("@", " --as ")

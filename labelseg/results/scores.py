@@ -12,8 +12,9 @@ from labelseg.class_ids import IGNORE
 from labelseg.errors import DataError, MissingArtifactError, UsageError
 from labelseg.ops.cam import cam_mask, resize_maps, score_mask
 from labelseg.ops.metrics import ConfusionMatrix, ThresholdSweep
-from labelseg.pipeline.declare.stage import Stage, instance_parts
+from labelseg.pipeline.declare.stage import Stage
 from labelseg.pipeline.engines.progress import show_progress
+from labelseg.pipeline.instances import stage_of
 from labelseg.pipeline.store.artifacts import Artifact
 from labelseg.pipeline.store.manifests import Ref
 
@@ -88,18 +89,18 @@ def scored_refs(workspace: Workspace, instances: tuple[str, ...], split: str | N
         for ref in workspace.catalog.refs(tagged=True)
         if ref.tag == (tag or "")
         and split in (None, ref.split)
-        and _stage_name(ref) in stages
-        and scoreable(workspace.stages[_stage_name(ref)])
+        and stage_of(ref.instance) in stages
+        and scoreable(workspace.stages[stage_of(ref.instance)])
     ]
     on_split = f" on {split}" if split else ""
     for instance in instances:
         if not any(ref.instance == instance for ref in there):
-            command = instance.replace("@", " --as ") + (f" --split {split}" if split else "") + (" --no-save" if tag else "")
-            raise MissingArtifactError(f"{instance} has never run here{on_split}. Run: labelseg {command}")
+            command = workspace.config.command(instance, split or "", unsaved=bool(tag))
+            raise MissingArtifactError(f"{instance} has never run here{on_split}. Run: {command}")
     chosen = [ref for ref in there if not instances or ref.instance in instances]
     if not chosen:
         raise MissingArtifactError(f"nothing to evaluate: no stage that makes masks has run here{on_split}. Run: labelseg run")
-    return sorted(chosen, key=lambda ref: (stages.index(_stage_name(ref)), ref.instance, ref.split))
+    return sorted(chosen, key=lambda ref: (stages.index(stage_of(ref.instance)), ref.instance, ref.split))
 
 
 def score(workspace: Workspace, ref: Ref, on: str | None = None, threshold: float | None = None) -> Score:
@@ -126,7 +127,7 @@ def score(workspace: Workspace, ref: Ref, on: str | None = None, threshold: floa
     matrix = ConfusionMatrix(len(dataset.classes))
     tuned = False
     known: list[list[int]] = []
-    if _stage_name(ref) == CAM and dataset.has_background:
+    if stage_of(ref.instance) == CAM and dataset.has_background:
         given = _cam_threshold(workspace, threshold)
         tuned = given is None
         sweep = ThresholdSweep(len(dataset.classes), THRESHOLDS if given is None else [given])
@@ -173,10 +174,11 @@ def open_ref(workspace: Workspace, ref: Ref) -> Artifact:
     Raises:
         MissingArtifactError: its manifest is gone.
     """
-    stage = _stage_name(ref)
+    stage = stage_of(ref.instance)
     manifest = workspace.catalog.load(stage, ref.key)
     if manifest is None:
-        raise MissingArtifactError(f"the manifest of {ref.instance} is gone. Run: labelseg {stage}")
+        command = workspace.config.command(ref.instance, ref.split, unsaved=bool(ref.tag))
+        raise MissingArtifactError(f"the manifest of {ref.instance} is gone. Run: {command}")
     return Artifact(workspace.store, manifest)
 
 
@@ -223,11 +225,6 @@ def _mean(values: NDArray[np.float64]) -> float | None:
     """Average what is not NaN; None when nothing is left."""
     there = values[~np.isnan(values)]
     return float(there.mean()) if there.size else None
-
-
-def _stage_name(ref: Ref) -> str:
-    """Name the stage of a ref."""
-    return instance_parts(ref.instance)[0]
 
 
 def _number(value: float) -> float | None:

@@ -10,7 +10,8 @@ from typing import get_type_hints
 import pytest
 
 from labelseg.errors import UsageError
-from labelseg.pipeline.declare.stage import instance_parts, is_effective
+from labelseg.pipeline.declare.stage import is_effective
+from labelseg.pipeline.instances import stage_of
 from labelseg.pipeline.plan.keys import key_params, params_json
 from labelseg.stages import STAGES
 from labelseg.training.params import growing_pair
@@ -98,7 +99,7 @@ def key(stage, params):
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
 def test_sources_name_stages_that_come_before(stage):
     before = [other.name for other in STAGES[: STAGES.index(stage)]]
-    assert all(instance_parts(source.instance)[0] in (*before, "masks") for source in stage.sources(stage.params()))
+    assert all(stage_of(source.instance) in (*before, "masks") for source in stage.sources(stage.params()))
 
 
 def test_an_empty_source_is_not_read():

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from labelseg.pipeline.declare.stage import instance_parts
+from labelseg.pipeline.instances import stage_of
 from labelseg.stages import STAGES
 from tests.golden import FILE, PLACES, sample, summary, wilson_steps
 
@@ -20,7 +20,7 @@ def found(finished_root, steps_root, few_masks_root):
 
 
 def test_results_of_every_stage_are_recorded():
-    assert {instance_parts(instance)[0] for instance in GOLDEN} == {stage.name for stage in STAGES}
+    assert {stage_of(instance) for instance in GOLDEN} == {stage.name for stage in STAGES}
 
 
 @pytest.mark.parametrize("stage", list(GOLDEN))

@@ -54,9 +54,12 @@ def _find(workspace: Workspace, instance: str, image_id: str | None, split: str 
     stage = workspace.config.stage(instance)
     refs = [ref for ref in workspace.catalog.refs() if ref.instance == instance and split in (None, ref.split)]
     manifests = [(ref, manifest) for ref in refs if (manifest := workspace.catalog.load(stage.name, ref.key)) is not None]
+    if refs and not manifests:
+        command = workspace.config.command(instance, refs[0].split)
+        raise MissingArtifactError(f"the manifest of {instance} is gone. Run: {command}")
     if not manifests:
         where = f" on {split}" if split else ""
-        raise MissingArtifactError(f"{instance} has never run here{where}. Run: labelseg {instance.replace('@', ' --as ')}")
+        raise MissingArtifactError(f"{instance} has never run here{where}. Run: {workspace.config.command(instance, split or '')}")
     if image_id is None:
         if len(manifests) > 1:
             talk(f"{instance} stands for the splits {', '.join(ref.split for ref, _ in manifests)}. Choose with --split.")

@@ -15,6 +15,7 @@ from labelseg.commands.workspace_file import located
 from labelseg.errors import UsageError
 from labelseg.pipeline.declare.stage import Stage
 from labelseg.pipeline.declare.values import declared_fields, read_value
+from labelseg.pipeline.instances import is_named, join_instance, run_command
 from labelseg.pipeline.run.options import RunOptions
 
 STAGE_OPTIONS = (
@@ -69,7 +70,7 @@ def stage_command(stage: Stage) -> click.Command:
 def _run_stage(invocation: Invocation, stage: Stage, given: Mapping[str, Any], values: Mapping[str, Any]) -> None:
     """Bring one instance of a stage up to date."""
     name, given = _instance_name(stage, given, values["as_name"] or "")
-    instance = f"{stage.name}@{name}" if name else stage.name
+    instance = join_instance(stage.name, name)
     options = RunOptions(
         force=frozenset({instance} if values["force"] else ()),
         retrain=values["retrain"],
@@ -88,13 +89,14 @@ def _run_stage(invocation: Invocation, stage: Stage, given: Mapping[str, Any], v
 
 def _instance_name(stage: Stage, given: Mapping[str, Any], as_name: str) -> tuple[str, Mapping[str, Any]]:
     """Choose the instance to work as: the one named, or the link of a chain; also the options that are left to it."""
-    if "@" in as_name or "." in as_name:
+    if is_named(as_name) or "." in as_name:
         raise UsageError(f"--as {as_name}: expected a name without @ and dot.")
     if as_name or not stage.numbered:
         return as_name, given
     if stage.numbered not in given:
         number = _dashed(stage.numbered)
-        raise UsageError(f"{stage.name} goes {number} by {number}. Name the one to reach: labelseg {stage.name} --{number} 1")
+        first = run_command(join_instance(stage.name, "1"), numbered=stage.numbered)
+        raise UsageError(f"{stage.name} goes {number} by {number}. Name the one to reach: {first}")
     return str(given[stage.numbered]), {name: value for name, value in given.items() if name != stage.numbered}
 
 

@@ -12,9 +12,11 @@ import click
 from labelseg.commands.context import Invocation, pass_invocation
 from labelseg.commands.tables import format_table, reasons_text
 from labelseg.errors import NotFreshError
+from labelseg.pipeline.plan.graph import resolve
 
 if TYPE_CHECKING:
     from labelseg.pipeline.plan.status import StatusRow
+    from labelseg.workspace import Workspace
 
 
 @click.command()
@@ -37,7 +39,20 @@ def status(invocation: Invocation, as_json: bool, exit_code: bool) -> None:
         workspace.index.save()
     behind = [row for row in rows if not row.fresh]
     if exit_code and behind:
-        raise NotFreshError(f"{len(behind)} of {len(rows)} are not fresh, {behind[0].instance} the first. Run: labelseg run")
+        raise NotFreshError(
+            f"{len(behind)} of {len(rows)} are not fresh, {behind[0].instance} the first. Run: {_remedy(workspace, behind)}"
+        )
+
+
+def _remedy(workspace: Workspace, behind: list[StatusRow]) -> str:
+    """Write the command that brings up to date what is not: all that the target reads, or what stands first beside it."""
+    config = workspace.config
+    target = config.run.get("target")
+    read = {node.id for node in resolve(config, target, config.split_of(target))} if target else set()
+    inside = [row for row in behind if (row.instance, row.split) in read]
+    if behind[0] in inside:
+        return "labelseg run --retrain" if any(row.state == "outdated" for row in inside) else "labelseg run"
+    return config.command(behind[0].instance, behind[0].split, retrain=behind[0].state == "outdated")
 
 
 def _table(rows: list[StatusRow]) -> str:

@@ -18,6 +18,7 @@ from labelseg.commands.tables import bytes_text
 from labelseg.errors import ArtifactError, LabelsegError
 from labelseg.libraries import LIBRARIES, library_versions
 from labelseg.pipeline.files.locks import workspace_lock
+from labelseg.pipeline.instances import stage_of
 
 
 @click.command()
@@ -52,7 +53,7 @@ def gc(invocation: Invocation, dry_run: bool, unsaved: bool) -> None:
     with workspace_lock(workspace.folder, "labelseg gc"):
         refs = workspace.catalog.refs(tagged=True)
         gone = [ref for ref in refs if (unsaved if ref.tag == UNSAVED else ref.instance not in known)]
-        keep = {(ref.instance.partition("@")[0], ref.key) for ref in refs if ref not in gone}
+        keep = {(stage_of(ref.instance), ref.key) for ref in refs if ref not in gone}
         if not dry_run:
             # Refs go first: killed in between, nothing names what is not there.
             for ref in gone:

@@ -12,9 +12,9 @@ from labelseg.commands.tables import format_table
 from labelseg.commands.workspace_file import located, toml_value
 from labelseg.errors import UsageError
 from labelseg.pipeline.declare.config import PLAIN_TABLES, Config
-from labelseg.pipeline.declare.stage import instance_parts
 from labelseg.pipeline.declare.values import declared_fields
 from labelseg.pipeline.files.locks import workspace_lock
+from labelseg.pipeline.instances import join_instance, stage_of, table_of
 from labelseg.suggestions import suggestion
 
 RUN_KEYS = ("target", "split")
@@ -56,14 +56,14 @@ def rows_of(config: Config) -> list[tuple[str, str, str]]:
         params = config.params(instance)
         for name in declared_fields(config.stage(instance)):
             origin = given[name][1] if name in given else "default"
-            rows.append((f"{instance.replace('@', '.')}.{name}", toml_value(getattr(params, name)), origin))
+            rows.append((f"{table_of(instance)}.{name}", toml_value(getattr(params, name)), origin))
     return rows
 
 
 def _table(config: Config, key: str | None) -> str:
     """Write the values whose keys begin with ``key``."""
     rows = rows_of(config)
-    start = (key or "").replace("@", ".")
+    start = table_of(key or "")
     chosen = [row for row in rows if not start or row[0] == start or row[0].startswith(f"{start}.")]
     if not chosen:
         raise UsageError(f"config: nothing is called '{key}'.{suggestion(start, [row[0] for row in rows], listed='')}")
@@ -72,13 +72,13 @@ def _table(config: Config, key: str | None) -> str:
 
 def _address(config: Config, key: str) -> tuple[str, str]:
     """Split ``propagate.b16.beta`` into the instance ``propagate@b16`` and the parameter ``beta``."""
-    parts = key.replace("@", ".").split(".")
+    parts = table_of(key).split(".")
     if len(parts) not in (2, 3) or not all(parts):
         raise UsageError(f"config: expected a key such as propagate.beta or run.target, got '{key}'.")
-    table = "@".join(parts[:-1])
+    table = join_instance(parts[0], parts[1] if len(parts) == 3 else "")
     if table not in PLAIN_TABLES:
         stages = config.stages
-        if instance_parts(table)[0] not in stages:
+        if stage_of(table) not in stages:
             raise UsageError(f"config: there is no table [{parts[0]}].{suggestion(parts[0], [*stages, *PLAIN_TABLES])}")
     return table, parts[-1]
 
@@ -86,7 +86,7 @@ def _address(config: Config, key: str) -> tuple[str, str]:
 def _checked(invocation: Invocation, config: Config, table: str, key: str, text: str) -> Any:
     """Read a value from the command line and check it; those of stages are checked where they are written."""
     if table not in PLAIN_TABLES:
-        declared = declared_fields(config.stages[instance_parts(table)[0]])
+        declared = declared_fields(config.stages[stage_of(table)])
         return located(invocation.root, text) if key in declared and declared[key][0].metadata.get("file") else text
     value = _read(text)
     if table == "data":

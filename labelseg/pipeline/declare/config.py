@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from labelseg.errors import UsageError
-from labelseg.pipeline.declare.stage import Stage, instance_parts
+from labelseg.pipeline.declare.stage import Stage
 from labelseg.pipeline.declare.values import declared_fields, read_value
+from labelseg.pipeline.instances import instance_parts, is_named, join_instance, run_command, stage_of, table_of
 from labelseg.suggestions import suggestion
 
 FILE_NAME = "labelseg.toml"
@@ -99,7 +100,7 @@ class Config:
 
     def instances(self) -> list[str]:
         """List every plain stage and every named instance that has a table, in the order of the stages."""
-        return [name for stage in self.stages.values() for name in (stage.name, *(f"{stage.name}@{n}" for n in self._named(stage)))]
+        return [join_instance(stage.name, name) for stage in self.stages.values() for name in ("", *self._named(stage))]
 
     def stage(self, instance: str) -> Stage:
         """Find the stage of an instance.
@@ -112,10 +113,18 @@ class Config:
             raise UsageError(f"'{instance}' is no stage.{suggestion(name, self.stages)}")
         if suffix not in ("", *self._named(self.stages[name])):
             near = suggestion(instance, self.instances())
-            raise UsageError(f"'{instance}' has no table [{name}.{suffix}] in {FILE_NAME}.{near} To make it: labelseg {name} --as {suffix}")
-        if "@" in instance and not suffix:
+            making = run_command(instance, numbered=self.stages[name].numbered)
+            raise UsageError(f"'{instance}' has no table [{table_of(instance)}] in {FILE_NAME}.{near} To make it: {making}")
+        if is_named(instance) and not suffix:
             raise UsageError(f"'{instance}': expected a name after '@'. Write '{name}' for the stage itself.")
         return self.stages[name]
+
+    def command(self, instance: str, split: str = "", *, force: bool = False, retrain: bool = False, unsaved: bool = False) -> str:
+        """Write the command that brings an instance up to date; see ``run_command``. A model works on no split, so none is named."""
+        stage = self.stages.get(stage_of(instance))
+        there = "" if stage is not None and stage.kind == "model" else split
+        numbered = stage.numbered if stage is not None else ""
+        return run_command(instance, there, numbered=numbered, force=force, retrain=retrain, unsaved=unsaved)
 
     def params(self, instance: str, overrides: Mapping[str, Any] | None = None) -> Any:
         """Make the parameters of an instance.
@@ -158,7 +167,7 @@ class Config:
         if (number := _number(stage, instance)) is not None:
             found[stage.numbered] = number, "the name"
         for name in dict.fromkeys(("", suffix)):
-            table = f"{self.path.name} [{stage.name}.{name}]" if name else f"{self.path.name} [{stage.name}]"
+            table = f"{self.path.name} [{table_of(join_instance(stage.name, name))}]"
             for key, value in self._table(stage, name).items():
                 found[key] = read_value(stage, key, value, f"{table} {key}"), table
             for key, text in self.environ.get((stage.name, name), {}).items():
@@ -168,7 +177,7 @@ class Config:
 
     def own(self, instance: str) -> dict[str, str]:
         """Map each parameter that is set for this very instance, and not for its whole stage, to where that stands."""
-        common = self.given(instance_parts(instance)[0])
+        common = self.given(stage_of(instance))
         return {name: where for name, (_, where) in self.given(instance).items() if name not in common or common[name][1] != where}
 
     def with_instance(self, instance: str) -> Config:

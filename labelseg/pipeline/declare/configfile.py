@@ -11,8 +11,8 @@ from tomlkit.items import Table
 
 from labelseg.errors import UsageError
 from labelseg.pipeline.declare.config import PLAIN_TABLES, Config
-from labelseg.pipeline.declare.stage import instance_parts
 from labelseg.pipeline.files.atomic import write_atomically
+from labelseg.pipeline.instances import instance_parts
 from labelseg.suggestions import suggestion
 
 

@@ -121,9 +121,3 @@ def is_effective(declared: Field, params: Any) -> bool:
     """Whether a parameter has an effect under the others."""
     effective = declared.metadata.get("effective")
     return effective is None or effective(params)
-
-
-def instance_parts(instance: str) -> tuple[str, str]:
-    """Split ``stage@name`` into stage and name; the name of a plain stage is empty."""
-    stage, _, name = instance.partition("@")
-    return stage, name

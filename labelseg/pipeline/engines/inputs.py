@@ -175,7 +175,7 @@ class Inputs:
         stage, key = self.models[role]
         manifest = self.store.catalog.load(stage, key)
         if manifest is None:
-            raise ArtifactError(f"{self.store.catalog.manifest_path(stage, key)} is gone. Rebuild: labelseg run --force {stage}")
+            raise ArtifactError(f"{self.store.catalog.manifest_path(stage, key)} is gone. {self.store.catalog.remedy(stage, key=key)}")
         return read_model(self.store, manifest)
 
     def is_truth(self, role: str) -> bool:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from labelseg.errors import UsageError
 from labelseg.pipeline.declare.config import Config
-from labelseg.pipeline.declare.stage import Source, Stage, instance_parts
+from labelseg.pipeline.declare.stage import Source, Stage
+from labelseg.pipeline.instances import stage_of
 
 if TYPE_CHECKING:
     from labelseg.protocols import Kind
@@ -93,7 +94,7 @@ def resolve(
     changed: dict[str, Mapping[str, Any]] = {}
     if overrides:
         stage, shared = config.stage(instance), config.shared(instance, overrides)
-        changed = {name: shared for name in config.instances() if instance_parts(name)[0] == stage.name} | {instance: overrides}
+        changed = {name: shared for name in config.instances() if stage_of(name) == stage.name} | {instance: overrides}
     _visit(config, instance, split, changed, found, ())
     return tuple(found.values())
 

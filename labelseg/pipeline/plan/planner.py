@@ -12,6 +12,7 @@ from typing import Any
 from labelseg.errors import ArtifactError
 from labelseg.pipeline.files.digests import canonical_json, digest
 from labelseg.pipeline.files.fingerprint import FileIndex
+from labelseg.pipeline.instances import run_command, stage_of
 from labelseg.pipeline.plan.data_digests import ABSENT, DataDigests
 from labelseg.pipeline.plan.decisions import Decision, Entry, Standing
 from labelseg.pipeline.plan.graph import SPLIT_PARAM, Node, NodeId
@@ -53,9 +54,17 @@ class Planner:
         """
         manifest = self.catalog.load(stage, key) if (stage, key) not in self._manifests else self._manifests[stage, key]
         if manifest is None:
-            raise ArtifactError(f"{self.catalog.manifest_path(stage, key)} is gone. Rebuild: labelseg run --force {stage}")
+            raise ArtifactError(f"{self.catalog.manifest_path(stage, key)} is gone. {self.catalog.remedy(stage, key=key)}")
         self._manifests[stage, key] = manifest
         return manifest
+
+    def _damaged(self, stage: str, key: str) -> bool:
+        """Whether a manifest cannot be read, so that nobody can tell what it was made from."""
+        try:
+            self.manifest(stage, key)
+        except ArtifactError:
+            return True
+        return False
 
     def forget(self, stage: str, key: str) -> None:
         """Drop a manifest that was replaced."""
@@ -103,6 +112,8 @@ class Planner:
         reasons = stale_reasons(recipe, ref.recipe)
         if reasons:
             return Decision(node, "stale", tuple(reasons), recipe, inputs, key, ref)
+        if self._damaged(node.stage.name, ref.key):
+            return Decision(node, "missing", ("its manifest is damaged",), recipe, inputs, key, None)
         reasons = self._data_reasons(node, recipe, inputs, ref, standings)
         return Decision(node, "outdated" if node.is_model else "stale", tuple(reasons), recipe, inputs, key, ref)
 
@@ -117,7 +128,7 @@ class Planner:
         for parent in node.parents:
             if at_home and parent.node is not None and not parent.is_model:
                 ref = _finished(standings, parent.node)
-                stages[parent.role] = parent.instance.partition("@")[0]
+                stages[parent.role] = stage_of(parent.instance)
                 found[parent.role] = {item.id: item for item in self.manifest(stages[parent.role], ref.key).items}
         truth = [p.role for p in node.parents if at_home and p.node is None]
         kinds = node.uses(split_param)
@@ -218,5 +229,5 @@ def _finished(standings: Mapping[NodeId, Standing], node_id: NodeId) -> Ref:
     """Return the finished artifact of a node that is read."""
     ref = standings[node_id].ref
     if ref is None:
-        raise ArtifactError(f"{node_id} has never run here. Run: labelseg {node_id.instance.partition('@')[0]}")
+        raise ArtifactError(f"{node_id} has never run here. Run: {run_command(*node_id)}")
     return ref

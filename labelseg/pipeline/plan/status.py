@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from labelseg.errors import LabelsegError
-from labelseg.pipeline.declare.stage import instance_parts
+from labelseg.pipeline.instances import is_named, stage_of
 from labelseg.pipeline.plan.decisions import Decision, Standing
 from labelseg.pipeline.plan.graph import Node, NodeId, resolve
 from labelseg.pipeline.plan.planner import Planner
@@ -72,7 +72,7 @@ def status(workspace: WorkspaceLike) -> list[StatusRow]:
 def wanted_keys(workspace: WorkspaceLike) -> set[tuple[str, str | None]]:
     """List (stage, key) of what the configuration asks for now, finished or not; the key is None where it cannot be told yet, or at all."""
     return {
-        (instance_parts(node_id.instance)[0], found.key if isinstance(found, Decision) else None)
+        (stage_of(node_id.instance), found.key if isinstance(found, Decision) else None)
         for node_id, found in _checked(workspace, _refs(workspace))
     }
 
@@ -106,7 +106,7 @@ def _nodes(config: Config, refs: Mapping[NodeId, Ref]) -> tuple[tuple[Node, ...]
     if config.run.get("target"):
         resolve(config, config.run["target"], config.split_of(config.run["target"]), into=found)
     finished = {node_id.instance for node_id in refs}
-    unfinished = [name for name in config.instances() if "@" in name and name not in finished]
+    unfinished = [name for name in config.instances() if is_named(name) and name not in finished]
     broken = {}
     for node_id in (*(NodeId(name, config.split_of(name)) for name in unfinished), *refs):
         try:

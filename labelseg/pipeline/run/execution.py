@@ -18,6 +18,7 @@ from labelseg.pipeline.engines.inputs import Inputs
 from labelseg.pipeline.engines.messages import Computed, Failed, MapJob, Message, Outcome, Task
 from labelseg.pipeline.engines.progress import show_progress
 from labelseg.pipeline.files.digests import digest
+from labelseg.pipeline.instances import stage_of
 from labelseg.pipeline.plan.decisions import Decision, Entry, Standing
 from labelseg.pipeline.plan.graph import SPLIT_PARAM, NodeId
 from labelseg.pipeline.plan.keys import params_json
@@ -240,7 +241,7 @@ class Execution:
             if parent.is_model and parent.node is not None:
                 ref = self._standings[parent.node].ref
                 if ref is not None:
-                    found[parent.role] = (parent.instance.partition("@")[0], ref.key)
+                    found[parent.role] = (stage_of(parent.instance), ref.key)
         return found
 
     def _workers(self, count: int, device: str) -> int:

@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from labelseg import __version__
 from labelseg.errors import ItemsFailedError, LabelsegError, MissingArtifactError, NotFreshError, UsageError, WaitingError
-from labelseg.pipeline.declare.config import require_run_target
-from labelseg.pipeline.declare.stage import instance_parts
+from labelseg.pipeline.declare.config import Config, require_run_target
+from labelseg.pipeline.instances import stage_of
 from labelseg.pipeline.plan.decisions import Decision, Standing
 from labelseg.pipeline.plan.graph import Node, NodeId, ancestors, resolve
 from labelseg.pipeline.plan.planner import Planner
@@ -80,16 +80,16 @@ class _Run:
             config = config.with_instance(target)
         # What is given on the call counts even where the environment says otherwise, so it stays an override after it is written.
         nodes = resolve(config, target, split or config.split_of(target), params)
-        self.target = _find(nodes, options.until, "--until").id if options.until else nodes[-1].id
+        self.target = _find(config, nodes, options.until, "--until").id if options.until else nodes[-1].id
         wanted = ancestors(nodes, self.target)
         self.nodes = [node for node in nodes if node.id in wanted]
         self.kept = self._kept()
         for name in options.force:
-            _find(self.nodes, name, "--force")
+            _find(config, self.nodes, name, "--force")
         if not (options.tag or options.dry_run) and (params or config is not workspace.config):
             shared = config.shared(target, params)
             if shared:
-                workspace.write_config(instance_parts(target)[0], shared)
+                workspace.write_config(stage_of(target), shared)
             workspace.write_config(target, {name: value for name, value in params.items() if name not in shared})
         self.planner = Planner(workspace.dataset, workspace.store.catalog, workspace.index, workspace.root, options.tag)
 
@@ -113,7 +113,7 @@ class _Run:
             return {node.id for node in self.nodes} - {self.target}
         if not self.options.from_:
             return set()
-        start = _find(self.nodes, self.options.from_, "--from")
+        start = _find(self.workspace.config, self.nodes, self.options.from_, "--from")
         starts = {node.id for node in self.nodes if node.instance == start.instance}
         running: set[NodeId] = set()
         for node in self.nodes:
@@ -154,16 +154,16 @@ class _Run:
         node, ref = decision.node, decision.ref
         if self.options.only and decision.state not in ("fresh", "outdated", "failed"):
             why = "; ".join(decision.reasons)
-            raise NotFreshError(f"{self.target.instance} reads {node.id}, which is {decision.state}: {why}. Run: labelseg {_command(node)}")
+            raise NotFreshError(f"{self.target.instance} reads {node.id}, which is {decision.state}: {why}. Run: {self._command(node)}")
         if ref is None:
-            raise MissingArtifactError(f"{self.target.instance} needs {node.id}, which has never run here. Run: labelseg {_command(node)}")
+            raise MissingArtifactError(f"{self.target.instance} needs {node.id}, which has never run here. Run: {self._command(node)}")
         self.standings[node.id] = Standing(ref.recipe, ref, True)
 
     def _accept(self, decision: Decision, action: Action) -> None:
         """Take a node as it is."""
         ref = decision.ref
         if ref is None:
-            raise MissingArtifactError(f"{decision.node.id} has never run here. Run: labelseg {_command(decision.node)}")
+            raise MissingArtifactError(f"{decision.node.id} has never run here. Run: {self._command(decision.node)}")
         if action == "fresh" and not self.options.dry_run:
             # What lies upstream may have changed and led to equal bytes; from now on it was made this way.
             recorded = {**decision.recipe, "inputs": decision.inputs}
@@ -255,6 +255,10 @@ class _Run:
         self.log.event({"event": state, **vars(result)})
         self._tell(result)
 
+    def _command(self, node: Node) -> str:
+        """Write the command that runs a node."""
+        return self.workspace.config.command(node.instance, node.split)
+
     def _set_ref(self, ref: Any) -> None:
         """Make an artifact what its instance stands for, under the tag if there is one."""
         self.workspace.store.catalog.set_ref(ref, self.options.tag or ref.tag or None)
@@ -290,19 +294,21 @@ class _Run:
             raise failure
 
 
-def _find(nodes: Sequence[Node], name: str, option: str) -> Node:
-    """Find a node by its instance."""
+def _find(config: Config, nodes: Sequence[Node], name: str, option: str) -> Node:
+    """Find a node by its instance.
+
+    Raises:
+        UsageError: none is one; of an instance that stands beside the target, the message names the command that runs it.
+    """
     for node in nodes:
         if node.instance == name:
             return node
+    if name in config.instances():
+        raise UsageError(
+            f"{option} {name}: the target does not read it. Run it by itself: {config.command(name, force=option == '--force')}"
+        )
     known = [node.instance for node in nodes]
     raise UsageError(f"{option} {name}: the target does not read it.{suggestion(name, known)}")
-
-
-def _command(node: Node) -> str:
-    """Write the command that runs a node."""
-    stage, name = instance_parts(node.instance)
-    return " ".join([stage, *(["--as", name] if name else []), *(["--split", node.split] if node.split else [])])
 
 
 def _short(path: Path) -> str:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from labelseg.errors import ArtifactError
 from labelseg.pipeline.files.digests import digest
+from labelseg.pipeline.store.manifests import Catalog
 
 FORMAT = 1
 
@@ -90,4 +91,4 @@ def part_paths(root: Path, stage: str = "*") -> Iterator[Path]:
 
 def remedy(path: Path) -> str:
     """Say how to get a damaged part back."""
-    return f"Rebuild: labelseg run --force {path.parent.parent.name}"
+    return Catalog(path.parents[3]).remedy(path.parents[1].name, part=path.stem)

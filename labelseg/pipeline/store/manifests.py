@@ -5,14 +5,16 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from labelseg.errors import ArtifactError
 from labelseg.pipeline.files.atomic import write_atomically, write_if_absent
 from labelseg.pipeline.files.digests import digest
+from labelseg.pipeline.instances import run_command, stage_of
 
 FORMAT = 1
 MODEL_REF = "model"
@@ -139,18 +141,51 @@ class Catalog:
             ArtifactError: the file is damaged or of another format.
         """
         path = self.manifest_path(stage, key)
-        values = _read_json(path, Manifest, remedy=f"Rebuild: labelseg run --force {stage}")
-        if values is None:
-            return None
         try:
+            values = _read_json(path, Manifest)
+            if values is None:
+                return None
             values["items"] = [ManifestItem(*row) for row in values["items"]]
         except TypeError as error:
-            raise ArtifactError(f"{path} is damaged: {error}. Rebuild: labelseg run --force {stage}") from error
+            raise ArtifactError(f"{path} is damaged: {error}. {self.remedy(stage, key=key)}") from error
+        except ArtifactError as error:
+            raise ArtifactError(f"{error} {self.remedy(stage, key=key)}") from error
         return Manifest(**values)
 
     def manifests(self) -> list[tuple[str, str]]:
         """List (stage, key) of every manifest, sorted, without reading any."""
         return sorted((path.parent.name, path.stem) for path in self.root.glob("manifests/*/*.json"))
+
+    def remedy(self, stage: str, *, key: str = "", part: str = "") -> str:
+        """Say how to get back what is gone or damaged: the command that rebuilds each result made of it.
+
+        Args:
+            stage: Stage of the manifest or the part.
+            key: Key of the manifest; empty where a part is meant.
+            part: Id of the part.
+        """
+        commands = [
+            run_command(ref.instance, ref.split, force=True, unsaved=bool(ref.tag))
+            for ref in self._readable_refs()
+            if stage_of(ref.instance) == stage and (ref.key == key or part in self._parts(stage, ref.key))
+        ]
+        return f"Rebuild: {'; '.join(commands)}" if commands else "No result is made of it. To remove it: labelseg gc"
+
+    def _readable_refs(self) -> list[Ref]:
+        """Read all refs, tagged ones as well, that are not damaged."""
+        found = []
+        for path in sorted(self.root.glob("refs/*/*.json")):
+            with suppress(ArtifactError):
+                found.append(_read_ref(path))
+        return [ref for ref in found if ref is not None]
+
+    def _parts(self, stage: str, key: str) -> set[str]:
+        """List the parts that a manifest names; none where it cannot be read."""
+        try:
+            values = _read_json(self.manifest_path(stage, key), Manifest)
+            return {row[2] for row in values["items"]} if values else set()
+        except (ArtifactError, TypeError, IndexError):
+            return set()
 
     def set_ref(self, ref: Ref, tag: str | None = None) -> None:
         """Make ``ref`` what its instance and split stand for; under ``tag`` the main ref stays as it is."""
@@ -192,24 +227,29 @@ def _to_json(record: Manifest | Ref) -> bytes:
     return ("{\n" + ",\n".join(lines) + "\n}\n").encode("ascii")
 
 
-def _read_json(path: Path, record: type, *, remedy: str) -> dict[str, Any] | None:
-    """Read the fields of a record; None when there is no file."""
+def _read_json(path: Path, record: type) -> dict[str, Any] | None:
+    """Read the fields of a record; None when there is no file. What to do about an error is for the caller to add."""
     try:
         values = json.loads(path.read_bytes())
         found = values["format"]
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ArtifactError(f"{path} is damaged: {error or type(error).__name__}. {remedy}") from error
+        raise ArtifactError(f"{path} is damaged: {error or type(error).__name__}.") from error
     if found != FORMAT:
-        raise ArtifactError(f"{path} is format {found}, expected {FORMAT}. {remedy}")
+        raise ArtifactError(f"{path} is format {found}, expected {FORMAT}.")
     expected = {f.name for f in fields(record)}
     if values.keys() != expected:
-        raise ArtifactError(f"{path} is damaged: fields {sorted(values.keys() ^ expected)} are missing or unknown. {remedy}")
+        raise ArtifactError(f"{path} is damaged: fields {sorted(values.keys() ^ expected)} are missing or unknown.")
     return values
 
 
 def _read_ref(path: Path) -> Ref | None:
     """Read one ref."""
-    values = _read_json(path, Ref, remedy="Delete the file, then run: labelseg run")
+    try:
+        values = _read_json(path, Ref)
+    except ArtifactError as error:
+        split, _, tag = path.stem.partition("@")
+        command = run_command(unquote(path.parent.name), "" if split == MODEL_REF else unquote(split), unsaved=bool(tag))
+        raise ArtifactError(f"{error} Delete the file, then run: {command}") from error
     return None if values is None else Ref(**values)

@@ -128,7 +128,7 @@ class Store:
     def _manifest_problems(self, stage: str, key: str, there: set[tuple[str, int, str, str, str]]) -> Iterator[str]:
         """Compare a manifest with the items that are there."""
         path = self.catalog.manifest_path(stage, key)
-        remedy = f"Rebuild: labelseg run --force {stage}"
+        remedy = self.catalog.remedy(stage, key=key)
         try:
             manifest = self.catalog.load(stage, key)
         except ArtifactError as error:

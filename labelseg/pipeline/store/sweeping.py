@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from labelseg.errors import ArtifactError
+from labelseg.pipeline.instances import stage_of
 from labelseg.pipeline.store.headers import PartHeader, part_paths
 from labelseg.pipeline.store.manifests import Catalog
 
@@ -92,7 +93,7 @@ def _checkpoints(root: Path, keep: Collection[tuple[str, str | None]]) -> list[P
 
 def _referenced(catalog: Catalog) -> set[tuple[str, str]]:
     """List (stage, key) of the manifests that refs name."""
-    return {(ref.instance.partition("@")[0], ref.key) for ref in catalog.refs(tagged=True)}
+    return {(stage_of(ref.instance), ref.key) for ref in catalog.refs(tagged=True)}
 
 
 def _size(path: Path) -> int:

@@ -124,7 +124,7 @@ def test_a_truncated_manifest_is_reported_with_path_and_next_command(catalog, ke
     catalog.publish(manifest())
     path = catalog.manifest_path("cam", "f00d")
     path.write_bytes(path.read_bytes()[: int(keep * path.stat().st_size)])
-    with pytest.raises(ArtifactError, match=r"manifests/cam/f00d\.json is damaged: .*Rebuild: labelseg run --force cam"):
+    with pytest.raises(ArtifactError, match=r"manifests/cam/f00d\.json is damaged: .*No result is made of it. To remove it: labelseg gc"):
         catalog.load("cam", "f00d")
 
 
@@ -140,7 +140,9 @@ def test_json_that_is_no_manifest_is_reported(catalog, change):
 @pytest.mark.parametrize("found", [0, 2, "1"])
 def test_another_format_is_reported_with_both_versions(catalog, found):
     catalog.publish(manifest(format=found))
-    with pytest.raises(ArtifactError, match=rf"f00d\.json is format {found}, expected 1\. Rebuild: labelseg run --force cam"):
+    with pytest.raises(
+        ArtifactError, match=rf"f00d\.json is format {found}, expected 1\. No result is made of it. To remove it: labelseg gc"
+    ):
         catalog.load("cam", "f00d")
 
 
@@ -191,7 +193,7 @@ def test_refs_are_sorted_and_a_models_ref_has_no_split(catalog):
 def test_a_damaged_ref_is_reported_with_path_and_next_command(catalog, content):
     catalog.set_ref(ref())
     catalog.ref_path("cam", "train").write_bytes(content)
-    with pytest.raises(ArtifactError, match=r"refs/cam/train\.json is .*Delete the file, then run: labelseg run"):
+    with pytest.raises(ArtifactError, match=r"refs/cam/train\.json is .*Delete the file, then run: labelseg cam --split train"):
         catalog.ref("cam", "train")
 
 
