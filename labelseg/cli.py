@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
+import os
+import signal
+import sys
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
@@ -28,10 +32,11 @@ from labelseg.commands.setup.init import init
 from labelseg.commands.setup.split import split
 from labelseg.errors import LabelsegError
 from labelseg.pipeline.declare.stage import Stage
+from labelseg.pipeline.files.mishaps import explained, one_line
 from labelseg.stages import STAGES
 from labelseg.suggestions import suggestion
 
-INTERRUPTED = 130
+INTERRUPTED, TERMINATED = 130, 143
 COMMANDS = (init, split, run, status, evaluate, show, predict, export, log, config, verify, gc, demo, doctor)
 
 
@@ -43,22 +48,38 @@ class Failure(click.ClickException):
         self.exit_code = exit_code  # type: ignore[misc]
 
 
+class Terminated(KeyboardInterrupt):
+    """Somebody asks this process to end, as a scheduler does; it ends as after Ctrl-C."""
+
+
 class Program(click.Group):
     """The group of all commands; the one place where errors become messages."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Read the options of the program; an interruption ends it here too."""
+        try:
+            return super().make_context(*args, **kwargs)
+        except KeyboardInterrupt as error:
+            raise click.exceptions.Exit(_interrupted(error)) from None
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command and turn what it raises into one line and an exit code."""
         try:
             return super().invoke(ctx)
-        except LabelsegError as error:
-            _fail(ctx, str(error), error.exit_code)
-        except OSError as error:
-            if error.errno == errno.EPIPE:  # the reader of our output has gone; click ends quietly
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except KeyboardInterrupt as error:
+            ctx.exit(_interrupted(error))
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno == errno.EPIPE:  # the reader of our output has gone; click ends quietly
                 raise
-            _fail(ctx, str(error), LabelsegError.exit_code)
-        except KeyboardInterrupt:
-            talk("Interrupted. What is finished stays; the same command goes on from there.")
-            ctx.exit(INTERRUPTED)
+            _refuse_full_output(error)
+            command = f"labelseg {ctx.invoked_subcommand or ''}".rstrip()
+            told = explained(error, command, ctx.params["root"])
+            if told is None:
+                advice = f"This was not foreseen; to see where it comes from: labelseg --debug {ctx.invoked_subcommand}"
+                _fail(ctx, f"{one_line(error)}. {advice}", LabelsegError.exit_code)
+            _fail(ctx, str(told), told.exit_code)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         """Find a command; name the nearest ones where there is none."""
@@ -96,7 +117,7 @@ def make_program(stages: Iterable[Stage]) -> Program:
         """Pixel masks and a trained segmenter from cheap labels, in offline, restartable stages.
 
         Begin with `labelseg init`, then `labelseg run`. Exit codes: 0 done, 1 error, 2 usage, 3 some items failed,
-        4 not fresh, 5 locked, 6 waiting for answers, 130 interrupted.
+        4 not fresh, 5 locked, 6 waiting for answers, 130 interrupted, 143 terminated.
         """
         logging.basicConfig(level=logging.WARNING, format="%(message)s")
         ctx.obj = Invocation(root, stages)
@@ -110,12 +131,58 @@ def _fail(ctx: click.Context, message: str, exit_code: int) -> NoReturn:
     """End with one line, after the traceback where that was asked for."""
     if ctx.params.get("debug"):
         talk(traceback.format_exc())
-    raise Failure(message, exit_code)
+    raise Failure(" ".join(line.strip() for line in message.splitlines()), exit_code)
+
+
+def _interrupted(error: KeyboardInterrupt) -> int:
+    """Tell that the work was cut short; the exit code."""
+    terminated = isinstance(error, Terminated)
+    talk(f"{'Terminated' if terminated else 'Interrupted'}. What is finished stays; the same command goes on from there.")
+    return TERMINATED if terminated else INTERRUPTED
+
+
+def _refuse_full_output(error: Exception) -> None:
+    """Say so where it is our own output that finds no room, not a file of the workspace.
+
+    Raises:
+        Failure: the output cannot be written; what is left of it is given up.
+    """
+    if not isinstance(error, OSError) or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+        return
+    try:
+        sys.stdout.flush()
+    except OSError as refused:
+        with contextlib.suppress(OSError, ValueError):  # what is written at the exit of the interpreter must not fail again
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        reason = (refused.strerror or "cannot be written").lower()
+        message = f"standard output: {reason}. Send it to a place with room; what was computed stays."
+        raise Failure(message, LabelsegError.exit_code) from error
 
 
 program = make_program(STAGES)
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Run the command line."""
-    program(prog_name="labelseg")
+    signal.signal(signal.SIGTERM, _terminate)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # names of files may be anything
+    try:
+        program(prog_name="labelseg")
+    except SystemExit as end:
+        code = end.code
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        try:
+            _refuse_full_output(error)
+        except Failure as failure:
+            failure.show()
+            code = failure.exit_code
+    sys.exit(code)
+
+
+def _terminate(number: int, frame: object) -> NoReturn:
+    """End as after Ctrl-C."""
+    raise Terminated

@@ -25,6 +25,14 @@ class ArtifactError(LabelsegError, RuntimeError):
     """An artifact exists but cannot be read as what it claims to be."""
 
 
+class DiskFullError(LabelsegError, OSError):
+    """There is no room for what is to be written."""
+
+
+class OutOfMemoryError(LabelsegError, MemoryError):
+    """Memory ran out, that of the machine or of a GPU."""
+
+
 class MissingExtraError(LabelsegError, ImportError):
     """An optional package is needed and not installed."""
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from labelseg.commands.context import Invocation, talk
+from labelseg.commands.context import Invocation, no_wait, talk
 from labelseg.commands.tables import format_table, percent, reasons_text, seconds_text
 from labelseg.pipeline.run.options import RunOptions
 from labelseg.pipeline.run.report import NodeResult, Report
@@ -41,6 +41,7 @@ RUN_OPTIONS = (
     click.option("--dry-run", is_flag=True, help="Only tell what would be done, and why."),
     click.option("--keep-going", is_flag=True, help="When a stage fails, go on with what does not read it."),
     *DEVICE_OPTIONS,
+    no_wait,
 )
 
 
@@ -58,6 +59,7 @@ def carry_out(invocation: Invocation, target: str | None, split: str | None, par
         LabelsegError: as ``labelseg.pipeline.run.runner.run``.
     """
     workspace = invocation.workspace()
+    options = replace(options, wait=invocation.wait)
     plan = run_target(workspace, target, split, params=params, options=replace(options, dry_run=True))
     if options.dry_run:
         click.echo(plan_text(plan))

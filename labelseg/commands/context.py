@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ import click
 
 from labelseg.pipeline.declare.config import Config
 from labelseg.pipeline.declare.stage import Stage
+from labelseg.pipeline.files.locks import WAIT_SECONDS
 
 if TYPE_CHECKING:
     from labelseg.workspace import Workspace
@@ -22,10 +23,12 @@ class Invocation:
     Attributes:
         root: Folder of the workspace.
         stages: All stages, in order.
+        wait: Seconds to wait for another process that works in the workspace.
     """
 
     root: Path
     stages: tuple[Stage, ...]
+    wait: float = WAIT_SECONDS
 
     def config(self) -> Config:
         """Read the configuration."""
@@ -39,6 +42,21 @@ class Invocation:
 
 
 pass_invocation = click.make_pass_decorator(Invocation)
+
+
+def _set_wait(ctx: click.Context, param: click.Parameter, given: bool) -> None:
+    """Let the command wait for nobody."""
+    if given:
+        ctx.obj = replace(ctx.obj, wait=0.0)
+
+
+no_wait = click.option(
+    "--no-wait",
+    is_flag=True,
+    expose_value=False,
+    callback=_set_wait,
+    help=f"If another process works in the workspace, end with code 5 at once instead of after {WAIT_SECONDS:.0f} seconds.",
+)
 
 
 def talk(message: str = "") -> None:

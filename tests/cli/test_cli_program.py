@@ -84,11 +84,15 @@ def test_an_error_is_one_line_with_its_exit_code(kind, code):
 
 def test_an_error_of_the_system_is_one_line():
     result = CliRunner().invoke(raising(PermissionError(13, "Permission denied", "x.png")), ["fall"])
-    assert (result.exit_code, result.stderr) == (1, "Error: [Errno 13] Permission denied: 'x.png'\n")
+    line = "Error: x.png: permission denied. Give yourself the right to it, or work as its owner.\n"
+    assert (result.exit_code, result.stderr) == (1, line)
 
 
-def test_a_fault_of_the_program_is_not_hidden():
-    assert isinstance(CliRunner().invoke(raising(KeyError("oops")), ["fall"]).exception, KeyError)
+def test_an_error_that_nobody_foresaw_is_one_line_with_its_type_and_the_way_to_its_place():
+    result = CliRunner().invoke(raising(KeyError("two\nlines")), ["fall"])
+    line = "Error: KeyError: 'two\\nlines'. This was not foreseen; to see where it comes from: labelseg --debug fall\n"
+    assert (result.exit_code, result.stdout, result.stderr) == (1, "", line)
+    assert "Traceback" in CliRunner().invoke(raising(KeyError("oops")), ["--debug", "fall"]).stderr
 
 
 def test_debug_shows_where_an_error_comes_from():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 from conftest import labelseg
@@ -56,11 +57,25 @@ def test_failed_items_end_with_3_and_are_named(finished):
     assert "cam failed on a2: cam for a2: told to fail." in labelseg(finished, "show", "cam", "a2").stderr
 
 
-def test_a_locked_workspace_ends_with_5(finished):
+WRITERS = ["run --force segment", "cam", "gc", "config cam.flip false", "split --labelled 1"]
+READERS = ["status", "evaluate", "show cam", "show cam a1", "log", "export spread -o out", "verify", "config", "run --dry-run", "doctor"]
+
+
+@pytest.mark.parametrize("command", WRITERS)
+def test_whoever_writes_to_a_locked_workspace_ends_with_5(finished, command):
     with workspace_lock(finished / ".labelseg", "labelseg run"):
-        result = labelseg(finished, "run", "--force", "segment")
-    assert result.exit_code == 5
-    assert "labelseg run" in result.stderr
+        result = labelseg(finished, *command.split(), "--no-wait")
+    assert result.exit_code == 5, result.output
+    assert f"is in use by process {os.getpid()} on " in result.stderr
+    assert "(labelseg run) since " in result.stderr
+
+
+@pytest.mark.parametrize("command", READERS)
+def test_whoever_only_reads_a_locked_workspace_is_not_kept_from_it(finished, command, monkeypatch):
+    monkeypatch.chdir(finished.parent)
+    with workspace_lock(finished / ".labelseg", "labelseg run"):
+        result = labelseg(finished, *command.split())
+    assert result.exit_code == 0, result.output
 
 
 def test_an_unknown_stage_is_suggested(finished):

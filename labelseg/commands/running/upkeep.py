@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from labelseg.commands.carry_out import UNSAVED
-from labelseg.commands.context import Invocation, pass_invocation, talk
+from labelseg.commands.context import Invocation, no_wait, pass_invocation, talk
 from labelseg.commands.tables import bytes_text
 from labelseg.errors import ArtifactError, LabelsegError
 from labelseg.libraries import LIBRARIES, library_versions
@@ -40,6 +40,7 @@ def verify(invocation: Invocation, stage: str | None) -> None:
 @click.command()
 @click.option("--dry-run", is_flag=True, help="Only tell what would be removed.")
 @click.option("--unsaved", is_flag=True, help="Remove what --no-save has made as well.")
+@no_wait
 @pass_invocation
 def gc(invocation: Invocation, dry_run: bool, unsaved: bool) -> None:
     """Remove artifacts that no stage or instance of labelseg.toml stands for any more, and remains of interrupted work.
@@ -50,7 +51,7 @@ def gc(invocation: Invocation, dry_run: bool, unsaved: bool) -> None:
 
     workspace = invocation.workspace()
     known = workspace.config.instances()
-    with workspace_lock(workspace.folder, "labelseg gc"):
+    with workspace_lock(workspace.folder, "labelseg gc", invocation.wait):
         refs = workspace.catalog.refs(tagged=True)
         gone = [ref for ref in refs if (unsaved if ref.tag == UNSAVED else ref.instance not in known)]
         keep = {(stage_of(ref.instance), ref.key) for ref in refs if ref not in gone}

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from labelseg.commands.context import Invocation, pass_invocation, talk
+from labelseg.commands.context import Invocation, no_wait, pass_invocation, talk
 from labelseg.commands.tables import format_table
 from labelseg.commands.workspace_file import located, toml_value
 from labelseg.errors import UsageError
@@ -25,6 +25,7 @@ EVALUATE_KEYS = ("threshold",)
 @click.argument("key", required=False)
 @click.argument("value", required=False)
 @click.option("--unset", is_flag=True, help="Remove the key from labelseg.toml; the default stands again.")
+@no_wait
 @pass_invocation
 def config(invocation: Invocation, key: str | None, value: str | None, unset: bool) -> None:
     """Show the configuration and where each value comes from, or set one value.
@@ -38,7 +39,7 @@ def config(invocation: Invocation, key: str | None, value: str | None, unset: bo
     if key is None or (value is not None and unset):
         raise UsageError("config: give a KEY and a VALUE, or a KEY and --unset.")
     workspace = invocation.workspace()
-    with workspace_lock(workspace.folder, "labelseg config"):
+    with workspace_lock(workspace.folder, "labelseg config", invocation.wait):
         table, name = _address(workspace.config, key)
         workspace.write_config(table, {name: None if value is None else _checked(invocation, workspace.config, table, name, value)})
     talk(f"{workspace.config.path}: {key} {'is as by default' if unset else f'= {value}'}")

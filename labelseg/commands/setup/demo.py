@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from labelseg.commands.carry_out import DEVICE_OPTIONS, carry_out
-from labelseg.commands.context import Invocation, pass_invocation, talk
+from labelseg.commands.context import Invocation, no_wait, pass_invocation, talk
 from labelseg.commands.tables import format_table, percent
 from labelseg.commands.workspace_file import workspace_text, write_new
 from labelseg.errors import UsageError
@@ -27,6 +27,7 @@ FOLDERS = {False: "demo-workspace", True: "demo-few-masks"}
 @click.argument("folder", required=False, type=click.Path(file_okay=False, path_type=Path), metavar="[DIR]")
 @click.option("--seed", type=click.IntRange(min=0), show_default="0", help="Seed of scenes and trainings.")
 @click.option("--few-masks", is_flag=True, help="Learn from the masks of a few scenes and many scenes without, instead of from tags.")
+@no_wait
 @pass_invocation
 def demo(invocation: Invocation, folder: Path | None, seed: int | None, few_masks: bool, device: str, workers: int | None) -> None:
     """Make a workspace of built-in scenes, run the whole chain and score every step on unseen scenes; a few minutes on a processor.
@@ -37,7 +38,7 @@ def demo(invocation: Invocation, folder: Path | None, seed: int | None, few_mask
     from labelseg.commands.setup.demonstrations import FEW_MASKS, TAGS
 
     shown = FEW_MASKS if few_masks else TAGS
-    demo_place = Invocation(invocation.root / (folder or FOLDERS[few_masks]), invocation.stages)
+    demo_place = Invocation(invocation.root / (folder or FOLDERS[few_masks]), invocation.stages, invocation.wait)
     path = demo_place.root / FILE_NAME
     if not path.exists():
         demo_place.root.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from labelseg.commands.context import Invocation, pass_invocation, talk
+from labelseg.commands.context import Invocation, no_wait, pass_invocation, talk
 from labelseg.commands.tables import format_table
 from labelseg.commands.workspace_file import written_path
 from labelseg.errors import DataError, UsageError
@@ -38,6 +38,7 @@ REST = "_rest"
 @click.option("--rest", "rest_of", metavar="SPLIT", show_default="that of --from", help="Split whose other images are the unlabelled ones.")
 @click.option("--name", metavar="NAME", show_default="from what it was made", help="Name of the list; the unlabelled images are NAME_rest.")
 @click.option("--use/--no-use", default=True, show_default=True, help="Let the stages that learn from few masks train on these lists.")
+@no_wait
 @pass_invocation
 def split(
     invocation: Invocation,
@@ -76,7 +77,7 @@ def split(
     rest = [image_id for image_id in dataset.ids(rest_of or source) if image_id not in taken]
     if not rest:
         raise UsageError(f"split: no image of '{rest_of or source}' is left unlabelled. Label fewer, or name a larger split: --rest SPLIT")
-    with workspace_lock(workspace.folder, "labelseg split"):
+    with workspace_lock(workspace.folder, "labelseg split", invocation.wait):
         _write(workspace, {name: chosen, f"{name}{REST}": rest})
         used = _use(workspace, name) if use else []
     click.echo(_report(dataset, name, chosen, rest, classes_of))

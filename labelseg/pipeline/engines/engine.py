@@ -7,7 +7,8 @@ waits for the device, others decode and post-process.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 
 from labelseg.errors import LabelsegError
 from labelseg.pipeline.engines.messages import Failed, MapJob, Message, Outcome, Task, Written
@@ -34,12 +35,13 @@ def compute_items(job: MapJob, tasks: Sequence[Task], workers: int, watch: Calla
     """
     messages = _here(job, tasks) if workers == 0 else _in_pool(job, tasks, workers)
     outcome = Outcome()
-    for message in messages:
-        if isinstance(message, Written):
-            outcome.places.update(message.places)
-        elif isinstance(message, Failed):
-            outcome.failed.append(message)
-        watch(message)
+    with closing(messages):  # so that workers end here too, if anything happens outside of them
+        for message in messages:
+            if isinstance(message, Written):
+                outcome.places.update(message.places)
+            elif isinstance(message, Failed):
+                outcome.failed.append(message)
+            watch(message)
     told = outcome.places.keys() | {failed.id for failed in outcome.failed}
     lost = [task.entry.id for task in tasks if task.entry.id not in told]
     if lost:
@@ -53,7 +55,7 @@ def chunks(tasks: Sequence[Task], workers: int) -> list[list[Task]]:
     return [list(tasks[start : start + size]) for start in range(0, len(tasks), size)]
 
 
-def _here(job: MapJob, tasks: Sequence[Task]) -> Iterator[Message]:
+def _here(job: MapJob, tasks: Sequence[Task]) -> Generator[Message]:
     """Compute all items in this process."""
     limit = job.set_threads or _no_threads
     # The stage may be what first loads torch; only then can its number of threads be set, and be known.
@@ -69,7 +71,7 @@ def _here(job: MapJob, tasks: Sequence[Task]) -> Iterator[Message]:
             limit(before)
 
 
-def _in_pool(job: MapJob, tasks: Sequence[Task], workers: int) -> Iterator[Message]:
+def _in_pool(job: MapJob, tasks: Sequence[Task], workers: int) -> Generator[Message]:
     """Compute all items in spawned processes."""
     from labelseg.pipeline.engines.pool import Pool
 

@@ -7,16 +7,22 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 
 import numpy as np
 
-from labelseg.errors import ArtifactError, LabelsegError, WaitingError
+from labelseg.errors import ArtifactError, WaitingError
 from labelseg.pipeline.engines.messages import Begun, Computed, Failed, MapJob, Message, Task, Written
+from labelseg.pipeline.files.mishaps import MAP_MEMORY, ends_all, explained, one_line
 from labelseg.pipeline.store.parts import PartItem
 from labelseg.pipeline.store.store import PartWriter
 
 FLUSH_SECONDS = 60.0
+
+
+class Stopped(BaseException):
+    """The pool wants no more of this worker."""
 
 
 class Worker:
@@ -33,7 +39,19 @@ class Worker:
         self._compute = job.run(job.inputs, job.params)
 
     def chunk(self, tasks: Sequence[Task]) -> Iterator[Message]:
-        """Compute items and tell of them in their order; an item that fails is told and skipped."""
+        """Compute items and tell of them in their order; an item that fails is told and skipped.
+
+        Where the work is cut short, what is computed is written before it ends.
+        """
+        try:
+            yield from self._chunk(tasks)
+        except BaseException:
+            with suppress(Exception):  # such as a full disk, which is why the work ends
+                self._writer.flush()
+            raise
+
+    def _chunk(self, tasks: Sequence[Task]) -> Iterator[Message]:
+        """Do what ``chunk`` says."""
         unwritten: list[str] = []
         flushed = time.monotonic()
         for task, result in self._results(tasks):
@@ -43,8 +61,10 @@ class Worker:
             except WaitingError:
                 raise
             except Exception as error:
-                # One bad image must not end the work on ten thousand.
-                yield Failed(task.entry.id, _one_line(error), traceback.format_exc())
+                # One bad image must not end the work on ten thousand; a full disk is no fault of an image.
+                if ends_all(error):
+                    raise
+                yield Failed(task.entry.id, self._told(task.entry.id, error), traceback.format_exc())
                 continue
             self._writer.add(PartItem(task.entry.id, task.key, arrays))
             unwritten.append(task.entry.id)
@@ -81,10 +101,7 @@ class Worker:
             raise ArtifactError(f"{self._job.stage} for {task.entry.id}: expected an array 'mask', got {', '.join(arrays) or 'nothing'}.")
         return {name: np.asarray(array) for name, array in arrays.items()}
 
-
-def _one_line(error: BaseException) -> str:
-    """Tell an error in one line."""
-    text = " ".join(str(error).split())
-    if isinstance(error, LabelsegError) and text:
-        return text
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    def _told(self, image_id: str, error: Exception) -> str:
+        """Tell in one line why an item failed."""
+        folder = self._job.inputs.store.root
+        return one_line(explained(error, f"{self._job.stage} for {image_id}", folder, MAP_MEMORY) or error)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from labelseg.pipeline.files.locks import WAIT_SECONDS
 from labelseg.pipeline.run.report import NodeResult
 
 
@@ -27,6 +28,7 @@ class RunOptions:
         workers: Processes of map stages; 0 works in this process, None chooses.
         on_event: Called with ``start`` when work on a node begins and ``done`` when a node is done.
         purpose: What the lock is held for, told to others who want it.
+        wait: Seconds to wait for another process that works in the workspace; 0 raises ``LockedError`` at once.
     """
 
     until: str | None = None
@@ -42,3 +44,4 @@ class RunOptions:
     workers: int | None = None
     on_event: Callable[[Literal["start", "done"], NodeResult], None] | None = None
     purpose: str = "labelseg run"
+    wait: float = WAIT_SECONDS

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +13,7 @@ from typing import Any, Literal
 from labelseg import __version__
 from labelseg.errors import ItemsFailedError, LabelsegError, MissingArtifactError, NotFreshError, UsageError, WaitingError
 from labelseg.pipeline.declare.config import Config, require_run_target
+from labelseg.pipeline.files.mishaps import MAP_MEMORY, TRAINING_MEMORY, explained, one_line
 from labelseg.pipeline.instances import stage_of
 from labelseg.pipeline.plan.decisions import Decision, Standing
 from labelseg.pipeline.plan.graph import Node, NodeId, ancestors, resolve
@@ -55,7 +56,7 @@ def run(
     from labelseg.pipeline.files.locks import workspace_lock
 
     options = options or RunOptions()
-    lock = nullcontext() if options.dry_run else workspace_lock(workspace.folder, options.purpose)
+    lock = nullcontext() if options.dry_run else workspace_lock(workspace.folder, options.purpose, options.wait)
     with lock:
         return _Run(workspace, target, split, params or {}, options).execute()
 
@@ -213,7 +214,8 @@ class _Run:
         self.markers.write(node.id, Marker("running", run=self.log.id))
         execution = Execution(self.workspace, self.planner, self.standings, self.log, self.options)
         try:
-            done = execution.perform(decision, forced=node.instance in self.options.force)
+            with self._told(node):
+                done = execution.perform(decision, forced=node.instance in self.options.force)
         except WaitingError as error:
             self._lose(node, begun, "waiting", error, started)
             return
@@ -223,13 +225,12 @@ class _Run:
                 raise
             return
         except KeyboardInterrupt:
-            self.markers.write(node.id, Marker("failed", message="interrupted", run=self.log.id))
-            self.log.event({"event": "interrupted", "instance": node.instance, "split": node.split})
+            self._mark(node, Marker("failed", message="interrupted", run=self.log.id))
+            self._log_end({"event": "interrupted", "instance": node.instance, "split": node.split})
             raise
         except Exception as error:
-            message = f"{type(error).__name__}: {error}".rstrip(": ")
-            self.markers.write(node.id, Marker("failed", message=message, run=self.log.id))
-            self.log.event({"event": "failed", "instance": node.instance, "split": node.split, "error": message})
+            self._mark(node, Marker("failed", message=one_line(error), run=self.log.id))
+            self._log_end({"event": "failed", "instance": node.instance, "split": node.split, "error": one_line(error)})
             raise
         self._set_ref(done.ref)
         self.markers.clear(node.id)
@@ -249,15 +250,39 @@ class _Run:
     def _lose(self, node: Node, begun: NodeResult, state: Literal["failed", "waiting"], error: LabelsegError, started: float) -> None:
         """Record that a node did not finish."""
         self.lost[node.id] = error
-        self.markers.write(node.id, Marker(state, message=str(error), run=self.log.id))
         error.report = self.report  # type: ignore[attr-defined]
         result = replace(begun, action=state, computed=0, seconds=round(time.monotonic() - started, 3), error=str(error))
-        self.log.event({"event": state, **vars(result)})
+        self._mark(node, Marker(state, message=str(error), run=self.log.id))
+        self._log_end({"event": state, **vars(result)})
         self._tell(result)
 
     def _command(self, node: Node) -> str:
         """Write the command that runs a node."""
         return self.workspace.config.command(node.instance, node.split)
+
+    def _mark(self, node: Node, marker: Marker) -> None:
+        """Leave behind why a node did not finish, if there is room for it, and still a workspace."""
+        with suppress(OSError):
+            if self.workspace.folder.is_dir():
+                self.markers.write(node.id, marker)
+
+    def _log_end(self, values: Mapping[str, Any]) -> None:
+        """Log how it ended, likewise: the error itself is what is to be told."""
+        with suppress(OSError):
+            if self.workspace.folder.is_dir():
+                self.log.event(values)
+
+    @contextmanager
+    def _told(self, node: Node) -> Iterator[None]:
+        """Tell what the machine does to the work in one line."""
+        try:
+            yield
+        except Exception as error:
+            memory = TRAINING_MEMORY if node.is_model else MAP_MEMORY
+            told = explained(error, str(node.id), self.workspace.folder, memory)
+            if told is None or told is error:
+                raise
+            raise told from error
 
     def _set_ref(self, ref: Any) -> None:
         """Make an artifact what its instance stands for, under the tag if there is one."""

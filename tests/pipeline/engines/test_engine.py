@@ -15,10 +15,13 @@ from labelseg.pipeline.engines import engine, worker
 from labelseg.pipeline.engines.engine import chunks, compute_items
 from labelseg.pipeline.engines.inputs import Inputs, Items
 from labelseg.pipeline.engines.messages import Computed, Failed, MapJob, Task, Written
+from labelseg.pipeline.files import mishaps
 from labelseg.pipeline.plan.decisions import Entry
 from labelseg.pipeline.store.parts import array_digest
 from labelseg.pipeline.store.store import Store
 from tests.pipeline import toy
+
+KILLED = "exit code -9: killed, as the system does when memory runs out"
 
 
 def double(inputs, params):
@@ -137,7 +140,7 @@ def test_threads_may_read_a_store_at_once(root):
 def test_an_item_that_kills_its_worker_twice_is_failed_and_the_others_are_computed(root):
     toy.set_image(root, "t004", toy.KILLS)
     outcome = compute(root, 2)
-    assert [(f.id, f.error) for f in outcome.failed] == [("t004", "the worker process died on it twice (exit code -9)")]
+    assert [(f.id, f.error) for f in outcome.failed] == [("t004", f"the worker process died on it twice ({KILLED}). {mishaps.MAP_MEMORY}")]
     assert list(values(root, outcome)) == [f"t{n:03d}" for n in range(10) if n != 4]
 
 
@@ -153,8 +156,8 @@ def test_an_error_that_cannot_travel_is_told_in_words(root):
 
 
 def test_a_worker_that_dies_while_starting_ends_the_work(root):
-    with pytest.raises(LabelsegError, match="died while starting"):
-        compute(root, 1, die)
+    with pytest.raises(LabelsegError, match=f"died while starting \\({KILLED}\\)\\. .*--workers 1"):
+        compute(root, 2, die)
 
 
 def test_workers_compute_with_one_thread_and_the_environment_is_restored(root, monkeypatch):
@@ -213,5 +216,5 @@ def test_items_know_their_image_and_nothing_that_is_not_read(root):
 
 
 def test_a_failure_has_one_line(root):
-    failure = Failed("a", worker._one_line(ValueError("two\nlines")), "")
+    failure = Failed("a", mishaps.one_line(ValueError("two\nlines")), "")
     assert failure.error == "ValueError: two lines"

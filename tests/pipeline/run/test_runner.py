@@ -424,7 +424,7 @@ def test_a_locked_workspace_is_refused(root):
     try:
         other.stdout.readline()
         with pytest.raises(LockedError):
-            run(root)
+            run(root, wait=0)
         run(root, dry_run=True)
     finally:
         other.kill()

@@ -1,0 +1,27 @@
+"""What stands at a path: opening a pipe waits for ever, and a device may do anything."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+def odd_kind(path: str | os.PathLike[str]) -> str:
+    """Name what stands at a path in place of a file; links are followed.
+
+    Returns:
+        ``a folder``, ``a named pipe``, ``a socket`` or ``a device``; empty for a file, and where nothing is found out, which opening tells.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return ""
+    return next((name for is_kind, name in _KINDS if is_kind(mode)), "")
