@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from labelseg.workspace import Workspace
 
-CAM = "cam"
 THRESHOLDS = np.round(np.arange(0.02, 1.0, 0.02), 2)
 
 
@@ -62,7 +61,7 @@ class Score:
 
 def scoreable(stage: Stage) -> bool:
     """Whether the items of a stage can be compared with true masks."""
-    return stage.kind == "map" and (stage.has_masks or stage.name == CAM)
+    return stage.kind == "map" and (stage.has_masks or stage.has_scores)
 
 
 def scored_refs(workspace: Workspace, instances: tuple[str, ...], split: str | None, tag: str | None = None) -> list[Ref]:
@@ -127,7 +126,7 @@ def score(workspace: Workspace, ref: Ref, on: str | None = None, threshold: floa
     matrix = ConfusionMatrix(len(dataset.classes))
     tuned = False
     known: list[list[int]] = []
-    if stage_of(ref.instance) == CAM and dataset.has_background:
+    if workspace.stages[stage_of(ref.instance)].has_scores and dataset.has_background:
         given = _cam_threshold(workspace, threshold)
         tuned = given is None
         sweep = ThresholdSweep(len(dataset.classes), THRESHOLDS if given is None else [given])

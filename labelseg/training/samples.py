@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.random import Generator
@@ -16,6 +16,7 @@ from labelseg.data.augment.transforms import (
     MEAN_FILL,
     augment_for_classifier,
     color_jitter,
+    jitter_strengths,
     normalize,
     random_crop_box,
     random_flip,
@@ -72,7 +73,7 @@ class TaggedImage:
     first_class: int
 
     def __call__(self, item: Item, rng: Generator) -> Sample:
-        image = augment_for_classifier(item.image(), rng, self.long_side, self.crop, _strengths(self.jitter))
+        image = augment_for_classifier(item.image(), rng, self.long_side, self.crop, jitter_strengths(self.jitter))
         return image, tag_targets(item.tags or (), self.n_classes, self.first_class)
 
 
@@ -101,7 +102,7 @@ class LabelledGrid:
             image, _ = random_scale(image, *self.scale, rng)
             labels = resample_cells(labels, size, image.shape[:2])
         box = random_crop_box(image.shape[:2], self.crop, rng, align=8)
-        image = box.cut(color_jitter(image, rng, *_strengths(self.jitter)), MEAN_FILL)
+        image = box.cut(color_jitter(image, rng, *jitter_strengths(self.jitter)), MEAN_FILL)
         labels = box.on_grid(8).cut(labels, IGNORE)
         if rng.random() < 0.5:
             image, labels = image[:, ::-1], labels[:, ::-1]
@@ -139,7 +140,7 @@ class MaskedImage:
         image, mask = random_flip(image, rng, scaled_mask)
         assert mask is not None  # a mask given comes back
         box = random_crop_box(image.shape[:2], self.crop, rng)
-        image = color_jitter(box.cut(image, MEAN_FILL), rng, *_strengths(self.jitter))
+        image = color_jitter(box.cut(image, MEAN_FILL), rng, *jitter_strengths(self.jitter))
         return normalize(image), box.cut(mask, IGNORE)
 
 
@@ -148,11 +149,6 @@ def tag_targets(tags: Sequence[int], n_classes: int, first_class: int) -> NDArra
     targets = np.zeros(n_classes, dtype=np.float32)
     targets[np.asarray(tags, dtype=np.int64) - first_class] = 1
     return targets
-
-
-def _strengths(jitter: float) -> tuple[float, float, float, Any]:
-    """Strengths of brightness, contrast, saturation and hue."""
-    return jitter, jitter, jitter, jitter / 3
 
 
 def source_mask(item: Item) -> NDArray[np.uint8]:

@@ -8,6 +8,10 @@ import numpy as np
 import pytest
 from conftest import labelseg
 from PIL import Image
+from toy_chain import CamParams, cam
+
+from labelseg.pipeline.declare.stage import Stage
+from labelseg.results.scores import scoreable
 
 
 def scores(root, *words) -> dict[str, dict]:
@@ -59,6 +63,12 @@ def test_on_counts_only_the_images_of_a_split(finished):
     labelseg(finished, "cam", "--split", "all")
     found = json.loads(labelseg(finished, "evaluate", "cam", "--split", "all", "--on", "val", "--json").stdout)
     assert [(row["split"], row["on"], row["images"]) for row in found] == [("all", "val", 2)]
+
+
+@pytest.mark.parametrize(("declared", "expected"), [({}, False), ({"has_scores": True}, True), ({"has_masks": True}, True)])
+@pytest.mark.parametrize("name", ["cam", "heat"])
+def test_a_stage_is_scored_for_what_it_declares_not_for_its_name(name, declared, expected):
+    assert scoreable(Stage(name, 1, "map", CamParams, cam, lambda params: ("image",), **declared)) is expected
 
 
 def test_the_threshold_of_cam_is_swept_and_marked(finished):

@@ -92,7 +92,7 @@ def _net_uses(params):
 
 STAGES = (
     Stage("train-net", 1, "model", NetParams, train_net, _net_uses),
-    Stage("cam", 1, "map", CamParams, cam, lambda params: ("image", "tags")),
+    Stage("cam", 1, "map", CamParams, cam, lambda params: ("image", "tags"), has_scores=True),
     Stage("spread", 1, "map", SpreadParams, spread, lambda params: ("image",), has_masks=True),
     Stage("segment", 1, "map", SegmentParams, segment, lambda params: ("image",), has_masks=True),
 )

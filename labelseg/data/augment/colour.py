@@ -9,7 +9,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from labelseg.data.augment.transforms import color_jitter
+from labelseg.data.augment.transforms import color_jitter, jitter_strengths
 
 Pixels = NDArray[np.float32]
 
@@ -102,7 +102,7 @@ class StrongColours:
         chances, radius = rng.random(3), rng.uniform(0.1, 2.0)
         changed = image
         if chances[0] < self.jitter:
-            changed = color_jitter(changed, rng, self.strength, self.strength, self.strength, self.strength / 2)
+            changed = color_jitter(changed, rng, *jitter_strengths(self.strength, hue_part=2))
         if chances[1] < self.grey:
             changed = np.array(Image.fromarray(changed).convert("L").convert("RGB"))
         if chances[2] < self.blur:

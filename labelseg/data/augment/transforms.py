@@ -187,6 +187,19 @@ def color_jitter(
     return np.array(jittered)
 
 
+def jitter_strengths(strength: float, hue_part: int = 3) -> tuple[float, float, float, float]:
+    """Derive the four strengths of :func:`color_jitter` from one: hue changes by a third of it, or by another part.
+
+    Args:
+        strength: Of brightness, contrast and saturation; at least 0.
+        hue_part: What the strength is divided by for hue, so that the shift stays within half a turn.
+
+    Returns:
+        Strengths of brightness, contrast, saturation and hue.
+    """
+    return strength, strength, strength, strength / hue_part
+
+
 def normalize(
     image: Array,
     mean: tuple[float, float, float] = IMAGENET_MEAN,

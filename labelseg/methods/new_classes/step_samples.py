@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from labelseg.class_ids import IGNORE
 from labelseg.data.augment.resized_crop import random_resized_crop
-from labelseg.data.augment.transforms import color_jitter, normalize, random_flip
+from labelseg.data.augment.transforms import color_jitter, jitter_strengths, normalize, random_flip
 from labelseg.data.label_maps import image_labels, label_map
 from labelseg.pipeline.engines.inputs import Item
 from labelseg.training.samples import Sample, Samples
@@ -112,4 +112,4 @@ def tagged(items: Sequence[Item]) -> list[Item]:
 
 
 def _jittered(image: NDArray[np.uint8], rng: Generator, strength: float) -> NDArray[np.uint8]:
-    return color_jitter(image, rng, strength, strength, strength, strength / 3) if strength else image
+    return color_jitter(image, rng, *jitter_strengths(strength)) if strength else image

@@ -104,3 +104,17 @@ class Backbone(nn.Module):
                 if module.kernel_size == (3, 3):
                     module.dilation = module.padding = (reach, reach)
         replace_dilated_depthwise(self)
+
+
+def conv_bn_relu(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, dilation: int = 1) -> nn.Sequential:
+    """Build a convolution without bias, batch normalisation and ReLU: (B, inputs, H, W) to (B, outputs, H / stride, W / stride).
+
+    Args:
+        inputs, outputs: Channels.
+        kernel: Side of the kernel, odd; the border is padded so that stride 1 keeps the size.
+        stride, dilation: Of the convolution.
+    """
+    padding = dilation * (kernel // 2)
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
+    )

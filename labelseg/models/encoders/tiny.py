@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from labelseg.models.encoders.base import Backbone
+from labelseg.models.encoders.base import Backbone, conv_bn_relu
 
 
 class TinyNet(Backbone):
@@ -20,11 +20,11 @@ class TinyNet(Backbone):
     def __init__(self, output_stride: int) -> None:
         super().__init__(output_stride)
         early, low, middle, high = self.channels
-        self.stem = nn.Sequential(_conv_bn_relu(3, 16, stride=2), _conv_bn_relu(16, self.stem_channels, stride=2))
+        self.stem = nn.Sequential(conv_bn_relu(3, 16, stride=2), conv_bn_relu(16, self.stem_channels, stride=2))
         self.early = nn.Sequential(_Residual(early))
-        self.low = nn.Sequential(_conv_bn_relu(early, low, stride=2), _Residual(low, convolutions=1))
-        self.middle = nn.Sequential(_conv_bn_relu(low, middle, stride=2), _Residual(middle, convolutions=1))
-        self.high = nn.Sequential(_conv_bn_relu(middle, high, stride=2), _Residual(high, convolutions=1))
+        self.low = nn.Sequential(conv_bn_relu(early, low, stride=2), _Residual(low, convolutions=1))
+        self.middle = nn.Sequential(conv_bn_relu(low, middle, stride=2), _Residual(middle, convolutions=1))
+        self.high = nn.Sequential(conv_bn_relu(middle, high, stride=2), _Residual(high, convolutions=1))
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -40,14 +40,10 @@ class _Residual(nn.Module):
     def __init__(self, channels: int, convolutions: int = 2) -> None:
         super().__init__()
         self.inner = nn.Sequential(
-            *(_conv_bn_relu(channels, channels) for _ in range(convolutions - 1)),
+            *(conv_bn_relu(channels, channels) for _ in range(convolutions - 1)),
             nn.Conv2d(channels, channels, 3, padding=1, bias=False),
             nn.BatchNorm2d(channels),
         )
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.relu(x + self.inner(x))
-
-
-def _conv_bn_relu(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))

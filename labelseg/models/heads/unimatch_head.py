@@ -8,16 +8,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from labelseg.models.encoders.base import conv_bn_relu
+
 
 class Pyramid(nn.Module):
     """Atrous spatial pyramid pooling under the published names: 1 x 1, three dilated 3 x 3, the pooled image, and a projection."""
 
     def __init__(self, channels: int, rates: tuple[int, ...], width: int) -> None:
         super().__init__()
-        self.b0 = _conv_bn_relu(channels, width, 1)
-        self.b1, self.b2, self.b3 = (_conv_bn_relu(channels, width, 3, rate) for rate in rates)
+        self.b0 = conv_bn_relu(channels, width, 1)
+        self.b1, self.b2, self.b3 = (conv_bn_relu(channels, width, 3, dilation=rate) for rate in rates)
         self.b4 = _Pooled(channels, width)
-        self.project = _conv_bn_relu(5 * width, width, 1)
+        self.project = conv_bn_relu(5 * width, width, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.project(torch.cat([branch(x) for branch in (self.b0, self.b1, self.b2, self.b3, self.b4)], dim=1))
@@ -38,8 +40,8 @@ class UniMatchHead(nn.Module):
     def __init__(self, low_channels: int, high_channels: int, n_classes: int, rates: tuple[int, ...], width: int = 256) -> None:
         super().__init__()
         self.head = Pyramid(high_channels, rates, width)
-        self.reduce = _conv_bn_relu(low_channels, 48, 1)
-        first, second = _conv_bn_relu(width + 48, width, 3), _conv_bn_relu(width, width, 3)
+        self.reduce = conv_bn_relu(low_channels, 48, 1)
+        first, second = conv_bn_relu(width + 48, width, 3), conv_bn_relu(width, width, 3)
         self.fuse = nn.Sequential(*first, *second)
         self.classifier = nn.Conv2d(width, n_classes, 1)
 
@@ -63,15 +65,7 @@ class _Pooled(nn.Module):
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
-        self.gap = nn.Sequential(nn.AdaptiveAvgPool2d(1), *_conv_bn_relu(channels, width, 1))
+        self.gap = nn.Sequential(nn.AdaptiveAvgPool2d(1), *conv_bn_relu(channels, width, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.gap(x).expand(-1, -1, *x.shape[2:])
-
-
-def _conv_bn_relu(inputs: int, outputs: int, kernel: int, dilation: int = 1) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, padding=dilation * (kernel // 2), dilation=dilation, bias=False),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(inplace=True),
-    )

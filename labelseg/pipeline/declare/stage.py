@@ -79,6 +79,8 @@ class Stage:
             a function from params to a tuple; for a model a function from params to a mapping from the name of
             a split parameter to a tuple.
         has_masks: Whether the items hold an array ``mask`` and so can serve as a label source.
+        has_scores: Whether the items hold arrays ``scores`` and ``class_ids`` in place of a mask, which a threshold on the background
+            would make: they are compared with true masks at many thresholds.
         numbered: Parameter that counts the links of a chain, or empty: then the instance ``stage@2`` is number 2 and reads, by
             default, number 1; those before the highest one need no table.
     """
@@ -90,6 +92,7 @@ class Stage:
     run: Callable[..., Any]
     uses: Callable[[Any], tuple[Kind, ...] | Mapping[str, tuple[Kind, ...]]]
     has_masks: bool = False
+    has_scores: bool = False
     numbered: str = ""
 
     def sources(self, params: Any) -> tuple[Source, ...]:

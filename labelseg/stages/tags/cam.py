@@ -85,4 +85,5 @@ STAGE = Stage(
     params=Params,
     run=run,
     uses=lambda params: ("image",) if params.tags == "predicted" else ("image", "tags"),
+    has_scores=True,
 )

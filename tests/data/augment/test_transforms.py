@@ -161,6 +161,11 @@ def test_jitter_equals_torchvision_with_the_same_draws(seed: int) -> None:
     np.testing.assert_array_equal(transforms.color_jitter(IMAGE, rng(seed), 0.4, 0.4, 0.4, 0.2), np.array(expected))
 
 
+@pytest.mark.parametrize(("part", "expected"), [({}, (0.6, 0.6, 0.6, 0.6 / 3)), ({"hue_part": 2}, (0.6, 0.6, 0.6, 0.3))])
+def test_hue_changes_by_a_part_of_the_other_strengths(part, expected):
+    assert transforms.jitter_strengths(0.6, **part) == expected
+
+
 def test_jitter_of_no_strength_changes_nothing_but_draws_as_much() -> None:
     still, moving = rng(), rng()
     np.testing.assert_array_equal(transforms.color_jitter(IMAGE, still, 0, 0, 0, 0), IMAGE)
