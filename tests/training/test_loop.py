@@ -497,3 +497,19 @@ def test_training_ends_after_two_evaluations_without_a_new_best(tmp_path, scores
     assert (len(result.curves), result.best_epoch) == (epochs, best)
     again = train(task(checkpoints=tmp_path / "run", loss=crash_at(1), **changes))
     assert equal(again.last, result.last)
+
+
+def test_what_a_network_draws_differs_between_updates_and_between_seeds():
+    def draws(seed):
+        found = []
+
+        def loss(net, batch):
+            found.append(torch.rand(4).tolist())
+            return logistic_loss(net, batch)
+
+        train(task(loss=loss, seed=seed))
+        return found
+
+    first, second = draws(7), draws(8)
+    assert first == draws(7)
+    assert len({tuple(row) for row in first + second}) == len(first) + len(second) == 18

@@ -46,3 +46,12 @@ def test_images_without_classes_are_chosen_too_and_all_can_be():
     assert choose_images({"a": (), "b": ()}, 1) in (["a"], ["b"])
     with pytest.raises(UsageError, match="expected 1 to 800, got 801"):
         choose_images(CLASSES, 801)
+
+
+@pytest.mark.parametrize("step", [3, 8, 37])
+def test_the_choice_depends_on_the_order_of_classes_and_not_on_their_numbers(step):
+    rng = np.random.default_rng(2)
+    classes_of = {f"i{k:02}": sorted(rng.permutation(12)[:2].tolist()) for k in range(60)}
+    renumbered = {image_id: [step * k + 1 for k in reversed(classes)] for image_id, classes in classes_of.items()}
+    for count in (3, 9):
+        assert choose_images(classes_of, count) == choose_images(renumbered, count)

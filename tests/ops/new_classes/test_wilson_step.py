@@ -9,7 +9,7 @@ import torch
 
 from labelseg.class_ids import IGNORE
 from labelseg.ops.new_classes.pamr import pamr
-from labelseg.ops.new_classes.wilson import hard_masks, pool_scores, present_scores
+from labelseg.ops.new_classes.wilson import hard_masks, pool_scores, present_scores, seed_masks
 from labelseg.ops.new_classes.wilson_step import DenseMasks, StepOutputs, StepSettings, make_targets, small_image, step_losses
 from tests.recorded import close, wilson_tensors
 
@@ -165,3 +165,24 @@ def test_a_true_mask_takes_the_place_of_the_target(batch):
     torch.testing.assert_close(gradient[1], expected, rtol=1e-4, atol=1e-7)
     plain = step_losses(outputs, image, labels, StepSettings())
     torch.testing.assert_close(gradient[0], torch.autograd.grad(plain["seg"], outputs.logits)[0][0])
+
+
+def test_seeds_are_of_the_refined_scores_and_soft_labels_of_those_before():
+    generator = torch.Generator().manual_seed(1)
+    scores, old = torch.randn(1, 4, 8, 8, generator=generator), torch.randn(1, 2, 8, 8, generator=generator)
+    labels, settings = torch.tensor([[0.0, 1.0, 1.0]]), StepSettings()
+    image = torch.zeros(1, 3, 8, 8)
+    image[..., 4:] = 2.0  # two halves of one colour each, along which noise is smoothed
+    found = make_targets(scores, old, image, labels, settings)
+    refined = pamr(small_image(image, scores.shape[2:], settings), scores.softmax(dim=1))
+    plain = make_targets(scores, old, image, labels, StepSettings(refine=False))
+    assert torch.equal(found.seeds, seed_masks(present_scores(refined, labels)))
+    assert not torch.equal(found.seeds, plain.seeds)
+    assert torch.equal(found.soft, plain.soft)
+
+
+def test_the_warm_up_gives_the_decoder_gradients_of_zero_and_not_none(batch):
+    outputs, image, labels = batch
+    losses = step_losses(outputs._replace(localizer_eval=None), image, labels, StepSettings())
+    (gradient,) = torch.autograd.grad(losses["loss"] + outputs.localizer.sum() * 0, outputs.logits)
+    assert torch.equal(gradient, torch.zeros_like(outputs.logits))
