@@ -163,6 +163,7 @@ def run_training(
             ratios=ratios or {},
             log=inputs.log,
             progress=inputs.progress,
+            title=inputs.instance or "training",
         )
     )
 

@@ -10,40 +10,31 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
+from torch.utils.data import default_collate
 
 from labelseg.errors import LabelsegError, UsageError
 from labelseg.models.devices import demand_device
+from labelseg.pipeline.files.mishaps import is_out_of_memory, out_of_memory
 from labelseg.protocols import Bar
 from labelseg.training.checkpoints import Checkpoints, Progress, cpu_tensors
+from labelseg.training.loading import Plan, TrainingSet, load_batches, told_death
 from labelseg.training.optimization import Optimization, ParameterGroup
 from labelseg.training.ranks import Alone, Ranks, my_share, split_devices, together
 from labelseg.training.schedules import teacher_ratio
 
 logger = logging.getLogger(__name__)
 
-_ORDER, _SAMPLE, _ITERATION = range(3)  # first word of each seed; keeps the three streams apart
+_ITERATION = 2  # first word of each seed; keeps its stream apart from those of order and samples
 _LOG_EVERY = 50
-
-
-class TrainingSet(Protocol):
-    """A map-style set of samples; picklable when loaded by workers."""
-
-    def __len__(self) -> int: ...
-
-    def sample(self, index: int, rng: np.random.Generator) -> Any:
-        """Load and augment a sample; ``rng`` is seeded by seed, epoch and index."""
-        ...
 
 
 @dataclass(kw_only=True)
@@ -136,7 +127,7 @@ def train(task: TrainTask) -> TrainResult:
         ArtifactError: the checkpoint cannot be read or is of another training.
         LabelsegError: the loss is no longer finite.
     """
-    plan = _Plan.of(task)
+    plan = _plan(task)
     devices = split_devices(task.device)
     if len(devices) == 1:
         return _train_rank(task, plan, Alone(), task.device)
@@ -154,7 +145,7 @@ def train(task: TrainTask) -> TrainResult:
         return _train_rank(task, plan, ranks, devices[0])
 
 
-def _train_rank(task: TrainTask, plan: _Plan, ranks: Ranks, device: str) -> TrainResult:
+def _train_rank(task: TrainTask, plan: Plan, ranks: Ranks, device: str) -> TrainResult:
     """Do what one process does."""
     fabric = _fabric(task, device)
     cuda = [fabric.device] if fabric.device.type == "cuda" else []
@@ -162,68 +153,27 @@ def _train_rank(task: TrainTask, plan: _Plan, ranks: Ranks, device: str) -> Trai
         return _Training(task, plan, fabric, ranks).run()
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """How the set is cut into batches, and batches into epochs."""
-
-    samples: int
-    batch: int
-    steps: int
-    total: int
-    parts: tuple[int, ...]
-
-    @classmethod
-    def of(cls, task: TrainTask) -> _Plan:
-        samples = len(task.dataset)
-        if samples == 0:
-            raise UsageError("training: the set has no samples. Check its split and its labels.")
-        if (task.epochs is None) == (task.iterations is None):
-            raise UsageError("training: expected either epochs or iterations.")
-        length = task.epochs if task.iterations is None else task.iterations
-        if length is None or min(length, task.batch_size, task.accumulate, task.evaluate_every) < 1 or task.seed < 0:
-            raise UsageError("training: length, batch size, accumulation and evaluation interval must be at least 1, the seed at least 0.")
-        batch = min(task.batch_size, samples)
-        steps = samples // batch
-        total = length * steps if task.iterations is None else length
-        parts = tuple(len(part) for part in np.array_split(np.arange(batch), min(task.accumulate, batch)))
-        return cls(samples, batch, steps, total, parts)
-
-
-class _Samples(Dataset[Any]):
-    """The training set under keys (epoch, index)."""
-
-    def __init__(self, source: TrainingSet, seed: int) -> None:
-        self.source, self.seed = source, seed
-
-    def __getitem__(self, key: tuple[int, int]) -> Any:
-        return self.source.sample(key[1], np.random.default_rng((_SAMPLE, self.seed, *key)))
-
-
-class _Order(Sampler[list[tuple[int, int]]]):
-    """The keys of each part of each batch from iteration ``start`` to the end.
-
-    One order over all epochs: the loader's workers start once and load ahead across the end of an epoch.
-    """
-
-    def __init__(self, plan: _Plan, seed: int, start: int, ranks: Ranks) -> None:
-        self.plan, self.seed, self.start, self.ranks = plan, seed, start, ranks
-
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        plan, order, drawn = self.plan, np.empty(0, dtype=np.int64), -1
-        for iteration in range(self.start, plan.total):
-            epoch, step = divmod(iteration, plan.steps)
-            if epoch != drawn:
-                order, drawn = np.random.default_rng((_ORDER, self.seed, epoch)).permutation(plan.samples), epoch
-            first = step * plan.batch
-            for size in plan.parts:
-                yield [(epoch, index) for index in my_share(order[first : first + size].tolist(), self.ranks)]
-                first += size
+def _plan(task: TrainTask) -> Plan:
+    """Cut the set into batches, and batches into epochs."""
+    samples = len(task.dataset)
+    if samples == 0:
+        raise UsageError("training: the set has no samples. Check its split and its labels.")
+    if (task.epochs is None) == (task.iterations is None):
+        raise UsageError("training: expected either epochs or iterations.")
+    length = task.epochs if task.iterations is None else task.iterations
+    if length is None or min(length, task.batch_size, task.accumulate, task.evaluate_every) < 1 or task.seed < 0:
+        raise UsageError("training: length, batch size, accumulation and evaluation interval must be at least 1, the seed at least 0.")
+    batch = min(task.batch_size, samples)
+    steps = samples // batch
+    total = length * steps if task.iterations is None else length
+    parts = tuple(len(part) for part in np.array_split(np.arange(batch), min(task.accumulate, batch)))
+    return Plan(samples, batch, steps, total, parts)
 
 
 class _Training:
     """One run of the loop, in one of the processes that train together."""
 
-    def __init__(self, task: TrainTask, plan: _Plan, fabric: Fabric, ranks: Ranks) -> None:
+    def __init__(self, task: TrainTask, plan: Plan, fabric: Fabric, ranks: Ranks) -> None:
         self.task, self.plan, self.fabric, self.ranks = task, plan, fabric, ranks
         if task.channels_last:
             for net in (task.module, task.teacher):
@@ -244,9 +194,9 @@ class _Training:
     def run(self) -> TrainResult:
         task, plan, progress = self.task, self.plan, self.progress
         self.module.train()
-        batches = _ahead(iter(self._loader())) if task.workers == 0 else iter(self._loader())
+        batches = self._batches()
         saved = started = time.monotonic()
-        with task.progress(plan.total, task.title, progress.iteration) as bar:
+        with self._told(), task.progress(plan.total, task.title, progress.iteration) as bar:
             while progress.iteration < plan.total and not (task.patience and self.ranks.agree(self._is_exhausted())):
                 losses = self._update(batches)
                 if task.teacher is not None:
@@ -268,16 +218,33 @@ class _Training:
         best_epoch = progress.best_epoch or len(progress.curves)
         return TrainResult(last=last, best=progress.best or last, best_epoch=best_epoch, curves=progress.curves)
 
-    def _loader(self) -> DataLoader[Any]:
+    def _batches(self) -> Iterator[Any]:
         task = self.task
-        return DataLoader(
-            _Samples(task.dataset, task.seed),
-            batch_sampler=_Order(self.plan, task.seed, self.progress.iteration, self.ranks),
-            num_workers=task.workers,
-            collate_fn=task.collate,
-            multiprocessing_context="spawn" if task.workers else None,
-            pin_memory=self.fabric.device.type == "cuda",
+        return load_batches(
+            task.dataset,
+            task.collate,
+            self.plan,
+            seed=task.seed,
+            start=self.progress.iteration,
+            ranks=self.ranks,
+            workers=task.workers,
+            pin=self.fabric.device.type == "cuda",
         )
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Tell in one line where memory ran out, or a process that loads was killed."""
+        task, plan = self.task, self.plan
+        try:
+            yield
+        except Exception as error:
+            where = f"{task.title}, iteration {self.progress.iteration + 1} of {plan.total}"
+            told = told_death(error, where)
+            if told is None and is_out_of_memory(error) and not isinstance(error, LabelsegError):
+                told = out_of_memory(error, where, f"Take a smaller --batch-size ({plan.batch} now) or --crop.")
+            if told is None:
+                raise
+            raise told from error
 
     def _update(self, batches: Iterator[Any]) -> dict[str, float]:
         """Do one update and return the losses before it."""
@@ -371,16 +338,6 @@ def follow(teacher: nn.Module, student: nn.Module, update: int) -> None:
     ratio = teacher_ratio(update)
     for own, other in zip(teacher.state_dict().values(), student.state_dict().values(), strict=True):
         own.copy_(own * ratio + other.detach() * (1 - ratio))
-
-
-def _ahead(batches: Iterator[Any]) -> Iterator[Any]:
-    """Load the next batch in a thread while this one is computed on."""
-    end = object()
-    with ThreadPoolExecutor(1, "loader") as loader:
-        upcoming = loader.submit(next, batches, end)
-        while (batch := upcoming.result()) is not end:
-            upcoming = loader.submit(next, batches, end)
-            yield batch
 
 
 def _fabric(task: TrainTask, device: str) -> Fabric:

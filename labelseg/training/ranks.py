@@ -22,6 +22,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from labelseg.errors import LabelsegError, UsageError
+from labelseg.pipeline.engines.processes import end_with_the_caller
+from labelseg.pipeline.files.mishaps import one_line
 
 PATIENCE = timedelta(hours=6)  # the others wait while rank 0 evaluates
 ANSWER_SECONDS = 20
@@ -181,6 +183,7 @@ def _join(rank: int, size: int, kind: str, meeting: Path) -> Group:
 
 def _other(work: Callable[[Ranks, int], Any], rank: int, size: int, kind: str, meeting: Path, sender: Connection) -> None:
     """Be one of the other ranks."""
+    end_with_the_caller()
     torch.set_num_threads(1)  # threads do not outlive a fork, and waiting for them would never end
     try:
         work(_join(rank, size, kind, meeting), rank)
@@ -188,4 +191,4 @@ def _other(work: Callable[[Ranks, int], Any], rank: int, size: int, kind: str, m
     except KeyboardInterrupt:
         pass
     except Exception as error:
-        sender.send(f"training, process {rank + 1} of {size}: {error}")
+        sender.send(f"training, process {rank + 1} of {size}: {one_line(error)}")

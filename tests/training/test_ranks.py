@@ -127,7 +127,7 @@ def test_the_failure_of_another_process_is_told():
             raise ValueError("disk is gone")
         return logistic(net, batch)
 
-    with pytest.raises(LabelsegError, match="training, process 2 of 2: disk is gone"):
+    with pytest.raises(LabelsegError, match="training, process 2 of 2: ValueError: disk is gone"):
         train(task("cpu,cpu", loss=fail))
 
 

@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
 from labelseg.errors import LabelsegError
+from labelseg.pipeline.engines.processes import portable, uninterrupted
 
 Result = TypeVar("Result")
 
@@ -38,7 +39,8 @@ def run_apart(work: Callable[..., Result], *args: Any) -> Result:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_do, args=(theirs, work, args), name="labelseg-apart")
-    process.start()
+    with uninterrupted():
+        process.start()
     theirs.close()
     try:
         found = ours.recv()
@@ -65,7 +67,7 @@ def _do(connection: Connection, work: Callable[..., Any], args: tuple[Any, ...])
     try:
         found = work(*args)
     except BaseException as error:
-        found = _Failure(error, traceback.format_exc())
+        found = _Failure(portable(error), traceback.format_exc())
     connection.send(found)
 
 

@@ -6,7 +6,6 @@ import contextlib
 import logging
 import multiprocessing
 import os
-import pickle
 import signal
 import traceback
 from collections import Counter, deque
@@ -17,7 +16,7 @@ from typing import NoReturn, Self
 
 from labelseg.errors import LabelsegError
 from labelseg.pipeline.engines.messages import Begun, Computed, Failed, MapJob, Message, Task, Written
-from labelseg.pipeline.engines.processes import ask_to_end, end_all, end_with_the_caller, uninterrupted
+from labelseg.pipeline.engines.processes import ask_to_end, end_all, end_with_the_caller, portable, uninterrupted
 from labelseg.pipeline.engines.worker import Stopped, Worker
 from labelseg.pipeline.files.mishaps import MAP_MEMORY
 
@@ -245,12 +244,8 @@ def _work(connection: Connection, job: MapJob) -> None:
 
 
 def _broken(error: Exception) -> Broken:
-    """Pack an error for another process: itself where that is possible, or what it says."""
-    try:
-        pickle.loads(pickle.dumps(error))
-    except Exception:
-        return Broken(RuntimeError(f"{type(error).__name__}: {error}"), traceback.format_exc())
-    return Broken(error, traceback.format_exc())
+    """Pack an error for another process."""
+    return Broken(portable(error), traceback.format_exc())
 
 
 def _stop(number: int, frame: object) -> NoReturn:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
 import time
@@ -12,6 +13,8 @@ from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
+
+from labelseg.pipeline.files.mishaps import one_line
 
 
 @contextmanager
@@ -57,6 +60,15 @@ def end_all(processes: Iterable[BaseProcess], seconds: float) -> None:
             if process.is_alive():
                 process.kill()
                 process.join()
+
+
+def portable(error: BaseException) -> BaseException:
+    """Make an error that can be sent to another process: itself, or one that says the same."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(one_line(error))
+    return error
 
 
 def _end_after(sentinel: int) -> None:
