@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -12,6 +14,7 @@ from PIL import Image, ImageOps
 
 from labelseg.class_ids import IGNORE
 from labelseg.errors import DataError
+from labelseg.file_kinds import odd_kind
 
 # All that Pillow raises on damaged files.
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error, zlib.error, Image.DecompressionBombError)
@@ -50,6 +53,7 @@ def image_size(path: Path) -> tuple[int, int]:
     Raises:
         DataError: the file is missing or no image.
     """
+    _demand_file(path, "an image")
     try:
         with Image.open(path) as image:
             width, height = _stored_size(image)
@@ -102,6 +106,7 @@ def _stored_size(image: Image.Image) -> tuple[int, int]:
 
 def _open(path: Path, what: str) -> Image.Image:
     """Open and decode a file, turned upright."""
+    _demand_file(path, what)
     try:
         with Image.open(path) as image:
             image.load()
@@ -112,11 +117,18 @@ def _open(path: Path, what: str) -> Image.Image:
         raise _unreadable(path, what, error) from error
 
 
+def _demand_file(path: Path, what: str) -> None:
+    """Refuse what is no file before it is opened: a pipe would be waited for, a device do anything."""
+    if kind := odd_kind(path):
+        raise DataError(f"{path}: expected {what}, found {kind}. Remove it from the data.")
+
+
 def _unreadable(path: Path, what: str, error: Exception) -> DataError:
     """Say what is wrong with a file in one line."""
-    if not path.exists():
-        return DataError(f"{path}: expected {what}, found no file.")
-    if not path.stat().st_size:
+    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
+        found = "no file" if isinstance(error, FileNotFoundError) else f"one that cannot be read: {(error.strerror or '').lower()}"
+        return DataError(f"{path}: expected {what}, found {found}.")
+    if not os.path.getsize(path):
         return DataError(f"{path}: expected {what}, found an empty file.")
     reason = "no known format" if type(error).__name__ == "UnidentifiedImageError" else str(error) or type(error).__name__
     return DataError(f"{path}: expected {what}, cannot be read: {reason}.")

@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 
 from labelseg.class_ids import BACKGROUND, IGNORE
 from labelseg.errors import DataError
+from labelseg.file_kinds import odd_kind
 from labelseg.suggestions import suggestion
 
 HEADER = ("image", "labels")
@@ -100,9 +101,11 @@ def read_voc_annotation(path: Path, classes: Sequence[str]) -> tuple[int, ...]:
     Raises:
         DataError: the file is no XML or names an unknown class.
     """
+    if kind := odd_kind(path):
+        raise DataError(f"{path}: expected a VOC annotation, found {kind}.")
     try:
         objects = ElementTree.parse(path).getroot().iterfind("object/name")
-    except (OSError, ElementTree.ParseError) as error:
+    except (OSError, ElementTree.ParseError, LookupError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: expected a VOC annotation: {error}.") from error
     index = {name: class_id for class_id, name in enumerate(classes)}
     found = set()
@@ -118,8 +121,10 @@ def read_text(path: Path) -> str:
     """Read a UTF-8 text file, with or without byte order mark.
 
     Raises:
-        DataError: the file is missing or not UTF-8.
+        DataError: the file is missing, no file or not UTF-8.
     """
+    if kind := odd_kind(path):
+        raise DataError(f"{path}: expected a text file, found {kind}.")
     try:
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:

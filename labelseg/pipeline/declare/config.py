@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from labelseg.errors import UsageError
+from labelseg.file_kinds import odd_kind
 from labelseg.pipeline.declare.stage import Stage
 from labelseg.pipeline.declare.values import declared_fields, read_value
 from labelseg.pipeline.instances import instance_parts, is_named, join_instance, run_command, stage_of, table_of
@@ -55,12 +56,18 @@ class Config:
             UsageError: no such file, no valid toml, an unknown table, key or environment variable, or a wrong value.
         """
         path = Path(root) / FILE_NAME
+        if kind := odd_kind(path):
+            raise UsageError(f"{path}: expected a toml file, found {kind}.")
         try:
             tables = tomllib.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             raise UsageError(f"{root} is no workspace: it has no {FILE_NAME}. Run: labelseg init, or name one with -C DIR.") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise UsageError(f"{path} is not valid toml: {error}.") from error
+        except RecursionError as error:
+            raise UsageError(f"{path} is nested too deeply to be read. Write lists of plain values.") from error
+        except OSError as error:
+            raise UsageError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}.") from error
         return cls.from_tables(path, tables, stages, os.environ if environ is None else environ)
 
     @classmethod

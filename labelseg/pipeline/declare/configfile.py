@@ -38,7 +38,10 @@ def write_values(config: Config, name: str, values: Mapping[str, Any]) -> Config
             raise UsageError(f"{name} has no parameter '{unknown[0]}'.{suggestion(unknown[0], vars(checked))}")
         values = {key: None if value is None else getattr(checked, key) for key, value in values.items()}
     text = config.path.read_text(encoding="utf-8")
-    document = tomlkit.parse(text)
+    try:
+        document = tomlkit.parse(text)
+    except RecursionError as error:
+        raise UsageError(f"{config.path} is nested too deeply to be written. Write lists of plain values.") from error
     table = _table(document, *instance_parts(name))
     for key, value in values.items():
         plain = list(value) if isinstance(value, tuple) else value

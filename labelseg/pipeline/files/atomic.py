@@ -55,7 +55,8 @@ def sync_folder(folder: Path) -> None:
 def _write_aside(path: Path, data: bytes) -> Path:
     """Write a synced file beside ``path`` under a name of its own."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    # A name may have 255 bytes; that of the file is there for people, and cut.
+    aside = path.with_name(f".{path.name[:40]}.{uuid.uuid4().hex}.tmp")
     try:
         with aside.open("xb") as file:
             file.write(data)

@@ -11,6 +11,7 @@ from pathlib import Path
 from blake3 import blake3
 
 from labelseg.errors import DataError
+from labelseg.file_kinds import odd_kind
 from labelseg.pipeline.files.atomic import write_atomically
 from labelseg.pipeline.files.digests import DIGEST_BYTES
 
@@ -41,8 +42,10 @@ class FileIndex:
         try:
             found = _identity(os.stat(name))
             entry = self._entries.get(name)
-            if entry is not None and entry[:3] == found:
+            if isinstance(entry, list) and entry[:3] == found and _is_digest(entry[3:]):
                 return entry[3]
+            if kind := odd_kind(name):
+                raise OSError(0, f"expected a file, found {kind}")
             content = self._hash(name)
         except OSError as error:
             raise DataError(f"{path}: cannot be read: {error.strerror or error}. Restore the file or remove it from the data.") from error
@@ -79,10 +82,15 @@ class FileIndex:
     def _load(self) -> dict[str, list]:
         """Read the entries: path -> [size, mtime_ns, inode, digest]."""
         try:
-            data = json.loads(self.path.read_bytes())
+            data = {} if odd_kind(self.path) else json.loads(self.path.read_bytes())
             return dict(data["files"]) if data["format"] == FORMAT else {}
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return {}
+
+
+def _is_digest(rest: list) -> bool:
+    """Whether what follows the identity in an entry is a digest and nothing else."""
+    return len(rest) == 1 and isinstance(rest[0], str) and len(rest[0]) == 2 * DIGEST_BYTES
 
 
 def _identity(status: os.stat_result) -> list[int]:

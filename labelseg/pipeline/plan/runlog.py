@@ -11,10 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from urllib.parse import quote
 
+from labelseg.file_kinds import odd_kind
 from labelseg.pipeline.files.atomic import write_atomically
+from labelseg.pipeline.files.mishaps import is_disk_full
 from labelseg.pipeline.plan.graph import NodeId
 
 MarkerState = Literal["running", "failed", "waiting"]
@@ -125,13 +127,22 @@ class Markers:
     def read(self, node: NodeId) -> Marker | None:
         """Read the marker of a node; None where its last run finished, or where the file cannot be read."""
         try:
-            return Marker(**json.loads(self._path(node).read_bytes()))
-        except (OSError, ValueError, TypeError):
+            path = self._path(node)
+            return None if odd_kind(path) else _checked(Marker(**json.loads(path.read_bytes())))
+        except (OSError, ValueError, TypeError, RecursionError):
             return None
 
     def write(self, node: NodeId, marker: Marker) -> None:
-        """Mark a node."""
-        write_atomically(self._path(node), json.dumps(vars(marker)).encode())
+        """Mark a node; on a full disk in the place of the marker that is there, which needs no more room."""
+        path, data = self._path(node), json.dumps(vars(marker)).encode()
+        try:
+            write_atomically(path, data)
+        except OSError as error:
+            if not is_disk_full(error):
+                raise
+            with path.open("r+b") as file:
+                file.write(data)
+                file.truncate()
 
     def clear(self, node: NodeId) -> None:
         """Remove the marker of a node."""
@@ -140,6 +151,20 @@ class Markers:
     def _path(self, node: NodeId) -> Path:
         """Where the marker of a node lies."""
         return self._folder / f"{quote(node.instance, safe='@')}~{quote(node.split, safe='')}.json"
+
+
+def _checked(marker: Marker) -> Marker:
+    """Accept a marker whose values are what they should be.
+
+    Raises:
+        ValueError: they are not.
+    """
+    texts = (marker.state, marker.message, marker.run, marker.started, marker.host, marker.birth)
+    if not all(isinstance(text, str) for text in texts) or marker.state not in get_args(MarkerState):
+        raise ValueError("not a marker")
+    if type(marker.pid) is not int or not 0 < marker.pid < 1 << 31:
+        raise ValueError("not the number of a process")
+    return marker
 
 
 def _number(value: Any) -> Any:
