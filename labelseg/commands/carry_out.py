@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from labelseg.commands.context import Invocation, no_wait, talk
-from labelseg.commands.tables import format_table, percent, reasons_text, seconds_text
+from labelseg.commands.tables import format_table, percent, seconds_text
+from labelseg.pipeline.plan.reasons import reasons_text
 from labelseg.pipeline.run.options import RunOptions
 from labelseg.pipeline.run.report import NodeResult, Report
 from labelseg.pipeline.run.runner import run as run_target
@@ -111,7 +112,7 @@ def _outcome(workspace: Workspace, result: NodeResult, tag: str | None) -> str:
     if result.action in ("failed", "waiting"):
         return f"{result.action}: {result.error}"
     if result.action == "skipped":
-        return f"skipped: {'; '.join(result.reasons)}"
+        return f"skipped: {reasons_text(result.reasons)}"
     if result.action == "reused":
         return "taken up as made before"
     if result.action == "trained":

@@ -17,15 +17,6 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Se
     return "\n".join(map(layout, lines))
 
 
-def reasons_text(reasons: Sequence[str]) -> str:
-    """Join reasons; of several changes of one thing that is read, tell the first and count the others."""
-    groups: dict[str, list[str]] = {}
-    for reason in reasons:
-        name, changed, _ = reason.partition(" changed: ")
-        groups.setdefault(name if changed else reason, []).append(reason)
-    return "; ".join(group[0] + (f" and {len(group) - 1} more" if len(group) > 1 else "") for group in groups.values())
-
-
 def one_line(text: str) -> str:
     """Put a text that was read from a file on one line, without the characters that would steer a terminal."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())

@@ -1,1 +1,1 @@
-"""Stages, keys, staleness, storage and execution; knows nothing of segmentation."""
+"""Stages, keys, plans, storage and execution; knows nothing of segmentation."""

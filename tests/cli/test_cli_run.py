@@ -107,6 +107,13 @@ def test_status_as_json(finished):
     assert (rows["cam"]["split"], rows["cam"]["items"], rows["cam"]["failed"]) == ("train", 3, 0)
 
 
+def test_reasons_as_json_are_text_and_data(finished):
+    labelseg(finished, "config", "cam.flip", "no")
+    rows = {row["instance"]: row for row in json.loads(labelseg(finished, "status", "--json").stdout)}
+    assert rows["spread"]["reasons"] == ["cam changed: parameter flip: true -> false"]
+    assert rows["spread"]["why"] == [{"kind": "parameter", "subject": "flip", "before": True, "after": False, "of": "cam"}]
+
+
 @pytest.mark.parametrize(("change", "code"), [("psa", 0), ("irn", 4)])
 def test_exit_code_of_status(finished, change, code):
     labelseg(finished, "config", "cam.rule", change)

@@ -1,10 +1,10 @@
-"""Text of tables, durations, sizes and reasons."""
+"""Text of tables, durations, sizes."""
 
 from __future__ import annotations
 
 import pytest
 
-from labelseg.commands.tables import bytes_text, format_table, reasons_text, seconds_text
+from labelseg.commands.tables import bytes_text, format_table, seconds_text
 
 
 def test_columns_are_aligned():
@@ -19,14 +19,3 @@ def test_durations(seconds, text):
 @pytest.mark.parametrize(("count", "text"), [(0, "0 B"), (999, "999 B"), (1400, "1.4 kB"), (2_500_000, "2.5 MB"), (3e12, "3.0 TB")])
 def test_sizes(count, text):
     assert bytes_text(count) == text
-
-
-def test_changes_of_one_thing_are_told_once():
-    reasons = [
-        "parameter beta: 8.0 -> 4.0",
-        "cam changed: parameter flip: true -> false",
-        "cam changed: version 1 -> 2",
-        "classes: owl added",
-    ]
-    text = "parameter beta: 8.0 -> 4.0; cam changed: parameter flip: true -> false and 1 more; classes: owl added"
-    assert reasons_text(reasons) == text

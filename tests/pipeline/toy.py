@@ -225,3 +225,8 @@ def computed(root: Path) -> list[str]:
     lines = sorted(path.read_text().splitlines()) if path.exists() else []
     path.unlink(missing_ok=True)
     return lines
+
+
+def texts(reasons) -> tuple[str, ...]:
+    """Write reasons as they are told."""
+    return tuple(map(str, reasons))

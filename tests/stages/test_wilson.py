@@ -108,7 +108,7 @@ def test_the_localizer_is_new_at_every_step_and_stored_with_it(finished):
 
 def test_the_scenario_is_in_the_key_of_every_step(workspace):
     labelseg(workspace.root, "config", "wilson.scenario", "disjoint")
-    states = {row.instance: (row.state, row.reasons) for row in Workspace(workspace.root).status()}
+    states = {row.instance: (row.state, tuple(map(str, row.reasons))) for row in Workspace(workspace.root).status()}
     for step in ("wilson@0", "wilson@1"):
         assert states[step][0] == "stale"
         assert "parameter scenario: overlap -> disjoint" in states[step][1]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from labelseg.commands.context import Invocation, pass_invocation, talk
-from labelseg.commands.tables import format_table, one_line, reasons_text, seconds_text
+from labelseg.commands.tables import format_table, one_line, seconds_text
 from labelseg.errors import MissingArtifactError, UsageError
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _run_lines(record: RunRecord) -> Iterator[str]:
             f"{node.computed:,} of {node.total:,}" if node.action == "computed" else "",
             f"{node.failed:,}" if node.failed else "",
             seconds_text(node.seconds),
-            one_line(reasons_text(node.reasons)),
+            one_line("; ".join(node.reasons)),
         )
         for node in record.nodes
     ]

@@ -11,8 +11,9 @@ import click
 
 from labelseg.commands.carry_out import UNSAVED
 from labelseg.commands.context import Invocation, pass_invocation, talk
-from labelseg.commands.tables import format_table, percent, reasons_text
+from labelseg.commands.tables import format_table, percent
 from labelseg.errors import DataError
+from labelseg.pipeline.plan.reasons import reasons_text
 from labelseg.suggestions import suggestion
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import click
 
 from labelseg.commands.context import Invocation, pass_invocation, talk
 from labelseg.commands.results.outputs import demand_own_folder
-from labelseg.commands.tables import reasons_text
 from labelseg.errors import ItemsFailedError, LabelsegError, UsageError
+from labelseg.pipeline.plan.reasons import reasons_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

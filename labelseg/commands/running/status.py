@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from labelseg.commands.context import Invocation, pass_invocation
-from labelseg.commands.tables import format_table, reasons_text
+from labelseg.commands.tables import format_table
 from labelseg.errors import NotFreshError
 from labelseg.pipeline.plan.graph import resolve
+from labelseg.pipeline.plan.reasons import reasons_text
 
 if TYPE_CHECKING:
     from labelseg.pipeline.plan.status import StatusRow
@@ -32,7 +32,7 @@ def status(invocation: Invocation, as_json: bool, exit_code: bool) -> None:
     workspace = invocation.workspace()
     rows = workspace.status()
     if as_json:
-        click.echo(json.dumps([dataclasses.asdict(row) for row in rows], indent=2))
+        click.echo(json.dumps([_record(row) for row in rows], indent=2))
     else:
         click.echo(_table(rows))
     with suppress(OSError):  # digests that cannot be kept are computed again
@@ -42,6 +42,11 @@ def status(invocation: Invocation, as_json: bool, exit_code: bool) -> None:
         raise NotFreshError(
             f"{len(behind)} of {len(rows)} are not fresh, {behind[0].instance} the first. Run: {_remedy(workspace, behind)}"
         )
+
+
+def _record(row: StatusRow) -> dict[str, Any]:
+    """Write a row as JSON values: reasons as text, and under ``why`` as data."""
+    return {**vars(row), "reasons": [str(reason) for reason in row.reasons], "why": [reason.to_json() for reason in row.reasons]}
 
 
 def _remedy(workspace: Workspace, behind: list[StatusRow]) -> str:

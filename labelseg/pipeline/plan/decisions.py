@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from labelseg.pipeline.plan.graph import Node
-from labelseg.pipeline.plan.staleness import State
+from labelseg.pipeline.plan.reasons import Reason, State
 from labelseg.pipeline.store.manifests import Location, Ref
 
 
@@ -45,7 +45,7 @@ class Decision:
 
     node: Node
     state: State
-    reasons: tuple[str, ...]
+    reasons: tuple[Reason, ...]
     recipe: dict[str, Any]
     inputs: dict[str, str] | None
     key: str | None

@@ -17,7 +17,7 @@ from labelseg.pipeline.plan.data_digests import ABSENT, DataDigests
 from labelseg.pipeline.plan.decisions import Decision, Entry, Standing
 from labelseg.pipeline.plan.graph import SPLIT_PARAM, Node, NodeId
 from labelseg.pipeline.plan.keys import item_key, key_params
-from labelseg.pipeline.plan.staleness import State, data_reasons, stale_reasons
+from labelseg.pipeline.plan.reasons import Reason, State, data_reasons, stale_reasons
 from labelseg.pipeline.store.manifests import Catalog, Location, Manifest, ManifestItem, Ref
 from labelseg.protocols import Dataset, Kind
 
@@ -102,18 +102,19 @@ class Planner:
         for candidate in alternatives:
             if candidate is not None and candidate.key == key and self.catalog.manifest_path(node.stage.name, key).exists():
                 if candidate.failed:
-                    reason = f"{candidate.failed:,} of {candidate.count + candidate.failed:,} items failed"
+                    counts = {"failed": candidate.failed, "total": candidate.count + candidate.failed}
+                    reason = Reason("failed-items", after=counts)
                     return Decision(node, "failed", (reason,), recipe, inputs, key, candidate)
                 return Decision(node, "fresh", (), recipe, inputs, key, candidate)
         if ref is None:
-            return Decision(node, "missing", ("never ran",), recipe, inputs, key, None)
+            return Decision(node, "missing", (Reason("never-ran"),), recipe, inputs, key, None)
         if not self.catalog.manifest_path(node.stage.name, ref.key).exists():
-            return Decision(node, "missing", ("its manifest is gone",), recipe, inputs, key, None)
+            return Decision(node, "missing", (Reason("manifest-gone"),), recipe, inputs, key, None)
         reasons = stale_reasons(recipe, ref.recipe)
         if reasons:
             return Decision(node, "stale", tuple(reasons), recipe, inputs, key, ref)
         if self._damaged(node.stage.name, ref.key):
-            return Decision(node, "missing", ("its manifest is damaged",), recipe, inputs, key, None)
+            return Decision(node, "missing", (Reason("manifest-damaged"),), recipe, inputs, key, None)
         reasons = self._data_reasons(node, recipe, inputs, ref, standings)
         return Decision(node, "outdated" if node.is_model else "stale", tuple(reasons), recipe, inputs, key, ref)
 
@@ -188,31 +189,35 @@ class Planner:
     def _predict(self, node: Node, recipe: dict[str, Any], ref: Ref | None, moving: list[str]) -> Decision:
         """Decide while something that the node reads is going to change."""
         if ref is None:
-            return Decision(node, "missing", ("never ran",), recipe, None, None, None)
+            return Decision(node, "missing", (Reason("never-ran"),), recipe, None, None, None)
         reasons = stale_reasons(recipe, ref.recipe)
         state: State = "outdated" if node.is_model and not reasons else "stale"
-        expected = f"{', '.join(dict.fromkeys(moving))} will change"
+        expected = Reason("will-change", after=list(dict.fromkeys(moving)))
         return Decision(node, state, tuple(reasons) or (expected,), recipe, None, None, ref)
 
     def _data_reasons(
         self, node: Node, recipe: Mapping[str, Any], inputs: Mapping[str, str], ref: Ref, standings: Mapping[NodeId, Standing]
-    ) -> list[str]:
+    ) -> list[Reason]:
         """Say how the data differs, where everything is made in the same way as before."""
         then_inputs = ref.recipe.get("inputs", {})
-        retrained = [f"{p.instance} was retrained" for p in node.parents if p.is_model and then_inputs.get(p.role) != inputs[p.role]]
+        retrained = [
+            Reason("model", p.instance, then_inputs.get(p.role), inputs[p.role])
+            for p in node.parents
+            if p.is_model and then_inputs.get(p.role) != inputs[p.role]
+        ]
         manifest = self.manifest(node.stage.name, ref.key)
         if node.is_model:
             then_rows = manifest.meta.get("rows", {})
             reasons = list(retrained)
             for param, rows in self.rows(node, standings).items():
-                found = data_reasons(dict(rows), dict(then_rows.get(param, ())), trained=param == SPLIT_PARAM)
-                reasons += found if param == SPLIT_PARAM else [f"{param}: {reason}" for reason in found]
+                at_home = param == SPLIT_PARAM
+                reasons += data_reasons(dict(rows), dict(then_rows.get(param, ())), trained=at_home, subject="" if at_home else param)
             return reasons
         if retrained:
             return retrained
         now = self.item_keys(recipe, node, inputs, self.entries(node, SPLIT_PARAM, standings))
         then = {item.id: item.key for item in manifest.items}
-        return data_reasons(now, then, trained=False) or ["images that failed changed"]
+        return data_reasons(now, then, trained=False) or [Reason("failed-images")]
 
 
 def _own(recipe: Mapping[str, Any]) -> list[Any]:

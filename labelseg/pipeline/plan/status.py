@@ -11,8 +11,8 @@ from labelseg.pipeline.instances import is_named, stage_of
 from labelseg.pipeline.plan.decisions import Decision, Standing
 from labelseg.pipeline.plan.graph import Node, NodeId, resolve
 from labelseg.pipeline.plan.planner import Planner
+from labelseg.pipeline.plan.reasons import Reason, State
 from labelseg.pipeline.plan.runlog import Marker, Markers
-from labelseg.pipeline.plan.staleness import State
 from labelseg.pipeline.store.manifests import Ref
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class StatusRow:
     instance: str
     split: str
     state: State
-    reasons: tuple[str, ...] = ()
+    reasons: tuple[Reason, ...] = ()
     items: int = 0
     failed: int = 0
     seconds: float = 0.0
@@ -122,11 +122,13 @@ def _row(decision: Decision, marker: Marker | None) -> StatusRow:
     state, reasons, ref = decision.state, decision.reasons, decision.ref
     if marker is not None and state != "fresh":
         if marker.state == "waiting":
-            state, reasons = "waiting", (marker.message, *reasons)
+            state, reasons = "waiting", (Reason("asked", after=marker.message), *reasons)
         elif marker.state == "running" and marker.alive:
-            state, reasons = "running", (f"since {marker.started}, process {marker.pid} on {marker.host}", *reasons)
+            who = {"started": marker.started, "pid": marker.pid, "host": marker.host}
+            state, reasons = "running", (Reason("running", after=who), *reasons)
         else:
-            state, reasons = "failed", (f"the last run failed: {marker.message}" if marker.message else "the last run was killed", *reasons)
+            left = Reason("run-failed", after=marker.message) if marker.message else Reason("run-killed")
+            state, reasons = "failed", (left, *reasons)
     if ref is None:
         return StatusRow(decision.node.instance, decision.node.split, state, reasons)
     return StatusRow(decision.node.instance, decision.node.split, state, reasons, ref.count, ref.failed, ref.seconds, ref.created)
@@ -135,5 +137,7 @@ def _row(decision: Decision, marker: Marker | None) -> StatusRow:
 def _unknown(node_id: NodeId, ref: Ref | None, reason: str) -> StatusRow:
     """Tell of a node that cannot be compared with what it should be."""
     if ref is None:
-        return StatusRow(node_id.instance, node_id.split, "missing", (reason,))
-    return StatusRow(node_id.instance, node_id.split, "stale", (reason,), ref.count, ref.failed, ref.seconds, ref.created)
+        return StatusRow(node_id.instance, node_id.split, "missing", (Reason("unchecked", after=reason),))
+    return StatusRow(
+        node_id.instance, node_id.split, "stale", (Reason("unchecked", after=reason),), ref.count, ref.failed, ref.seconds, ref.created
+    )

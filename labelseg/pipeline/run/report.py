@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from labelseg.pipeline.plan.reasons import Reason
+
 Action = Literal["fresh", "computed", "reused", "trained", "outdated-kept", "failed", "waiting", "skipped"]
 
 
@@ -26,7 +28,7 @@ class NodeResult:
     instance: str
     split: str
     action: Action
-    reasons: tuple[str, ...] = ()
+    reasons: tuple[Reason, ...] = ()
     computed: int | None = 0
     total: int = 0
     failed: int = 0

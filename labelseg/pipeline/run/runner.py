@@ -18,6 +18,7 @@ from labelseg.pipeline.instances import stage_of
 from labelseg.pipeline.plan.decisions import Decision, Standing
 from labelseg.pipeline.plan.graph import Node, NodeId, ancestors, resolve
 from labelseg.pipeline.plan.planner import Planner
+from labelseg.pipeline.plan.reasons import Reason
 from labelseg.pipeline.plan.runlog import Marker, Markers, RunLog
 from labelseg.pipeline.plan.workspace_like import WorkspaceLike
 from labelseg.pipeline.run.options import RunOptions
@@ -127,7 +128,9 @@ class _Run:
         if any(parent.node in self.lost for parent in node.parents):
             culprit = next(parent for parent in node.parents if parent.node in self.lost)
             self.lost[node.id] = self.lost[culprit.node]  # type: ignore[index]
-            self._tell(NodeResult(instance=node.instance, split=node.split, action="skipped", reasons=(f"{culprit.instance} is not done",)))
+            self._tell(
+                NodeResult(instance=node.instance, split=node.split, action="skipped", reasons=(Reason("not-done", culprit.instance),))
+            )
             return
         decision = self.planner.decide(node, self.standings)
         if node.id in self.kept:
@@ -154,7 +157,7 @@ class _Run:
         """Use a node as it stands, or refuse to."""
         node, ref = decision.node, decision.ref
         if self.options.only and decision.state not in ("fresh", "outdated", "failed"):
-            why = "; ".join(decision.reasons)
+            why = "; ".join(map(str, decision.reasons))
             raise NotFreshError(f"{self.target.instance} reads {node.id}, which is {decision.state}: {why}. Run: {self._command(node)}")
         if ref is None:
             raise MissingArtifactError(f"{self.target.instance} needs {node.id}, which has never run here. Run: {self._command(node)}")
@@ -210,7 +213,9 @@ class _Run:
         self._event("start", begun)
         if not self.log.folder.exists():
             self._log_request()
-        self.log.event({"event": "start", "instance": node.instance, "split": node.split, "reasons": begun.reasons})
+        self.log.event(
+            {"event": "start", "instance": node.instance, "split": node.split, "reasons": [str(reason) for reason in begun.reasons]}
+        )
         self.markers.write(node.id, Marker("running", run=self.log.id))
         execution = Execution(self.workspace, self.planner, self.standings, self.log, self.options)
         try:
@@ -239,7 +244,7 @@ class _Run:
             begun, action=done.action, computed=done.computed, total=done.ref.count + done.ref.failed,
             failed=done.ref.failed, seconds=round(time.monotonic() - started, 3), error=done.first_error,
         )  # fmt: skip
-        self.log.event({"event": "done", **vars(result)})
+        self.log.event({"event": "done", **_record(result)})
         self._tell(result)
 
     def _log_request(self) -> None:
@@ -253,7 +258,7 @@ class _Run:
         error.report = self.report  # type: ignore[attr-defined]
         result = replace(begun, action=state, computed=0, seconds=round(time.monotonic() - started, 3), error=str(error))
         self._mark(node, Marker(state, message=str(error), run=self.log.id))
-        self._log_end({"event": state, **vars(result)})
+        self._log_end({"event": state, **_record(result)})
         self._tell(result)
 
     def _command(self, node: Node) -> str:
@@ -288,9 +293,9 @@ class _Run:
         """Make an artifact what its instance stands for, under the tag if there is one."""
         self.workspace.store.catalog.set_ref(ref, self.options.tag or ref.tag or None)
 
-    def _reasons(self, decision: Decision) -> tuple[str, ...]:
+    def _reasons(self, decision: Decision) -> tuple[Reason, ...]:
         """Say why a node is worked on."""
-        return decision.reasons or ("forced",)
+        return decision.reasons or (Reason("forced"),)
 
     def _tell(self, result: NodeResult) -> None:
         """Add a result to the report and pass it on."""
@@ -334,6 +339,11 @@ def _find(config: Config, nodes: Sequence[Node], name: str, option: str) -> Node
         )
     known = [node.instance for node in nodes]
     raise UsageError(f"{option} {name}: the target does not read it.{suggestion(name, known)}")
+
+
+def _record(result: NodeResult) -> dict[str, Any]:
+    """Write a result for the log of the run."""
+    return {**vars(result), "reasons": [str(reason) for reason in result.reasons]}
 
 
 def _short(path: Path) -> str:

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
-from labelseg.pipeline.plan.staleness import data_reasons, stale_reasons
+from labelseg.pipeline.plan import reasons as module
+from labelseg.pipeline.plan.reasons import Kind, Reason, reasons_text
+
+
+def stale_reasons(current, finished) -> list[str]:
+    return list(map(str, module.stale_reasons(current, finished)))
+
+
+def data_reasons(now, then, **how) -> list[str]:
+    return list(map(str, module.data_reasons(now, then, **how)))
 
 
 def recipe(**changes: Any) -> dict[str, Any]:
@@ -96,3 +105,67 @@ def test_counts_are_written_with_separators():
     then = {str(i): "1" for i in range(1000)}
     assert data_reasons(now, then, trained=True) == ["trained on 1,000 of 1,010 images, 1 changed"]
     assert data_reasons(now, then, trained=False) == ["10 new images, 1 changed"]
+
+
+def test_a_reason_is_data():
+    assert module.stale_reasons(with_params(beta=4.0), recipe()) == [Reason("parameter", "beta", 8.0, 4.0)]
+    assert module.stale_reasons(recipe(classes=["cat"]), recipe()) == [Reason("classes", "", ["background", "cat"], ["cat"])]
+    current = reading("cam", reading("net", with_params(weights="blake3:bb"), "model"))
+    finished = reading("cam", reading("net", recipe(), "model"))
+    assert module.stale_reasons(current, finished) == [Reason("file", "weights", "blake3:aa", "blake3:bb", of="net")]
+    counts = {"total": 2, "new": 1, "changed": 0, "removed": 2}
+    found = module.data_reasons({"a": "1", "b": "1"}, {"a": "1", "c": "1", "d": "1"}, trained=False, subject="validation")
+    assert found == [Reason("images", "validation", {"total": 3}, counts)]
+    assert str(found[0]) == "validation: 1 new image, 2 removed"
+
+
+TEXTS = {
+    Reason("stage", "", "cam", "refine"): "stage cam -> refine",
+    Reason("version", "", 1, 2): "version 1 -> 2",
+    Reason("parameter", "beta", 8.0, None): "parameter beta: 8.0 -> none",
+    Reason("file", "weights", "blake3:aa", "blake3:bb"): "weights changed",
+    Reason("classes", "", ("cat", "dog"), ("dog", "owl")): "classes: owl added; cat removed",
+    Reason("split", "validation", None, "val"): "validation: none -> val",
+    Reason("source", "labels", "cam", ""): "labels: cam -> nothing",
+    Reason("artifact", "cam"): "cam changed",
+    Reason("order", "validation"): "validation: order of images changed",
+    Reason("failed-images"): "images that failed changed",
+    Reason("model", "net", "aa", "bb"): "net was retrained",
+    Reason("never-ran"): "never ran",
+    Reason("manifest-gone"): "its manifest is gone",
+    Reason("manifest-damaged"): "its manifest is damaged",
+    Reason("will-change", "", None, ("cam", "net")): "cam, net will change",
+    Reason("unchecked", "", None, "no split 'nowhere'."): "no split 'nowhere'.",
+    Reason("asked", "", None, "three wait."): "three wait.",
+    Reason("run-failed", "", None, "not finite."): "the last run failed: not finite.",
+    Reason("run-killed"): "the last run was killed",
+    Reason("forced"): "forced",
+    Reason("not-done", "cam"): "cam is not done",
+    Reason("version", "", 1, 2, of="cam"): "cam changed: version 1 -> 2",
+}
+COUNTED = [
+    (Reason("failed-items", "", None, {"failed": 1, "total": 1006}), "1 of 1,006 items failed"),
+    (Reason("images", "", {}, {"total": 3, "new": 2, "changed": 1, "removed": 0}), "2 new images, 1 changed"),
+    (Reason("trained-images", "", {}, {"total": 3, "new": 1, "changed": 0, "removed": 4}), "trained on 2 of 3 images, 4 removed"),
+    (Reason("running", "", None, {"started": "noon", "pid": 7, "host": "node7"}), "since noon, process 7 on node7"),
+]
+
+
+@pytest.mark.parametrize(("reason", "text"), [*TEXTS.items(), *COUNTED])
+def test_a_reason_is_worded(reason, text):
+    assert str(reason) == text
+
+
+def test_every_kind_is_worded():
+    assert {reason.kind for reason, _ in [*TEXTS.items(), *COUNTED]} == set(get_args(Kind))
+
+
+def test_changes_of_one_thing_are_told_once():
+    reasons = [
+        Reason("parameter", "beta", 8.0, 4.0),
+        Reason("parameter", "flip", True, False, of="cam"),
+        Reason("version", "", 1, 2, of="cam"),
+        Reason("classes", "", [], ["owl"]),
+    ]
+    text = "parameter beta: 8.0 -> 4.0; cam changed: parameter flip: true -> false and 1 more; classes: owl added"
+    assert reasons_text(reasons) == text
