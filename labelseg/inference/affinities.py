@@ -61,5 +61,5 @@ def colour_affinities(image: NDArray[np.uint8], offsets: Sequence[Offset], colou
 
 
 def grid_size(image: NDArray[np.uint8], stride: int) -> tuple[int, int]:
-    """Count the cells of an image's grid."""
+    """Count the cells of the grid of an image (H, W, 3): ceil(H / stride) rows and ceil(W / stride) columns."""
     return -(-image.shape[0] // stride), -(-image.shape[1] // stride)

@@ -56,7 +56,7 @@ class Predictor:
         return outputs.cpu().numpy()
 
     def multi_scale(self, image: NDArray[np.uint8], scales: Sequence[float], flip: bool) -> list[NDArray[np.float32]]:
-        """Run ``views`` at each scale."""
+        """Run ``views`` on the image (H, W, 3) at each scale; (1 or 2, K, h, w) float32 each, of different sizes."""
         return [self.views(image, scale, flip) for scale in scales]
 
     def _autocast(self) -> AbstractContextManager[object]:

@@ -39,15 +39,27 @@ def describe(net: Network) -> dict[str, Any]:
 
 
 def to_model(net: Network, meta: Mapping[str, Any]) -> tuple[dict[str, NDArray], dict[str, Any]]:
-    """Turn a network into named arrays and JSON; ``meta`` (classes and the like) is added to the description.
+    """Turn a network into named arrays and JSON.
 
     A model may hold arrays of helpers besides, under prefixes that ``meta["helpers"]`` lists.
+
+    Args:
+        net: The network, which stays as it is.
+        meta: JSON to add to the description, such as the classes.
+
+    Returns:
+        Name -> array with the shape and dtype of the tensor, on the CPU; and the description, which
+        ``build_from`` takes.
     """
     return state_arrays(net), {**meta, **describe(net)}
 
 
 def build_from(meta: Mapping[str, Any], tensors: Mapping[str, NDArray]) -> Network:
     """Rebuild a network from what ``to_model`` gave, in evaluation mode on the CPU.
+
+    Args:
+        meta: The description.
+        tensors: Name -> array with the shape of the tensor; arrays of helpers are passed over.
 
     Raises:
         ArtifactError: the description names no network of this version.
@@ -63,7 +75,7 @@ def build_from(meta: Mapping[str, Any], tensors: Mapping[str, NDArray]) -> Netwo
 
 
 def helper_arrays(tensors: Mapping[str, NDArray], prefix: str) -> dict[str, NDArray]:
-    """Pick the arrays of one helper of a model, without its prefix."""
+    """Pick the arrays of one helper of a model, shapes as they are, and remove the prefix from their names."""
     return {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}
 
 
@@ -73,7 +85,12 @@ def known_classes(meta: Mapping[str, Any]) -> list[int]:
 
 
 def step_arrays(meta: Mapping[str, Any]) -> dict[str, NDArray]:
-    """Say beside a mask what its segmenter could tell: ``known_ids`` and, of these, ``new_ids`` learned last; nothing where that is all."""
+    """List the classes that a class-incremental segmenter knows, as arrays to keep beside its masks.
+
+    Returns:
+        ``known_ids`` int16 (K,), class ids by channel, and ``new_ids`` int16 (N,), those of them learned in the last step; empty
+        for a model that knows all classes.
+    """
     if "class_ids" not in meta:
         return {}
     ids = np.array(meta["class_ids"], np.int16)

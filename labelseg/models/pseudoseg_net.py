@@ -137,6 +137,7 @@ class ShiftNorm(nn.BatchNorm2d):
             self.num_batches_tracked.fill_(math.ceil(1 / (1 - self.decay)))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Normalise (B, C, h, w) to the same shape; in training the running statistics move on."""
         if self.training:
             seen = 0 if self.num_batches_tracked is None else int(self.num_batches_tracked)
             self.momentum = max(1 - self.decay, 1 / (seen + 1))

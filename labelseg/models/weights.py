@@ -56,7 +56,7 @@ def read_segmenter(spec: str) -> dict[str, NDArray]:
         spec: Path of a ``.safetensors``, ``.pth`` or ``.pt`` file.
 
     Returns:
-        Name -> array under the names of this project; those of other files as they stand.
+        Name -> array with the shape of the tensor, under the names of this project; other files keep their names.
 
     Raises:
         DataError: the file cannot be read.
@@ -67,11 +67,11 @@ def read_segmenter(spec: str) -> dict[str, NDArray]:
 
 
 def load_overlapping(net: nn.Module, arrays: Mapping[str, NDArray], source: str) -> None:
-    """Load the tensors of another network where that has the parts backbone and head too; a part that it lacks stays as it is.
+    """Load the tensors of another network into the parts that both have; a part that the other lacks stays as it is.
 
     Args:
         net: Changed in place. Its parts are the first words of its names.
-        arrays: Name -> array; parts that the network lacks, and everything if there is no head, are left out.
+        arrays: Name -> array with the shape of the tensor; parts that the network lacks, and everything if there is no head, are left out.
         source: To begin the error with.
 
     Raises:
@@ -120,12 +120,25 @@ def load_state(net: nn.Module, state: Mapping[str, Tensor], source: str) -> None
 
 
 def state_arrays(net: nn.Module) -> dict[str, NDArray]:
-    """Copy a network's tensors into arrays, in the order of its state; counters of batches are left out."""
+    """Copy a network's tensors into arrays, in the order of its state.
+
+    Returns:
+        Name -> array with the shape and dtype of the tensor; counters of batches are left out.
+    """
     return {key: value.detach().cpu().contiguous().numpy().copy() for key, value in net.state_dict().items() if not key.endswith(_COUNTER)}
 
 
 def load_arrays(net: nn.Module, arrays: Mapping[str, NDArray], source: str) -> None:
-    """Load what ``state_arrays`` gave; errors as in ``load_state``."""
+    """Load what ``state_arrays`` gave.
+
+    Args:
+        net: Changed in place.
+        arrays: Name -> array with the shape of the tensor.
+        source: To begin the error with.
+
+    Raises:
+        DataError: names or shapes differ.
+    """
     load_state(net, {key: torch.from_numpy(np.array(value)) for key, value in arrays.items()}, source)
 
 

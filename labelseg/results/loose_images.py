@@ -45,7 +45,7 @@ class LooseImages:
         """Nobody knows."""
 
     def mask(self, image_id: str) -> NDArray[Any]:
-        """There is none."""
+        """Refuse: the true mask (H, W) of a loose image is not known."""
         raise DataError(f"{self.files[image_id]}: expected a true mask, but of loose images none is known.")
 
 

@@ -34,7 +34,15 @@ def draw_sheet(panels: Sequence[tuple[str, NDArray[np.uint8]]]) -> Image.Image:
 
 
 def paint_item(item: Mapping[str, NDArray[Any]], image: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
-    """Paint the mask of an item over its image, or its scores as a glow in the colours of their classes; None where it has neither."""
+    """Paint the mask of an item over its image, or its scores as a glow in the colours of their classes.
+
+    Args:
+        item: Name -> array; ``mask`` (H, W), or ``scores`` (C, h, w) with ``class_ids`` (C,) and ``size``.
+        image: (H, W, 3) uint8 RGB.
+
+    Returns:
+        (H, W, 3) uint8; None where the item has neither.
+    """
     if "mask" in item:
         return colorize(item["mask"], image)
     if "scores" in item and "class_ids" in item and "size" in item:

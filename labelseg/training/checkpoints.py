@@ -106,7 +106,7 @@ class Checkpoints:
 
 
 def cpu_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Copy tensors to the CPU, in the plain memory layout."""
+    """Copy tensors to the CPU in the plain memory layout, shapes and dtypes as they are."""
     return {name: value.detach().to("cpu", copy=True, memory_format=torch.contiguous_format) for name, value in tensors.items()}
 
 

@@ -87,6 +87,11 @@ def fit(
     """Train a network under the parameters that all training stages share.
 
     Args:
+        inputs: Device, workers, checkpoints and log.
+        params: Epochs, batch size, learning rate and so on.
+        net: Trained in place.
+        samples: The training set.
+        loss: Maps the network and a batch to scalar tensors of shape (); the one named ``loss`` is minimised.
         evaluate: Maps the network to metrics on the validation split.
         select: The metric whose highest value marks the best epoch.
         keep: Weights of which epoch: ``last`` or ``best``.
@@ -138,7 +143,18 @@ def run_training(
     teacher: nn.Module | None = None,
     ratios: Mapping[str, tuple[str, str]] | None = None,
 ) -> TrainResult:
-    """Run the loop on any module, with groups and schedule of its own; the rest as in ``fit``."""
+    """Run the loop on any module, with groups and schedule of its own.
+
+    Args:
+        module: Trained in place.
+        loss: Maps the module and a batch to scalar tensors of shape (); the one named ``loss`` is minimised.
+        groups: What is trained and how.
+        optimization: The optimiser and its schedule.
+        inputs, params, samples, evaluate, select, evaluate_every, iterations, patience, teacher, ratios: As of ``fit``.
+
+    Returns:
+        The weights of the last and of the best epoch, and the curves.
+    """
     return train(
         TrainTask(
             module=module,

@@ -55,12 +55,14 @@ class Alone:
     rank, size = 0, 1
 
     def sums(self, values: Mapping[str, float]) -> dict[str, float]:
+        """Return the numbers as they are: there is nobody to add to."""
         return dict(values)
 
     def sum_gradients(self, module: nn.Module) -> None:
-        pass
+        """Do nothing: the gradients of one process are the sum."""
 
     def agree(self, decision: bool) -> bool:
+        """Return the decision: it is the only one."""
         return decision
 
 
@@ -71,11 +73,13 @@ class Group:
         self.rank, self.size = rank, size
 
     def sums(self, values: Mapping[str, float]) -> dict[str, float]:
+        """Add up numbers over all ranks, in float64; all ranks get the sums."""
         total = torch.tensor([values[name] for name in sorted(values)], dtype=torch.float64)
         dist.all_reduce(total)
         return {name: float(total[k]) for k, name in enumerate(sorted(values))}
 
     def sum_gradients(self, module: nn.Module) -> None:
+        """Add up gradients over all ranks, in place; shapes stay. One that a rank lacks counts as zeros."""
         parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
         # A parameter without gradient on all ranks stays so: an optimiser leaves it alone.
         has = torch.tensor([parameter.grad is not None for parameter in parameters], dtype=torch.uint8)
@@ -93,6 +97,7 @@ class Group:
             gradient.copy_(summed.view_as(gradient))
 
     def agree(self, decision: bool) -> bool:
+        """Return what rank 0 decides."""
         said = torch.tensor([decision], dtype=torch.uint8)
         dist.broadcast(said, src=0)
         return bool(said.item())

@@ -152,7 +152,7 @@ def tag_targets(tags: Sequence[int], n_classes: int, first_class: int) -> NDArra
 
 
 def source_mask(item: Item) -> NDArray[np.uint8]:
-    """The mask of a label source, under the role ``labels``."""
+    """Read the mask of a label source, under the role ``labels``: (H, W) uint8 class ids, 255 = ignore."""
     return item.read("labels")["mask"]
 
 

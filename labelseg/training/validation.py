@@ -51,7 +51,12 @@ def demand_held(
 
 
 def demand_labelled(name: str, held: Sequence[Item], read_mask: Callable[[Item], NDArray[np.uint8]]) -> None:
-    """Demand a labelled pixel in the images to evaluate on, where there are any; images after the first one with a pixel are not read.
+    """Demand a labelled pixel in the images to evaluate on, if there are any; images after the first one with a pixel are not read.
+
+    Args:
+        name: Instance, to begin the error with.
+        held: The images.
+        read_mask: Reads a mask, (H, W) uint8 class ids, 255 = ignore.
 
     Raises:
         DataError: there is none, or no image can be read.
@@ -70,7 +75,18 @@ def demand_labelled(name: str, held: Sequence[Item], read_mask: Callable[[Item],
 def classifier_scores(
     net: nn.Module, items: Sequence[Item], n_classes: int, first_class: int, device: str, precision: str
 ) -> Mapping[str, float]:
-    """Compute the mean average precision of a classifier on tagged images, at their own size and mirrored."""
+    """Compute the mean average precision of a classifier on tagged images, at their own size and mirrored.
+
+    Args:
+        net: Maps images (B, 3, H, W) to logits (B, n_classes).
+        items: Images with tags.
+        n_classes: Number of classes that have tags.
+        first_class: Class id of the first of them: 1 where there is a background.
+        device, precision: As of ``Predictor``.
+
+    Returns:
+        ``mAP`` in [0, 1].
+    """
     predictor = Predictor(net, device, precision)
     pairs = [
         (tag_probabilities(predictor, image), tag_targets(tags, n_classes, first_class))
@@ -92,8 +108,15 @@ def segmenter_scores(
     """Compute the mIoU of a segmenter on images with masks, at one scale without mirror.
 
     Args:
-        window: Side of the windows whose probabilities are summed; 0 takes whole images.
-        read_mask: Reads the mask of an item; the true one by default.
+        net: Maps images (B, 3, H, W) to logits (B, n_classes, h, w).
+        items: Images with masks.
+        n_classes: Number of classes, background included.
+        device, precision: As of ``Predictor``.
+        window: Side of the windows whose probabilities are summed, pixels; 0 takes whole images.
+        read_mask: Reads the mask of an item, (H, W) uint8 class ids, 255 = ignore; the true one by default.
+
+    Returns:
+        ``mIoU`` in [0, 1] over the classes that the masks hold.
     """
     # The logarithm of summed probabilities: the softmax that follows makes them sum to 1.
     forward = (lambda images: sum_over_windows(images, window, net).log()) if window else None

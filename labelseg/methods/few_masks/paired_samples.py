@@ -175,7 +175,16 @@ class PseudoSegViews:
 
 
 def true_window(item: Item, geometry: Geometry, watch: bool) -> NDArray[np.uint8]:
-    """Cut the true mask of an image, or 255 everywhere where it has none that can be read, or nobody watches."""
+    """Cut the window of a training sample out of the true mask, to see how good pseudo labels are.
+
+    Args:
+        item: The image.
+        geometry: The window, and what was done to the image.
+        watch: Whether true masks may be looked at.
+
+    Returns:
+        (crop, crop) uint8 class ids; 255 everywhere without a mask that may be looked at and can be read.
+    """
     unknown = np.full((geometry.crop, geometry.crop), IGNORE, np.uint8)
     if not (watch and item.has("mask")):
         return unknown

@@ -121,6 +121,10 @@ def fit_few_masks(
     """Train a network on few masks, evaluated on the held images.
 
     Args:
+        stage: Name of the stage, to begin errors with.
+        inputs, params, net, samples: As of ``fit``.
+        data: Labelled, unlabelled and held images.
+        step: Maps the network and a batch to scalar tensors of shape (); the one named ``loss`` is minimised.
         groups, ratios, teacher: As of ``fit``.
         smallest_pass: Images of the smallest forward pass in training mode, for each sample.
 

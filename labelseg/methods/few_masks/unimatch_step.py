@@ -138,7 +138,15 @@ class UniMatchStep:
 def perturb_last(taps: list[Tensor], count: int, dropout: float) -> list[Tensor]:
     """Append to the first and the last tap the features of the last ``count`` images with channels dropped, each tap on its own.
 
-    Source: Yang et al. 2023; unimatch.md 1.2: those are the two taps that its decoder reads. Taps between are appended unchanged.
+    Args:
+        taps: (B, C, h, w) each.
+        count: Number of images; at most B.
+        dropout: Probability that a channel is dropped.
+
+    Returns:
+        (B + count, C, h, w) each; the taps between are appended unchanged.
+
+    Source: Yang et al. 2023; unimatch.md 1.2: the first and the last are the two taps that its decoder reads.
     """
     dropped = [F.dropout2d(tap[-count:], dropout) if place in (0, len(taps) - 1) else tap[-count:] for place, tap in enumerate(taps)]
     return [torch.cat(pair) for pair in zip(taps, dropped, strict=True)]
@@ -146,6 +154,12 @@ def perturb_last(taps: list[Tensor], count: int, dropout: float) -> list[Tensor]
 
 def complementary_dropout(taps: list[Tensor]) -> list[Tensor]:
     """Give the two halves of the batch, two views of the same images, complementary channels; taps of equal width share a mask.
+
+    Args:
+        taps: (2 * B, C, h, w) each, the second view after the first.
+
+    Returns:
+        (2 * B, C, h, w) each: kept channels count twice, dropped ones are 0; some images keep everything.
 
     Source: Yang et al. 2025 (UniMatch V2); unimatch.md 6. There all taps have one width.
     """
@@ -156,7 +170,17 @@ def complementary_dropout(taps: list[Tensor]) -> list[Tensor]:
 
 
 def watched(weak: PseudoLabel, truth: Tensor, threshold: float) -> dict[str, Tensor]:
-    """Count the pixels behind ``RATIOS``: valid, confident, of these known, of these right."""
+    """Count the pixels behind ``RATIOS``.
+
+    Args:
+        weak: Label and confidence of the weak views, (B, H, W) each.
+        truth: (B, H, W) class ids, 255 where nobody knows.
+        threshold: Confidence from which a pixel is learned.
+
+    Returns:
+        Float scalars of shape (): ``valid`` pixels, those of them ``confident``, of these the ones whose truth is
+        ``known``, and of these the ones that are ``right``.
+    """
     confident = weak.valid & (weak.confidence >= threshold)
     known = confident & (truth != IGNORE)
     right = known & (weak.label == truth)

@@ -100,7 +100,15 @@ class StepSamples:
 
 
 def item_classes(item: Item, read_mask: Callable[[Item], NDArray[np.uint8]] | None = None) -> tuple[int, ...]:
-    """List the classes in an image: its tags, or where these are unknown those of its mask; none where both are."""
+    """List the classes in an image: its tags, or those of its mask where tags are unknown.
+
+    Args:
+        item: The image.
+        read_mask: Reads the mask, (H, W) class ids; None where no mask may be read.
+
+    Returns:
+        Class ids, sorted; empty where nothing is known.
+    """
     if item.tags is not None:
         return item.tags
     return tuple(np.unique(read_mask(item)).tolist()) if read_mask is not None else ()

@@ -24,5 +24,6 @@ class MobileNetV2(Backbone):
         self._cap_stride()
 
     def stages(self) -> Sequence[Sequence[nn.Module]]:
+        """List the blocks of the five levels, in the order in which they are applied."""
         blocks = list(self.features)
         return [blocks[start:stop] for start, stop in ((0, 3), (3, 4), (4, 7), (7, 14), (14, 19))]

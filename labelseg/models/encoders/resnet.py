@@ -26,5 +26,6 @@ class ResNet(Backbone):
         self._cap_stride()
 
     def stages(self) -> Sequence[Sequence[nn.Module]]:
+        """List the blocks of the five levels, in the order in which they are applied."""
         stem = nn.Sequential(self.conv1, self.bn1, self.relu, self.maxpool)
         return ([stem], *(list(layer) for layer in (self.layer1, self.layer2, self.layer3, self.layer4)))

@@ -31,6 +31,7 @@ class TinyNet(Backbone):
         self._cap_stride()
 
     def stages(self) -> Sequence[Sequence[nn.Module]]:
+        """List the blocks of the five levels, in the order in which they are applied."""
         return [list(level) for level in (self.stem, self.early, self.low, self.middle, self.high)]
 
 

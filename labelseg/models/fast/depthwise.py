@@ -45,6 +45,7 @@ class DilatedDepthwise(nn.Conv2d):
         return own
 
     def forward(self, x: Tensor) -> Tensor:
+        """Convolve (B, C, H, W) as the plain layer does, to the same size; equal to it up to rounding."""
         dilation = self.dilation[0]
         has_gradient = torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad)
         if not has_gradient or x.device.type != "cpu" or not _in_bfloat16(x):

@@ -27,6 +27,7 @@ class DirectPointwise(nn.Conv2d):
         return own
 
     def forward(self, x: Tensor) -> Tensor:
+        """Convolve (B, C, H, W) as the plain layer does, to (B, K, ceil(H / stride), ceil(W / stride))."""
         is_plain = x.device.type == "cpu" and x.dtype == torch.float32 and x.numel() > 0 and not torch.is_autocast_enabled("cpu")
         if torch.is_grad_enabled() or not is_plain or not torch.backends.mkldnn.is_available():
             return super().forward(x)

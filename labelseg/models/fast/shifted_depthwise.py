@@ -20,6 +20,7 @@ class ShiftedDepthwise(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, dilation: int, dtype: torch.dtype) -> Tensor:  # type: ignore[override]
+        """Convolve (B, C, H, W) with weights (C, 1, 3, 3); (B, C, H, W) of the dtype."""
         cells, taps = _channels_last(x), _taps(weight)
         result = cells * taps[1, 1]
         for row, column, own, other in _neighbours(x.shape[2], x.shape[3], dilation):
@@ -30,6 +31,7 @@ class ShiftedDepthwise(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:  # type: ignore[override]
+        """Derive the gradients of the map (B, C, H, W) and of the weights (C, 1, 3, 3) from that of the result (B, C, H, W)."""
         x, weight = ctx.saved_tensors
         cells, taps, towards = _channels_last(x), _taps(weight), _channels_last(gradient)
         of_cells, of_taps = towards * taps[1, 1], torch.zeros_like(taps)

@@ -6,7 +6,11 @@ from torch import Tensor, nn
 
 
 class AtrousHead(nn.Module):
-    """Two 3x3 convolutions of rate 12 on the last tap.
+    """Two 3x3 convolutions of rate 12 on the last tap; logits (B, n_classes, h, w) at its size.
+
+    Args:
+        channels: Of the last tap.
+        n_classes: Channels of the result, background included.
 
     Source: Ahn & Kwak 2018, the segmentation network.
     """
@@ -21,4 +25,5 @@ class AtrousHead(nn.Module):
             nn.init.zeros_(bias)  # type: ignore[arg-type]
 
     def forward(self, taps: list[Tensor]) -> Tensor:
+        """Compute logits (B, n_classes, h, w) from the last of the taps (B, C, h, w)."""
         return self.classify(self.hidden(taps[-1]).relu())

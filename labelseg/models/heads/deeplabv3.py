@@ -49,6 +49,7 @@ class DeepLabV3Head(nn.Module):
         replace_dilated_depthwise(self)
 
     def forward(self, taps: list[Tensor]) -> Tensor:
+        """Compute logits (B, n_classes, h, w) from the last of the taps (B, C, h, w)."""
         x = taps[-1]
         context = self.pyramid_norm(torch.cat([branch(x) for branch in self.pyramid], dim=1))
         return self.classify(self.norm(self.project(context) + self.pooled(self._average(x))))

@@ -47,6 +47,7 @@ class DeepLabV3PlusHead(nn.Module):
         replace_dilated_depthwise(self)
 
     def forward(self, taps: list[Tensor]) -> Tensor:
+        """Compute logits (B, n_classes, H / 4, W / 4) from the first tap (B, C, H / 4, W / 4) and the last one (B, C', h, w)."""
         low, high = taps[0], taps[-1]
         pooled = self.pooled(high).expand(-1, -1, *high.shape[2:])
         context = self.project(torch.cat([*(branch(high) for branch in self.pyramid), pooled], dim=1))

@@ -12,7 +12,15 @@ from labelseg.models.encoders.base import conv_bn_relu
 
 
 class Pyramid(nn.Module):
-    """Atrous spatial pyramid pooling under the published names: 1 x 1, three dilated 3 x 3, the pooled image, and a projection."""
+    """Atrous spatial pyramid pooling under the published names: 1 x 1, three dilated 3 x 3, the pooled image, and a projection.
+
+    Args:
+        channels: Of the last tap.
+        rates: Dilations of the three, cells.
+        width: Channels of each branch and of the result.
+
+    Source: Chen et al. 2018; Yang et al. 2023, published code.
+    """
 
     def __init__(self, channels: int, rates: tuple[int, ...], width: int) -> None:
         super().__init__()
@@ -22,6 +30,7 @@ class Pyramid(nn.Module):
         self.project = conv_bn_relu(5 * width, width, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Compute features (B, width, h, w) from the last tap (B, channels, h, w)."""
         return self.project(torch.cat([branch(x) for branch in (self.b0, self.b1, self.b2, self.b3, self.b4)], dim=1))
 
 
@@ -46,6 +55,7 @@ class UniMatchHead(nn.Module):
         self.classifier = nn.Conv2d(width, n_classes, 1)
 
     def forward(self, taps: list[Tensor]) -> Tensor:
+        """Compute logits (B, n_classes, H / 4, W / 4) from the first tap (B, C, H / 4, W / 4) and the last one (B, C', h, w)."""
         low, high = taps[0], taps[-1]
         context = F.interpolate(self.head(high), size=low.shape[2:], mode="bilinear", align_corners=True)
         return self.classifier(self.fuse(torch.cat([self.reduce(low), context], dim=1)))
@@ -54,7 +64,11 @@ class UniMatchHead(nn.Module):
 def from_published_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Rename the tensors of a published checkpoint to those of a ``Segmenter`` with this head.
 
-    There all that is outside the backbone belongs to ``head``.
+    Args:
+        state: Name -> tensor of any shape; there all that is outside the backbone belongs to ``head``.
+
+    Returns:
+        New name -> the same tensor.
     """
     plain = {name.removeprefix("module."): tensor for name, tensor in state.items()}
     return {name if name.startswith("backbone.") else f"head.{name}": tensor for name, tensor in plain.items()}

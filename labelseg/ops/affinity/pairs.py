@@ -57,7 +57,11 @@ def pair_windows(size: tuple[int, int], offset: Offset) -> tuple[Window, Window]
 
 
 def pair_validity(size: tuple[int, int], offsets: Sequence[Offset]) -> NDArray[np.bool_]:
-    """Mark the slots whose partner lies inside of the grid.
+    """Mark the slots whose partner is inside the grid.
+
+    Args:
+        size: (h, w) of the grid.
+        offsets: From a cell to its partner, cells.
 
     Returns:
         (len(offsets), h, w) bool.

@@ -80,8 +80,15 @@ def torch_random_walk(
     """Do what ``labelseg.ops.affinity.random_walk.random_walk`` does, on a device.
 
     Args:
-        coefficients: Of the Chebyshev polynomials whose sum stands for the power; None takes every step.
+        scores: (C, h, w).
+        affinities: (len(offsets), h, w) in [0, 1].
+        offsets, beta, steps: As there.
+        coefficients: (n,) of the Chebyshev polynomials whose sum replaces the power; None takes every step.
         dtype: float32 or float64.
+        device: Torch device name.
+
+    Returns:
+        (C, h, w) float32.
     """
     precise = dtype is np.float64 and not device.startswith("mps")  # which has no float64
     stencil = Stencil(

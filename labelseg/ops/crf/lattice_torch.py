@@ -78,6 +78,18 @@ def torch_mean_field(
     """Do what ``labelseg.ops.crf.mean_field.mean_field`` does, on the lattices of features, on a device.
 
     Sums on a GPU have no fixed order, so values may differ by rounding from run to run.
+
+    Args:
+        priors: (L, N) float32 log-probabilities of the labels of all stacks, one stack after the other.
+        sizes: Number of labels of each stack; they sum to L.
+        features: (d, N) float32 for each kernel, in deviations.
+        weights: Of the kernels.
+        iterations: Mean-field updates.
+        tolerance: Stop when the largest change of an update, times the updates left, is at most this; 0 does all of them.
+        device: Torch device name.
+
+    Returns:
+        (L, N) float32 marginals; those of a stack sum to 1.
     """
     lattices = [build_torch_lattice(points, device) for points in features]
     ones = torch.ones(priors.shape[1], 1, device=device)

@@ -78,7 +78,15 @@ def confident_loss(logits: Tensor, target: PseudoLabel, threshold: float) -> Ten
 
 
 def confident_share(target: PseudoLabel, threshold: float) -> Tensor:
-    """Compute the share of valid pixels that are confident (the mask ratio); 0 when none is valid."""
+    """Compute the share of valid pixels that are confident (the mask ratio).
+
+    Args:
+        target: Label, confidence and validity, (B, H, W) each.
+        threshold: Confidence from which a pixel counts.
+
+    Returns:
+        Scalar in [0, 1]; 0 when no pixel is valid.
+    """
     counted = target.valid & (target.confidence >= threshold)
     return counted.sum() / target.valid.sum().clamp(min=1)
 
@@ -86,7 +94,13 @@ def confident_share(target: PseudoLabel, threshold: float) -> Tensor:
 def combine(labelled: Tensor, strong: Sequence[Tensor], perturbed: Tensor | None = None) -> Tensor:
     """Weigh the loss of labelled images and the losses of unlabelled ones, half and half.
 
-    The unlabelled half is the mean over the strong views, or the mean of that and the loss of perturbed features.
+    Args:
+        labelled: Scalar, shape ().
+        strong: Scalars, one for each strong view.
+        perturbed: Scalar, the loss of perturbed features, or None.
+
+    Returns:
+        Scalar; the unlabelled half is the mean over the strong views, or the mean of that and the loss of perturbed features.
 
     Source: Yang et al. 2023; unimatch.md 1.4; the weights of unlabelled losses sum to 1 in every variant.
     """
@@ -131,7 +145,7 @@ def complementary_masks(images: int, channels: int, generator: torch.Generator |
         generator: Source of the draws; None is torch's own.
 
     Returns:
-        (2 images, channels) float in {0, 1, 2}: the first view of all images, then the second.
+        (2 * images, channels) float in {0, 1, 2}: the first view of all images, then the second.
 
     Source: Yang et al. 2025 (UniMatch V2); unimatch.md 6.
     """

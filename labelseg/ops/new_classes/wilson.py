@@ -71,7 +71,7 @@ def prior_loss(logits: Tensor, old_logits: Tensor) -> Tensor:
 
 
 def feature_loss(features: Tensor, old_features: Tensor) -> Tensor:
-    """Hold the encoder to what it was: L_ENC, the mean of the squared difference over all elements."""
+    """Compute L_ENC, which holds the encoder to what it was: the mean squared difference over all elements of (B, F, h, w); a scalar."""
     return F.mse_loss(features, old_features)
 
 

@@ -117,7 +117,7 @@ class Stage:
     @property
     def help(self) -> str:
         """The first paragraph of the work function's docstring."""
-        return (self.run.__doc__ or "").strip()
+        return " ".join((self.run.__doc__ or "").strip().partition("\n\n")[0].split())
 
 
 def is_effective(declared: Field, params: Any) -> bool:

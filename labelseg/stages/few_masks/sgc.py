@@ -38,7 +38,15 @@ class Params:
 
 
 def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
-    """Fuse what the decoder and the spread activation maps of PseudoSeg say of images: soft label, confidence and mask."""
+    """Fuse what the decoder and the spread activation maps of PseudoSeg say of images: soft label, confidence and mask.
+
+    Returns:
+        The function that computes an item: ``scores`` float16 (C, h4, w4), the soft label, sums to 1; ``maps`` float16 (C, h', w') on the
+        grid of the last level; ``confidence`` float16 (H, W) in [0, 1]; ``mask`` uint8 (H, W), class ids, 255 below the threshold;
+        ``class_ids`` int16 (C,); ``size`` int32 (2,), height and width of the image.
+
+    Source: Zou et al. 2021; pseudoseg.md.
+    """
     import numpy as np
     import torch
 

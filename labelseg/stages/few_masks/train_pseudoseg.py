@@ -42,7 +42,17 @@ class Params(FewMaskParams):
 
 
 def run(inputs: Inputs, params: Params) -> Model:
-    """Train a segmentation network on few masks and many images without: the decoder and activation maps spread by attention label them."""
+    """Train a segmentation network on few masks and many images without: the decoder and activation maps spread by attention label them.
+
+    Returns:
+        The weights, by name with the shapes of the network, what rebuilds it, metrics and curves.
+
+    Raises:
+        UsageError: the parameters contradict each other, or ask for more images than there are.
+        DataError: no image is labelled or unlabelled, or a class is in none of the masks.
+
+    Source: Zou et al. 2021; pseudoseg.md.
+    """
     from labelseg.data.augment.views import FewSizes
     from labelseg.errors import DataError
     from labelseg.methods.few_masks.paired_samples import LabelledView, PairedSamples, PseudoSegViews

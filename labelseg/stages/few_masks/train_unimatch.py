@@ -39,7 +39,17 @@ class Params(FewMaskParams):
 
 
 def run(inputs: Inputs, params: Params) -> Model:
-    """Train a segmentation network on few masks and many images without: what it says confidently of a weak view teaches strong views."""
+    """Train a segmentation network on few masks and many images without: what it says confidently of a weak view teaches strong views.
+
+    Returns:
+        The weights, by name with the shapes of the network, what rebuilds it, metrics and curves.
+
+    Raises:
+        UsageError: the parameters contradict each other, or ask for more images than there are.
+        DataError: no image is labelled or unlabelled, or a class is in none of the masks.
+
+    Source: Yang et al. 2023, 2025; unimatch.md.
+    """
     from copy import deepcopy
     from functools import partial
 

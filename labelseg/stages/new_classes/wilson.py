@@ -16,7 +16,16 @@ EPOCHS, LR, HEAD_LR_SCALE = (30, 40), (0.01, 0.001), (1.0, 10.0)
 
 
 def run(inputs: Inputs, params: Params) -> Model:
-    """Learn the classes of one step: those of step 0 from masks, those of later steps from tags, old ones from the step before."""
+    """Learn the classes of one step: those of step 0 from masks, those of later steps from tags, old ones from the step before.
+
+    Returns:
+        The weights, by name with the shapes of the network, what rebuilds it, metrics and curves.
+
+    Raises:
+        UsageError: classes, scenario or number of the step do not follow from the step before.
+
+    Source: Cermelli et al. 2022; wilson.md.
+    """
     from labelseg.errors import UsageError
     from labelseg.methods.new_classes.step_training import adopt, train_dense, train_weak
 

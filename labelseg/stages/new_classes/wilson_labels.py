@@ -28,7 +28,14 @@ class Params:
 
 
 def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
-    """Write what a finished step would tell its segmenter of each image: the composed target, and the mask it amounts to."""
+    """Write the target that a finished step would train its segmenter with, for each image, and the mask that follows from it.
+
+    Returns:
+        The function that computes an item: ``target`` float16 (C, h', w') in [0, 1]; ``mask`` uint8 (H, W), class ids; ``class_ids``,
+        ``known_ids`` and ``new_ids`` int16 (C,), (K,), (N,); ``size`` int32 (2,), height and width of the image.
+
+    Source: Cermelli et al. 2022; wilson.md.
+    """
     import numpy as np
 
     from labelseg.data.label_maps import image_labels

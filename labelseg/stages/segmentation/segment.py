@@ -35,7 +35,12 @@ class Params:
 
 
 def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
-    """Segment images with a trained network, at several scales and mirrored."""
+    """Segment images with a trained network, at several scales and mirrored.
+
+    Returns:
+        The function that computes an item: ``mask`` uint8 (H, W), class ids; ``confidence`` float16 (H, W), the probability of that class
+        in [0, 1]; of a class-incremental model also ``known_ids`` and ``new_ids`` int16 (K,).
+    """
     import numpy as np
 
     from labelseg.inference.predictor import Predictor, class_probabilities

@@ -31,7 +31,15 @@ class Params(EvaluatedTrainingParams):
 
 
 def run(inputs: Inputs, params: Params) -> Model:
-    """Train a segmentation network on masks, pseudo or true."""
+    """Train a segmentation network on masks, pseudo or true.
+
+    Returns:
+        The weights, by name with the shapes of the network, what rebuilds it, metrics and curves.
+
+    Raises:
+        UsageError: nothing to evaluate on where the parameters ask for it, or a batch that the head cannot normalise.
+        DataError: no mask of the label source can be read.
+    """
     from labelseg.models.segmenter import Segmenter
     from labelseg.ops.losses import cross_entropy
     from labelseg.pipeline.engines.inputs import Item

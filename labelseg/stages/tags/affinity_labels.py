@@ -25,7 +25,13 @@ class Params:
 
 
 def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
-    """Keep the cells where both refined readings agree, and leave the others neutral."""
+    """Keep the cells where both refined readings agree, and leave the others neutral.
+
+    Returns:
+        The function that computes an item: ``labels`` uint8 (h8, w8), class ids, 255 where the readings differ or say nothing.
+
+    Source: Ahn & Kwak 2018; affinitynet.md.
+    """
     from labelseg.class_ids import IGNORE
     from labelseg.ops.affinity.psa import affinity_labels
 

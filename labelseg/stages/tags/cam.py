@@ -38,7 +38,14 @@ class Params:
 
 
 def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
-    """Compute class activation maps: where the classifier sees each class that an image holds."""
+    """Compute class activation maps: where the classifier sees each class that an image holds.
+
+    Returns:
+        The function that computes an item: ``scores`` float16 (C, h, w) in [0, 1], the maximum of each map next to 1, at the size of the
+        image or a quarter of it; ``class_ids`` int16 (C,), sorted; ``size`` int32 (2,), height and width of the image.
+
+    Source: Ahn & Kwak 2018; affinitynet.md.
+    """
     import numpy as np
 
     from labelseg.errors import DataError

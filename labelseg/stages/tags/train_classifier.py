@@ -23,7 +23,16 @@ class Params(EvaluatedTrainingParams):
 
 
 def run(inputs: Inputs, params: Params) -> Model:
-    """Train an image classifier from tags; its activation maps start the chain."""
+    """Train an image classifier from tags; its activation maps start the chain.
+
+    Returns:
+        The weights, by name with the shapes of the network, what rebuilds it, metrics and curves.
+
+    Raises:
+        DataError: no image of the split has tags, none can be read, or no class is in the tags of the validation images.
+
+    Source: Ahn & Kwak 2018; affinitynet.md.
+    """
     from labelseg.errors import DataError
     from labelseg.models.classifier import Classifier
     from labelseg.ops.losses import multilabel_soft_margin
