@@ -19,6 +19,7 @@ RESULTS = DOCS.parent / "benchmarks" / "results"
 Result = Mapping[str, Any]
 Value = Callable[[Result], float | None]
 
+MOST_FAULTS = 40  # open ones that the page lists
 PHOTOS = "voc_animals"
 SCENES = "scenes"
 STEPS = "wilson"
@@ -106,6 +107,8 @@ def page(folder: Path = RESULTS) -> str:
         *few_parts(folder),
         "## New classes from tags",
         *step_parts(seeds(folder, STEPS)),
+        "## Faults",
+        *fault_parts(folder / "faults.json"),
         "## Speed and size",
         *speed_parts(rows),
     ]
@@ -259,6 +262,27 @@ def speed_parts(found: Mapping[str, Result]) -> list[str]:
         cells = [[plain(row.get(column)) for column in columns] for row in result["rows"]]
         parts += [f"### {name.replace('_', ' ').capitalize()}", table([title(column) for column in columns], cells), source([result])]
     return parts
+
+
+def fault_parts(path: Path) -> list[str]:
+    """Write the part about the campaign of faults."""
+    if not path.exists():
+        return [missing("python -m benchmarks.faults")]
+    found = json.loads(path.read_text())
+    columns = list(dict.fromkeys(key for row in found["kinds"] for key in row))
+    bad = [[trial["kind"], trial["outcome"], trial["what"], trial["told"]] for trial in found["found"]]
+    shown = [["".join(c if c.isprintable() else " " for c in cell)[:160] for cell in row] for row in bad[:MOST_FAULTS]]
+    return [
+        "Processes are killed at any file operation, in the middle of a write and at any moment, run side by side, and meet full disks, "
+        "damaged files and folders that someone prepared. Afterwards every reader is asked, the commands are run again, and what messages "
+        "advise is followed. *recovered*: all is bit-equal to what there is without the fault; *noticed*: a message told of it, and its "
+        "advice mends it; *harmless*: nothing that is read has changed; *silent*: wrong data or a wrong statement without a word; *lost*: "
+        "something finished is gone; *outside*: something beyond the workspace was changed or read; *rough*: an error that is none of "
+        "labelseg's, a hang, an alarm about what is sound, or advice that does not mend. Kills are those of processes, not of machines.",
+        table(columns, [[plain(row.get(column)) for column in columns] for row in found["kinds"]]),
+        *(["### Faults that stand open", table(["kind", "outcome", "what was done", "what was seen"], shown)] if shown else []),
+        source([found]),
+    ]
 
 
 def class_parts(found: Sequence[Result]) -> list[str]:

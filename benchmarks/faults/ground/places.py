@@ -1,0 +1,255 @@
+"""Small workspaces to try faults on: their data, and the states that a fault may find them in."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from benchmarks.faults.ground.processes import Child, call, commands, forked
+from benchmarks.faults.ground.toys import STAGES, STEP
+from labelseg.pipeline.declare.stage import Stage
+
+TRAIN = {"a1": 1, "a2": 2, "deep/a3": 1, "a4": 2}
+VAL = {"b1": 1, "b2": 2}
+NAMES = ("background", "cat", "dog")
+TOML = """\
+# a small one
+[data]
+images = "../{data}/images"
+labels = "../{data}/labels.csv"
+masks = "../{data}/masks"
+classes = "../{data}/classes.txt"
+splits = "../{data}"
+
+[run]
+target = "segment"
+split = "train"
+
+[cam]
+scales = [0.5, 1.0]  # two of them
+"""
+HERE = ("--workers", "0")
+RUN = ("run", *HERE)
+# Beside what `run` makes: another split, an instance of its own, one with a failing image, and what is tried without saving.
+EXTRAS: tuple[tuple[str, ...], ...] = (
+    ("spread", "--split", "val", *HERE),
+    ("spread", "--as", "wide", "--rows", "2", *HERE),
+    ("spread", "--as", "broken", "--fail", "a2", *HERE),
+    ("cam", "--no-save", "--scales", "1", *HERE),
+)
+LONGER = ("train-net", "--as", "longer", "--epochs", "4", *HERE)  # what is interrupted where a training is to go on
+FAILING = 3  # exit code of the instance with a failing image
+SCENES = "scenes"  # folder of the data where the stages are those of labelseg
+SCENES_TOML = """\
+
+[run]
+target = "segment"
+split = "val"
+
+[train-classifier]
+backbone = "tiny"
+weights = "none"
+validation = "val"
+freeze_batchnorm = false
+epochs = 2
+batch_size = 2
+long_side = [64, 64]
+crop = 64
+
+[cam]
+scales = [1.0]
+
+[refine]
+iters = 2
+
+[train-affinity]
+backbone = "tiny"
+weights = "none"
+freeze_batchnorm = false
+epochs = 2
+batch_size = 2
+crop = 64
+
+[propagate]
+flip = true
+
+[train-segmenter]
+backbone = "tiny"
+weights = "none"
+freeze_batchnorm = false
+epochs = 2
+batch_size = 2
+crop = 64
+width = 16
+
+[segment]
+scales = [1.0]
+"""
+
+
+def write_data(folder: Path) -> None:
+    """Write images whose right half is their class, with every other part of a dataset; long enough ago to be indexed."""
+    import numpy as np
+    from PIL import Image
+
+    for image_id, class_id in {**TRAIN, **VAL}.items():
+        mask = np.zeros((8, 10), np.uint8)
+        mask[:, 5:] = class_id
+        picture = np.repeat((mask * STEP)[..., None], 3, axis=2) + np.uint8(len(image_id))
+        for name, array in (("images", picture), ("masks", mask)):
+            path = folder / name / f"{image_id}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(array).save(path)
+    rows = [f"{image_id},{NAMES[class_id]}" for image_id, class_id in {**TRAIN, **VAL}.items()]
+    (folder / "labels.csv").write_text("\n".join(["image,labels", *rows]) + "\n")
+    (folder / "classes.txt").write_text("\n".join(NAMES) + "\n")
+    (folder / "train.txt").write_text("\n".join(TRAIN) + "\n")
+    (folder / "val.txt").write_text("\n".join(VAL) + "\n")
+    for path in folder.rglob("*"):
+        os.utime(path, (time.time() - 3600,) * 2)
+
+
+class Places:
+    """States of a workspace in a folder of its own, each made once and copied for every trial.
+
+    Args:
+        base: An empty folder, or one that an earlier campaign made.
+    """
+
+    def __init__(self, base: Path) -> None:
+        self.base = base
+        self._number = 0
+        if not (base / "data").exists():
+            write_data(base / "data")
+
+    def state(self, name: str) -> Path:
+        """The folder of a state; nobody changes it."""
+        root = self.base / f"state-{name}"
+        if not root.exists():
+            unfinished = self.base / f"unfinished-{name}"
+            shutil.rmtree(unfinished, ignore_errors=True)
+            MAKERS[name](self, unfinished)
+            unfinished.rename(root)
+        return root
+
+    def copy(self, name: str) -> Path:
+        """A copy of a state, free to be changed; ``drop`` removes it."""
+        self._number += 1
+        root = self.base / f"trial-{os.getpid()}-{self._number}"
+        shutil.rmtree(root, ignore_errors=True)
+        return Path(shutil.copytree(self.state(name), root, symlinks=True))
+
+    @staticmethod
+    def drop(root: Path) -> None:
+        """Remove a copy."""
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def stages_of(root: Path) -> Sequence[Stage]:
+    """The stages that a workspace uses."""
+    if not (root / SCENES).exists():
+        return STAGES
+    from labelseg.stages import STAGES as OWN
+
+    return OWN
+
+
+def _demand(root: Path, lines: Sequence[Sequence[str]]) -> None:
+    """Call commands that must not fail."""
+    for done in commands(root, lines, stages_of(root)):
+        if done.crash or done.code not in (0, FAILING if "broken" in done.words else 0):
+            raise RuntimeError(f"labelseg {' '.join(done.words)} ended with {done.code}: {done.crash or done.err}")
+
+
+def _new(places: Places, root: Path) -> None:
+    root.mkdir()
+    (root / "labelseg.toml").write_text(TOML.format(data="data"))
+
+
+def _done(places: Places, root: Path) -> None:
+    """Everything is there, also artifacts that nothing stands for any more."""
+    _new(places, root)
+    _demand(root, [("spread", "--rows", "1", *HERE), ("config", "spread.rows", "--unset"), RUN, *EXTRAS])
+
+
+def _stale(places: Places, root: Path) -> None:
+    """A parameter near the start has changed."""
+    shutil.copytree(places.state("done"), root)
+    _demand(root, [("config", "cam.scales", "1.0")])
+
+
+def _changed(places: Places, root: Path) -> None:
+    """One image changed and one came; the data is a copy."""
+    shutil.copytree(places.state("done"), root)
+    data = places.base / "changed-data"
+    if not data.exists():
+        shutil.copytree(places.base / "data", data)
+        shutil.copy2(data / "images" / "b1.png", data / "images" / "a1.png")
+        (data / "train.txt").write_text("\n".join([*TRAIN, "b2"]) + "\n")
+    (root / "labelseg.toml").write_text((root / "labelseg.toml").read_text().replace("../data", "../changed-data"))
+
+
+def _interrupted(places: Places, root: Path) -> None:
+    """A training was killed after its second checkpoint."""
+    shutil.copytree(places.state("done"), root)
+
+    def work() -> None:
+        from labelseg.training.checkpoints import Checkpoints
+
+        save, saved = Checkpoints.save, []
+
+        def save_and_die(*arguments: object) -> None:
+            save(*arguments)  # type: ignore[arg-type]
+            saved.append(1)
+            if len(saved) == 2:
+                os._exit(9)
+
+        Checkpoints.save = save_and_die  # type: ignore[assignment,method-assign]
+        call(root, LONGER, STAGES)
+
+    Child(work).wait()
+    if not list(root.glob(".labelseg/checkpoints/*/*/*.safetensors")):
+        raise RuntimeError("the training that was to be interrupted left no checkpoint")
+
+
+def _damaged(places: Places, root: Path) -> None:
+    """One byte of a mask is wrong."""
+    shutil.copytree(places.state("done"), root)
+    chunk = min(root.glob(".labelseg/objects/spread/*/*/data/*/c/0"))
+    data = bytearray(chunk.read_bytes())
+    data[len(data) // 2] ^= 1
+    chunk.write_bytes(data)
+
+
+def _scenes(places: Places, root: Path) -> None:
+    """The chain of labelseg itself, on few and small scenes."""
+
+    def write() -> dict[str, str]:
+        from labelseg.data.scenes.drawing import write_scenes
+
+        return write_scenes(root / SCENES, train=4, val=2)
+
+    paths = [f'{key} = "{SCENES}/{value}"' for key, value in forked(write).items()]
+    (root / "labelseg.toml").write_text("\n".join(["[data]", *paths]) + "\n" + SCENES_TOML)
+    _demand(root, [RUN])
+
+
+def _scenes_stale(places: Places, root: Path) -> None:
+    """A parameter in the middle of the chain has changed."""
+    shutil.copytree(places.state("scenes"), root)
+    _demand(root, [("config", "refine.iters", "3")])
+
+
+MAKERS: dict[str, Callable[[Places, Path], None]] = {
+    "new": _new,
+    "done": _done,
+    "stale": _stale,
+    "changed": _changed,
+    "interrupted": _interrupted,
+    "damaged": _damaged,
+    "scenes": _scenes,
+    "scenes-stale": _scenes_stale,
+}

@@ -1,0 +1,203 @@
+"""Kills at any file operation, in the middle of a write, or at any moment; and disks that fill up at the same places."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.faults.ground.injection import Operations, die, limit_file_size, no_space
+from benchmarks.faults.ground.places import EXTRAS, HERE, LONGER, RUN, Places, stages_of
+from benchmarks.faults.ground.processes import Child, Ended, Said, call, commands, forked
+from benchmarks.faults.ground.reading import contents, failure, files
+from benchmarks.faults.outcomes import Outcome, Trial
+
+EXPORTED = "exported"
+LARGEST = 16 << 10  # bytes of the largest file that a toy run writes, about
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A command that is disturbed.
+
+    Attributes:
+        state: Where it begins.
+        words: The command.
+        share: How often it is tried, against the others.
+        mends: What is called afterwards, so that everything is there.
+    """
+
+    state: str
+    words: tuple[str, ...]
+    share: int = 4
+    mends: tuple[tuple[str, ...], ...] = (RUN, *EXTRAS)
+
+    @property
+    def name(self) -> str:
+        """Command and state."""
+        return f"{' '.join(self.words)} ({self.state})"
+
+
+SCENARIOS = (
+    Scenario("new", RUN, 12),
+    Scenario("stale", RUN, 8),
+    Scenario("changed", (*RUN, "--retrain"), 8),
+    Scenario("changed", RUN, 6),
+    Scenario("interrupted", LONGER, 6, (RUN, *EXTRAS, LONGER)),
+    Scenario("done", (*RUN, "--force", "train-net", "--force", "spread"), 6),
+    Scenario("stale", ("gc",), 6),
+    Scenario("interrupted", ("gc", "--unsaved"), 6),
+    Scenario("done", ("export", "spread", "-o", EXPORTED), 4),
+    Scenario("done", ("export", "segment", "-o", EXPORTED, "--overlay"), 4),
+    Scenario("done", ("export", "train-net", "--model", f"{EXPORTED}.safetensors"), 2),
+    Scenario("done", ("config", "segment.shift", "3"), 4),
+    Scenario("done", ("spread", "--as", "other", "--rows", "3", *HERE), 4),
+    Scenario("done", ("cam", "--no-save", "--scales", "2", *HERE), 4),
+    Scenario("done", ("status",), 1),
+    Scenario("new", ("run", "--workers", "2"), 1),
+    Scenario("scenes-stale", RUN, 1, (RUN,)),
+)
+REPAIR = Scenario("damaged", ("verify", "--repair"), 6)
+TOYS = tuple(s for s in SCENARIOS if not s.state.startswith("scenes") and "2" not in s.words[2:])
+
+
+def scenarios() -> tuple[Scenario, ...]:
+    """All scenarios; those of commands that this version does not have are left out."""
+    from labelseg.commands.running.upkeep import verify
+
+    return (*SCENARIOS, REPAIR) if any(option.name == "repair" for option in verify.params) else SCENARIOS
+
+
+@dataclass(frozen=True)
+class Undisturbed:
+    """What a scenario gives where nothing disturbs it."""
+
+    operations: int
+    seconds: float
+    before: dict[str, Any]
+    right_after: dict[str, Any]
+    after: dict[str, Any]
+
+
+class Kills:
+    """Kills, and full disks, in the scenarios.
+
+    Args:
+        places: Where workspaces come from.
+        scenarios: What to disturb.
+    """
+
+    def __init__(self, places: Places, tried: Sequence[Scenario]) -> None:
+        self._places = places
+        self._scenarios = tried
+        self._known: dict[str, Undisturbed] = {}
+
+    def kill(self, number: int, rng: random.Random) -> Trial:
+        """Kill a command, look at what is left, run again and compare."""
+        scenario = rng.choices(self._scenarios, [s.share for s in self._scenarios])[0]
+        normal = self._undisturbed(scenario)
+        way = rng.choices(("operation", "halfway", "moment"), (7, 2, 1))[0]
+        at, size = rng.randint(1, normal.operations), int(LARGEST ** rng.random())
+        moment = rng.random() * normal.seconds
+        places = {"operation": f"operation {at} of {normal.operations}", "halfway": f"byte {size} of a file", "moment": f"{moment:.3f} s"}
+        what = f"{scenario.name}: killed at {places[way]}"
+        root = self._places.copy(scenario.state)
+        child = Child(lambda: _disturbed(root, scenario, way, at, size))
+        ended = child.wait(kill_after=moment if way == "moment" else None)
+        return self._judged(Trial("kills", number, what, "harmless"), scenario, root, ended, normal)
+
+    def fill(self, number: int, rng: random.Random) -> Trial:
+        """Let the disk be full from an operation on, at one alone, or for files over a size."""
+        scenario = rng.choices(self._scenarios, [s.share for s in self._scenarios])[0]
+        normal = self._undisturbed(scenario)
+        way = rng.choice(("full once", "full", "too large"))
+        at, size = rng.randint(1, normal.operations), int(LARGEST ** rng.random())
+        what = f"{scenario.name}: {'files to ' + str(size) + ' bytes' if way == 'too large' else f'{way} at operation {at}'}"
+        root = self._places.copy(scenario.state)
+        ended = Child(lambda: _disturbed(root, scenario, way, at, size)).wait()
+        return self._judged(Trial("full disks", number, what, "harmless"), scenario, root, ended, normal)
+
+    def _undisturbed(self, scenario: Scenario) -> Undisturbed:
+        """Run a scenario once without a fault."""
+        if scenario.name not in self._known:
+            before = forked(lambda: contents(self._places.state(scenario.state)))
+            root = self._places.copy(scenario.state)
+            counted = forked(lambda: _disturbed(root, scenario, "nothing", 0, 0))
+            if counted["said"]["code"]:
+                raise RuntimeError(f"{scenario.name} ended with {counted['said']}")
+            right_after = forked(lambda: contents(root))
+            after = self._finished(root, scenario)[1]
+            self._places.drop(root)
+            self._known[scenario.name] = Undisturbed(counted["operations"], counted["seconds"], before, right_after, after)
+        return self._known[scenario.name]
+
+    def _judged(self, trial: Trial, scenario: Scenario, root: Path, ended: Ended, normal: Undisturbed) -> Trial:
+        """Compare what is left, and what a rerun makes of it, with what would be without the fault."""
+        outcome, told = self._outcome(scenario, root, ended, normal)
+        self._places.drop(root)
+        return Trial(trial.kind, trial.number, trial.what, outcome, told)
+
+    def _outcome(self, scenario: Scenario, root: Path, ended: Ended, normal: Undisturbed) -> tuple[Outcome, str]:
+        if ended.hung or ended.crash:
+            return "rough", ended.crash or "hung"
+        if ended.value and ended.value["said"]["crash"]:
+            return "rough", ended.value["said"]["crash"]
+        left = forked(lambda: [contents(root), half_written(root, normal.after.get(EXPORTED))])
+        for name, items in left[0].items():
+            if items not in (normal.before.get(name), normal.right_after.get(name)):
+                return ("lost", f"{name} then gave {items}") if failure(items) else ("silent", f"{name} then held other items")
+        gone = [name for name in normal.before if name in normal.right_after and name not in left[0]]
+        if gone:
+            return "lost", f"{gone[0]} was gone"
+        if left[1]:
+            return "silent", f"{left[1]} is half written"
+        ends, after = self._finished(root, scenario)
+        crashed = [done for done in ends if done.crash]
+        if crashed:
+            return "rough", f"labelseg {' '.join(crashed[0].words)}: {crashed[0].crash}"
+        if after != normal.after:
+            return "lost", f"the rerun gave other content; {[d.last for d in ends if d.code]} {_differences(normal.after, after)}"
+        if ends[-1].code:
+            return "rough", f"verify then said: {(ends[-1].out or ends[-1].err)[:300]}"
+        return ("recovered", "") if ended.killed or ended.value["said"]["code"] else ("harmless", "")
+
+    def _finished(self, root: Path, scenario: Scenario) -> tuple[list[Said], dict[str, Any]]:
+        """Call again what was disturbed, and all that makes the workspace whole; what was said and what is there then."""
+        again = _placed(root, scenario)
+        ends = commands(root, [again, *scenario.mends, ("verify",)], stages_of(root))
+        after = forked(lambda: contents(root))
+        exported = {name: value for name, value in files(root / EXPORTED).items() if not Path(name).name.startswith(".")}
+        for file in root.glob(f"{EXPORTED}.safetensors"):
+            exported[file.name] = str(file.stat().st_size)
+        return ends, {**after, EXPORTED: exported}
+
+
+def half_written(root: Path, exported: dict[str, str] | None) -> str:
+    """Name an exported file that is there and not whole; files under a name of their own do not count."""
+    found = {name: value for name, value in files(root / EXPORTED).items() if not Path(name).name.startswith(".")}
+    return next((name for name, value in found.items() if exported and value != exported.get(name)), "")
+
+
+def _placed(root: Path, scenario: Scenario) -> tuple[str, ...]:
+    """The command, with what it exports inside of the trial."""
+    return tuple(str(root / word) if word.startswith(EXPORTED) else word for word in scenario.words)
+
+
+def _disturbed(root: Path, scenario: Scenario, way: str, at: int, size: int) -> dict[str, Any]:
+    """In a process of its own: call the command with a fault."""
+    import time
+
+    disturbances = {"operation": die, "full once": no_space, "full": no_space}
+    started = time.monotonic()
+    if way in ("halfway", "too large"):
+        limit_file_size(size, kill=way == "halfway")
+    operations = Operations(root, at if way in disturbances else 0, disturbances.get(way), repeat=way == "full")
+    done = call(root, _placed(root, scenario), stages_of(root))
+    return {"operations": operations.count, "seconds": time.monotonic() - started, "said": asdict(done)}
+
+
+def _differences(one: dict[str, Any], other: dict[str, Any]) -> str:
+    """Name what differs."""
+    return ", ".join(f"{name}: {str(other.get(name))[:120]}" for name in {*one, *other} if one.get(name) != other.get(name))[:400]
