@@ -158,8 +158,8 @@ def few_parts(folder: Path) -> list[str]:
         parts += [
             f"Every method goes on from one supervised checkpoint (*base*) and trains for as many updates as fit into {budgets} s by a "
             "measurement beforehand; what they took in the end stands below. The last epoch counts. *watched*: "
-            f"unlabelled images whose masks no training saw. Settings: [benchmarks/few_masks_{dataset.split('-')[1]}.toml]"
-            f"(../benchmarks/few_masks_{dataset.split('-')[1]}.toml).",
+            f"unlabelled images whose masks no training saw. Settings: [benchmarks/settings/few_masks_{dataset.split('-')[1]}.toml]"
+            f"(../benchmarks/settings/few_masks_{dataset.split('-')[1]}.toml).",
             bar_table(few_bars(dataset), found, in_mean=True),
             table(["method", "images", *heads(found), *mean_head(found)], rows),
             *group_part(found, "updates", "#### Updates", 1, few_order),
