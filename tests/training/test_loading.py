@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from labelseg.errors import DataError, LabelsegError, OutOfMemoryError
+from labelseg.pipeline.files.mishaps import explained
 from labelseg.training import loading
 from labelseg.training.loading import told_death
 from labelseg.training.loop import TrainTask, train
@@ -140,3 +141,23 @@ def test_a_small_shared_memory_that_kills_is_told_too():
         "train-net: a process that loads images was killed by the signal Bus error. "
     )
     assert told_death(RuntimeError("shapes do not fit"), "train-net") is None
+
+
+def test_a_checkpoint_that_finds_no_room_is_one_line_and_the_one_before_stands(tmp_path):
+    settings = {"checkpoints": tmp_path, "checkpoint_seconds": 0.0, "seed": SEED}
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    seen: list[int] = []
+
+    def limit(net, batch):
+        seen.append(1)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (16 if len(seen) == 3 else before[0], before[1]))
+        return square_loss(net, batch)
+
+    try:
+        with pytest.raises(Exception) as caught:
+            train(task(Samples(), limit, **settings))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "ulimit -f unlimited" in str(explained(caught.value, "train-net", tmp_path))
+    assert torch.equal(train(task(Samples(), limit, **settings)).last["weight"], train(task(Samples(), seed=SEED)).last["weight"])
+    assert len(seen) == 3 + 6

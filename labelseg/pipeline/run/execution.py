@@ -25,6 +25,7 @@ from labelseg.pipeline.plan.keys import params_json
 from labelseg.pipeline.plan.planner import Planner
 from labelseg.pipeline.plan.runlog import RunLog, now
 from labelseg.pipeline.store.artifacts import TENSOR, Model, model_digest
+from labelseg.pipeline.store.headers import part_path
 from labelseg.pipeline.store.manifests import Location, Manifest, ManifestItem, Ref
 from labelseg.pipeline.store.parts import PartItem
 from labelseg.pipeline.store.store import PartWriter, Store
@@ -108,10 +109,23 @@ class Execution:
         manifest = self._manifest(decision, items, device, time.monotonic() - started)
         order = {entry.id: position for position, entry in enumerate(entries)}
         manifest.failed = [{"id": f.id, "error": f.error} for f in sorted(outcome.failed, key=lambda f: order[f.id])]
+        self._demand_parts(node.stage.name, {item.part for item in items})
         # Under the lock a manifest of this key is one with failed items, or is to be replaced.
         self._store.catalog.publish(manifest, replace=True)
         self._planner.forget(node.stage.name, manifest.key)
         return Done("computed" if todo else "reused", self._ref(decision, manifest), len(outcome.places), _first(outcome.failed))
+
+    def _demand_parts(self, stage: str, parts: set[str]) -> None:
+        """Refuse to publish what was deleted while it was made.
+
+        Raises:
+            LabelsegError: a part is gone.
+        """
+        gone = [path for path in (part_path(self._workspace.folder, stage, part) for part in sorted(parts)) if not path.is_dir()]
+        if gone:
+            raise LabelsegError(
+                f"{gone[0]} was deleted while {stage} ran. Leave {self._workspace.folder} alone, and run the same command again."
+            )
 
     def _compute(self, decision: Decision, tasks: list[Task], device: str) -> Outcome:
         """Run the map stage over items."""

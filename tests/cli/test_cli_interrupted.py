@@ -1,0 +1,90 @@
+"""Ctrl-C and SIGTERM to a real process with real workers: one line, the exit code, no process left, nothing computed lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import labelseg
+from PIL import Image
+from slow_program import STAGES
+
+GOES_ON = "What is finished stays; the same command goes on from there."
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals")
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    (tmp_path / "images").mkdir()
+    for number in range(40):
+        Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / "images" / f"a{number:02d}.png")
+    (tmp_path / "labelseg.toml").write_text('[data]\nimages = "images"\nclasses = ["background", "cat"]\n[run]\ntarget = "slow"\n')
+    return tmp_path
+
+
+def lines(root: Path, word: str) -> list[str]:
+    """What workers noted."""
+    path = root / "log"
+    return [line.split()[1] for line in path.read_text().splitlines() if line.startswith(word)] if path.exists() else []
+
+
+def begin(root: Path, *options: str) -> subprocess.Popen:
+    """Start the program in a group of its own, as a terminal does."""
+    words = [sys.executable, Path(__file__).parent / "slow_program.py", "-C", root, "slow", "--workers", "2", *options]
+    env = {**os.environ, "SLOW_LOG": str(root / "log"), "PYTHONPATH": str(Path(__file__).parents[2])}
+    return subprocess.Popen(words, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def wait_for(root: Path, word: str, count: int) -> None:
+    until = time.monotonic() + 60
+    while len(lines(root, word)) < count:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def running(pids: list[str]) -> list[str]:
+    return [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+
+
+def test_ctrl_c_while_workers_start_ends_them_too(root):
+    process = begin(root, "--start", "60")
+    wait_for(root, "started", 1)
+    started = time.monotonic()
+    os.killpg(process.pid, signal.SIGINT)
+    error = process.communicate(timeout=60)[1]
+    assert time.monotonic() - started < 5
+    assert (process.returncode, error.splitlines()[-1]) == (130, f"Interrupted. {GOES_ON}")
+    assert "Traceback" not in error
+    assert running(lines(root, "started")) == []
+    assert labelseg(root, "status", stages=STAGES).stdout.splitlines()[1].split()[:3] == ["slow", "train", "failed"]
+
+
+def test_sigterm_in_the_middle_keeps_what_is_computed(root):
+    process = begin(root)
+    wait_for(root, "computed", 6)
+    process.terminate()
+    error = process.communicate(timeout=60)[1]
+    assert (process.returncode, error.splitlines()[-1]) == (143, f"Terminated. {GOES_ON}")
+    assert "Traceback" not in error
+    assert running(lines(root, "started")) == []
+    computed = set(lines(root, "computed"))
+    plan = labelseg(root, "run", "--dry-run", stages=STAGES)
+    assert f"{40 - len(computed)} of 40 images" in plan.stdout
+    assert len(computed) < 40
+
+
+def test_workers_end_when_their_caller_is_killed(root):
+    process = begin(root, "--seconds", "60")
+    wait_for(root, "started", 2)
+    process.kill()
+    process.communicate(timeout=60)
+    until = time.monotonic() + 5
+    while running(lines(root, "started")) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert running(lines(root, "started")) == []
