@@ -73,7 +73,7 @@ class Program(click.Group):
         except Exception as error:
             if isinstance(error, OSError) and error.errno == errno.EPIPE:  # the reader of our output has gone; click ends quietly
                 raise
-            _refuse_full_output(error)
+            _refuse_unwritable_output(error)
             command = f"labelseg {ctx.invoked_subcommand or ''}".rstrip()
             told = explained(error, command, ctx.params["root"])
             if told is None:
@@ -141,22 +141,25 @@ def _interrupted(error: KeyboardInterrupt) -> int:
     return TERMINATED if terminated else INTERRUPTED
 
 
-def _refuse_full_output(error: Exception) -> None:
+def _refuse_unwritable_output(error: Exception) -> None:
     """Say so where it is our own output that finds no room, not a file of the workspace.
 
     Raises:
         Failure: the output cannot be written; what is left of it is given up.
     """
-    if not isinstance(error, OSError) or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+    if not isinstance(error, OSError) or error.errno is None or not error.__traceback__:
         return
-    try:
-        sys.stdout.flush()
-    except OSError as refused:
-        with contextlib.suppress(OSError, ValueError):  # what is written at the exit of the interpreter must not fail again
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        reason = (refused.strerror or "cannot be written").lower()
-        message = f"standard output: {reason}. Send it to a place with room; what was computed stays."
-        raise Failure(message, LabelsegError.exit_code) from error
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    if error.filename is None and place.filename == click.utils.__file__:
+        raise _output_failure(error) from error
+
+
+def _output_failure(error: OSError) -> Failure:
+    """Give up what is left of our output, and say why."""
+    with contextlib.suppress(OSError, ValueError):  # what is written at the exit of the interpreter must not fail again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    reason = (error.strerror or "cannot be written").lower()
+    return Failure(f"standard output: {reason}. Send it to a place with room; what was computed stays.", LabelsegError.exit_code)
 
 
 program = make_program(STAGES)
@@ -169,17 +172,15 @@ def main() -> NoReturn:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # names of files may be anything
     try:
-        program(prog_name="labelseg")
-    except SystemExit as end:
-        code = end.code
-    try:
+        try:
+            program(prog_name="labelseg")
+        except SystemExit as end:
+            code = end.code
         sys.stdout.flush()
     except OSError as error:
-        try:
-            _refuse_full_output(error)
-        except Failure as failure:
-            failure.show()
-            code = failure.exit_code
+        failure = _output_failure(error)
+        failure.show()
+        code = failure.exit_code
     sys.exit(code)
 
 

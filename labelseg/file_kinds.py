@@ -1,9 +1,11 @@
-"""What stands at a path: opening a pipe waits for ever, and a device may do anything."""
+"""What stands at a path, for opening a pipe waits for ever and a device may do anything; and which file an error is of."""
 
 from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
@@ -25,3 +27,14 @@ def odd_kind(path: str | os.PathLike[str]) -> str:
     except (OSError, ValueError):
         return ""
     return next((name for is_kind, name in _KINDS if is_kind(mode)), "")
+
+
+@contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Have an error of the system name a file, which it does where one is opened but not where one is written."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno and error.filename is None:
+            error.filename = os.fspath(path)
+        raise

@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 
 from labelseg.data.formats.palette import colorize, voc_palette
 from labelseg.errors import MissingExtraError
+from labelseg.file_kinds import naming
 from labelseg.ops.cam import resize_maps
 
 PANEL_HEIGHT = 240
@@ -85,7 +86,8 @@ def plot_curves(curves: Sequence[Mapping[str, Any]], title: str, path: Path) -> 
         axes.set(title=name, xlabel="epoch")
         axes.grid(alpha=0.3)
     figure.suptitle(title)
-    figure.savefig(path)
+    with naming(path):
+        figure.savefig(path)
 
 
 def _is_number(curves: Sequence[Mapping[str, Any]], name: str) -> bool:

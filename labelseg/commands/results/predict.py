@@ -12,6 +12,8 @@ import click
 from labelseg.commands.context import Invocation, pass_invocation, talk
 from labelseg.commands.results.outputs import demand_own_folder
 from labelseg.errors import ItemsFailedError, LabelsegError, UsageError
+from labelseg.file_kinds import naming
+from labelseg.pipeline.files.mishaps import ends_all
 from labelseg.pipeline.plan.reasons import reasons_text
 
 if TYPE_CHECKING:
@@ -55,7 +57,9 @@ def predict(
             try:
                 _write(output, name, file, segment(name), confidence, overlay)
             except Exception as error:
-                # One bad image must not end the work on ten thousand.
+                # One bad image must not end the work on ten thousand; a full disk is no fault of an image.
+                if ends_all(error):
+                    raise
                 failed.append(name)
                 message = str(error) if isinstance(error, LabelsegError) else f"{file}: {type(error).__name__}: {error}"
                 talk(message)
@@ -81,7 +85,8 @@ def _write(output: Path, name: str, file: Path, item: Mapping[str, NDArray[Any]]
         if "confidence" not in item:
             raise UsageError("--confidence: the stage gives no confidence.")
         grey = np.round(item["confidence"].astype(np.float32) * 255).astype(np.uint8)
-        Image.fromarray(grey).save(output / f"{name}.confidence.png")
+        with naming(output / f"{name}.confidence.png"):
+            Image.fromarray(grey).save(output / f"{name}.confidence.png")
     if overlay:
         write_overlay(item["mask"], read_image(file), output / f"{name}.overlay.jpg")
 

@@ -12,6 +12,7 @@ import click
 from labelseg.commands.context import Invocation, pass_invocation, talk
 from labelseg.commands.tables import bytes_text, percent, seconds_text
 from labelseg.errors import MissingArtifactError, UsageError
+from labelseg.file_kinds import naming
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -155,7 +156,8 @@ def _plot_item(workspace: Workspace, ref: Ref, image_id: str, path: Path) -> Non
     if workspace.dataset.has(image_id, "mask"):
         painted = paint_item({"mask": workspace.dataset.mask(image_id)}, image)
         panels += [("truth", painted)] if painted is not None else []
-    draw_sheet(panels).save(path)
+    with naming(path):
+        draw_sheet(panels).save(path)
     talk(f"Drew {', '.join(name for name, _ in panels)}: {path}")
 
 

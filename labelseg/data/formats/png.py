@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from labelseg.data.formats.palette import colorize, voc_palette
+from labelseg.file_kinds import naming
 
 
 def write_palette_png(mask: NDArray[np.uint8], path: Path) -> None:
@@ -20,17 +21,19 @@ def write_palette_png(mask: NDArray[np.uint8], path: Path) -> None:
     """
     image = Image.fromarray(np.ascontiguousarray(mask)).convert("L")
     image.putpalette(voc_palette().tobytes())
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished = path.with_name(f".{path.name[:40]}.{os.getpid()}")  # a name may have 255 bytes
     try:
-        image.save(unfinished, format="PNG")
-        unfinished.replace(path)
+        with naming(path):
+            image.save(unfinished, format="PNG")
+            unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
 
 
 def write_overlay(mask: NDArray[np.uint8], image: NDArray[np.uint8], path: Path) -> None:
     """Write a mask (H, W) in the colours of its classes over its image (H, W, 3) uint8, as JPEG."""
-    Image.fromarray(colorize(mask, image)).save(path, quality=90)
+    with naming(path):
+        Image.fromarray(colorize(mask, image)).save(path, quality=90)
 
 
 def export_masks(

@@ -6,6 +6,8 @@ import os
 import uuid
 from pathlib import Path
 
+from labelseg.file_kinds import naming
+
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a file, in place of one that may be there already."""
@@ -58,7 +60,7 @@ def _write_aside(path: Path, data: bytes) -> Path:
     # A name may have 255 bytes; that of the file is there for people, and cut.
     aside = path.with_name(f".{path.name[:40]}.{uuid.uuid4().hex}.tmp")
     try:
-        with aside.open("xb") as file:
+        with naming(path), aside.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

@@ -73,7 +73,7 @@ def run(root: Path, target: str | None = None):
 
 def why(root: Path) -> str:
     """What the status tells first of the first instance."""
-    return toy.ToyWorkspace(root, STAGES).status()[0].reasons[0]
+    return str(toy.ToyWorkspace(root, STAGES).status()[0].reasons[0])
 
 
 @contextmanager

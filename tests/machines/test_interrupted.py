@@ -11,9 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import labelseg
+from click.testing import CliRunner, Result
 from PIL import Image
 from slow_program import STAGES
+
+from labelseg.cli import make_program
 
 GOES_ON = "What is finished stays; the same command goes on from there."
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals")
@@ -26,6 +28,10 @@ def root(tmp_path) -> Path:
         Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / "images" / f"a{number:02d}.png")
     (tmp_path / "labelseg.toml").write_text('[data]\nimages = "images"\nclasses = ["background", "cat"]\n[run]\ntarget = "slow"\n')
     return tmp_path
+
+
+def labelseg(root: Path, *words: str) -> Result:
+    return CliRunner().invoke(make_program(STAGES), ["-C", str(root), *words])
 
 
 def lines(root: Path, word: str) -> list[str]:
@@ -62,7 +68,7 @@ def test_ctrl_c_while_workers_start_ends_them_too(root):
     assert (process.returncode, error.splitlines()[-1]) == (130, f"Interrupted. {GOES_ON}")
     assert "Traceback" not in error
     assert running(lines(root, "started")) == []
-    assert labelseg(root, "status", stages=STAGES).stdout.splitlines()[1].split()[:3] == ["slow", "train", "failed"]
+    assert labelseg(root, "status").stdout.splitlines()[1].split()[:3] == ["slow", "train", "failed"]
 
 
 def test_sigterm_in_the_middle_keeps_what_is_computed(root):
@@ -74,7 +80,7 @@ def test_sigterm_in_the_middle_keeps_what_is_computed(root):
     assert "Traceback" not in error
     assert running(lines(root, "started")) == []
     computed = set(lines(root, "computed"))
-    plan = labelseg(root, "run", "--dry-run", stages=STAGES)
+    plan = labelseg(root, "run", "--dry-run")
     assert f"{40 - len(computed)} of 40 images" in plan.stdout
     assert len(computed) < 40
 
@@ -88,3 +94,14 @@ def test_workers_end_when_their_caller_is_killed(root):
     while running(lines(root, "started")) and time.monotonic() < until:
         time.sleep(0.02)
     assert running(lines(root, "started")) == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("words", [["slow", "--help"], ["config"], ["status", "--json"]])
+def test_output_that_finds_no_room_is_told_as_such(root, words):
+    program = [sys.executable, Path(__file__).parent / "slow_program.py", "-C", root, *words]
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    with open("/dev/full", "w") as full:
+        found = subprocess.run(program, stdout=full, stderr=subprocess.PIPE, text=True, env=env, check=False)
+    line = "Error: standard output: no space left on device. Send it to a place with room; what was computed stays.\n"
+    assert (found.returncode, found.stderr) == (1, line)
