@@ -39,7 +39,7 @@ def open_dataset(root: Path, table: Mapping[str, Any]) -> Dataset:
         if key not in KEYS:
             raise UsageError(f"[data] has no key '{key}'.{suggestion(key, KEYS)}")
         parts = value if key == "splits" and isinstance(value, list | tuple) else [value]
-        if key in PATH_KEYS and not all(isinstance(part, str | Path) and str(part) for part in parts):
+        if key in PATH_KEYS and not all(isinstance(part, str | Path) and str(part) and "\0" not in str(part) for part in parts):
             raise UsageError(f"[data] {key}: expected a path, got {value!r}.")
     if "scenes" in table:
         from labelseg.data.scenes.scene_dataset import SceneDataset
@@ -84,9 +84,9 @@ def _classes_source(root: Path, table: Mapping[str, Any], default: tuple[str, ..
     value = table.get("classes")
     if value is None:
         return default
-    if isinstance(value, str | Path):
+    if isinstance(value, str | Path) and "\0" not in str(value):
         return root / value
-    if isinstance(value, Sequence):
+    if isinstance(value, Sequence) and not isinstance(value, str):
         return check_classes(value, "[data] classes")
     raise UsageError(f"[data] classes: expected a file or a list of names, got {value!r}.")
 

@@ -8,6 +8,7 @@ So the environment wins over the file, and what is said of an instance wins over
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ from labelseg.suggestions import suggestion
 
 FILE_NAME = "labelseg.toml"
 PREFIX = "LABELSEG_"
+DEEP_KEY = re.compile(r"""^\s*\[*\s*(?:["']?[\w-]+["']?\s*\.\s*){64}""", re.MULTILINE)
 DEFAULT_SPLIT = "train"
 PLAIN_TABLES = ("data", "run", "evaluate")
 
@@ -59,7 +61,10 @@ class Config:
         if kind := odd_kind(path):
             raise UsageError(f"{path}: expected a toml file, found {kind}.")
         try:
-            tables = tomllib.loads(path.read_text(encoding="utf-8"))
+            text = path.read_text(encoding="utf-8")
+            if DEEP_KEY.search(text):  # reading it takes time as the square of its length
+                raise RecursionError
+            tables = tomllib.loads(text)
         except FileNotFoundError as error:
             raise UsageError(f"{root} is no workspace: it has no {FILE_NAME}. Run: labelseg init, or name one with -C DIR.") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -80,6 +85,9 @@ class Config:
                 raise UsageError(f"{path.name}: unknown table [{name}].{suggestion(name, [*by_name, *PLAIN_TABLES])}")
             if not isinstance(table, dict):
                 raise UsageError(f"{path.name}: expected a table [{name}], got the value {table!r}.")
+        for key, value in config.run.items():
+            if key in ("target", "split") and not isinstance(value, str):
+                raise UsageError(f"{path.name} [run] {key}: expected a name, got {value!r}.")
         config = replace(config, environ=_read_environ(config, environ))
         for instance in config.instances():
             config.params(instance)

@@ -155,3 +155,31 @@ def test_a_wrong_value_is_not_written(tmp_path):
 
 def test_plain_tables_can_be_written(tmp_path):
     assert write_values(load(tmp_path, toy.TOML), "run", {"target": "cam"}).run == {"target": "cam", "split": "train"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a = " + "[" * 100_000, "nested too deeply"),
+        ("a = " + "{a=" * 100_000, "nested too deeply"),
+        ("[" + ".".join(["a"] * 100_000) + "]\n", "nested too deeply"),
+        (".".join(["a"] * 100_000) + " = 1\n", "nested too deeply"),
+        ("[run]\ntarget = 5\n", r"\[run\] target: expected a name, got 5"),
+        ("[run]\nsplit = []\n", r"\[run\] split: expected a name, got \[\]"),
+        ("[[run]]\n", r"expected a table \[run\]"),
+    ],
+    ids=["lists", "tables", "table name", "key", "target", "split", "tables of run"],
+)
+def test_depth_and_other_types_are_refused_at_once(tmp_path, text, expected):
+    with pytest.raises(UsageError, match=expected):
+        load(tmp_path, text)
+
+
+def test_long_lists_of_numbers_are_not_deep(tmp_path):
+    assert len(load(tmp_path, f"[cam]\nscales = [\n{', '.join(['1.5'] * 500)}\n]\n").params("cam").scales) == 500
+
+
+def test_a_file_that_is_none_is_told(tmp_path):
+    (tmp_path / "labelseg.toml").mkdir()
+    with pytest.raises(UsageError, match=r"labelseg\.toml: expected a toml file, found a folder"):
+        Config.load(tmp_path, toy.STAGES, {})
