@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 from dataclasses import fields
 from functools import cache
 from types import SimpleNamespace
@@ -265,3 +266,13 @@ def test_every_parameter_has_an_effect_in_some_case(instance):
     tried = [stage.params(**{**({"step": step} if "step" in switches(stage) else {}), **change}) for change in of_stage for step in (0, 1)]
     never = {declared.name for declared in fields(stage.params) if not any(is_effective(declared, params) for params in tried)}
     assert never <= {"task"}  # in the key through the classes that it names
+
+
+def test_a_training_that_reads_a_model_trained_anew_is_another(root, tmp_path):
+    shutil.copytree(root, tmp_path / "copy")
+    workspace, keys = Workspace(tmp_path / "copy"), set()
+    for seed in (0, 5):
+        workspace.run("train-classifier", options=RunOptions(workers=0), seed=seed)
+        workspace.run("train-segmenter", options=RunOptions(workers=0, retrain=True), init="train-classifier", labels="masks")
+        keys.add(workspace.ref("train-segmenter").key)
+    assert len(keys) == 2
