@@ -175,8 +175,8 @@ def test_batches_depend_on_the_seed_alone_and_not_on_the_workers():
     assert seen_by(epochs=1) == seen_by(epochs=1, workers=1)
 
 
-def test_draws_of_a_sample_differ_between_epochs_and_samples():
-    draws = [draw for _, batch in seen_by() for draw in batch]
+def test_draws_of_a_sample_differ_between_epochs_and_samples_and_seeds():
+    draws = [draw for seed in (7, 8) for _, batch in seen_by(seed=seed) for draw in batch]
     assert len(set(draws)) == len(draws)
 
 
