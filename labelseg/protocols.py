@@ -55,7 +55,7 @@ class Dataset(Images, ImageNames, Protocol):
         """Sorted ids of a split."""
 
     def identity(self, image_id: str, kind: Kind) -> Path | str:
-        """What stands for the content: a file, whose bytes count, or a string, which counts as it is."""
+        """What identifies the content: a file, by its bytes, or a string, as it is."""
 
 
 class Bar(Protocol):

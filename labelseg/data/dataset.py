@@ -45,7 +45,7 @@ def open_dataset(root: Path, table: Mapping[str, Any]) -> Dataset:
         from labelseg.data.scenes.scene_dataset import SceneDataset
 
         if table.keys() - {"scenes", "splits"}:
-            raise UsageError("[data] scenes stands alone: remove it or the other keys but splits.")
+            raise UsageError("[data] scenes can be combined with splits only: remove it or the other keys.")
         return SceneDataset.from_table(table["scenes"], split_folders(root, table))
     paths = {key: root / table[key] for key in PATH_KEYS if key in table and key != "splits"}
     annotations = None

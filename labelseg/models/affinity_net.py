@@ -1,4 +1,4 @@
-"""Networks that tell which neighbouring pixels belong together: pixel features (AffinityNet) or boundaries (IRN)."""
+"""Networks that predict which neighbouring pixels belong together: pixel features (AffinityNet) or boundaries (IRN)."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ _SLOPE = 0.01
 
 
 class Localizer(nn.Module):
-    """Three convolutions on the last tap that tell where classes are; used in training alone, and made anew at every step.
+    """Three convolutions on the last tap that locate classes; used in training alone, and made anew at every step.
 
     Args:
         channels: Of the last tap.
@@ -55,7 +55,7 @@ class StepNetwork(nn.Module):
         warmup: Updates before pseudo labels are made.
 
     Attributes:
-        updates: Updates that were begun: part of the state, so that a resumed training knows where it stands.
+        updates: Updates that were begun: part of the state, so that a resumed training goes on at the right one.
     """
 
     updates: Tensor

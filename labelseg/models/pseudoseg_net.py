@@ -28,7 +28,7 @@ class Parts(NamedTuple):
 
 
 class PseudoSegNet(Segmenter):
-    """A segmenter whose encoder also tells tags, and spreads its class activation maps by attention (SGC).
+    """A segmenter whose encoder also predicts tags, and spreads its class activation maps by attention (SGC).
 
     Called on images alone it is a segmenter.
 
@@ -119,7 +119,7 @@ class ShiftNorm(nn.BatchNorm2d):
     """BatchNorm with a shift and no scale, whose running statistics are a plain mean at first.
 
     After k batches a new one counts 1 / (k + 1), but never less than 1 - ``decay``: a training of a few hundred updates would otherwise end
-    with statistics near their initial values. Statistics loaded without their count, as those of a model are, stand for many batches.
+    with statistics near their initial values. Statistics loaded without their count, such as those of a model, count as many batches.
 
     Source: Zou et al. 2021; pseudoseg.md 1.2; the plain mean at the beginning is ours.
     """

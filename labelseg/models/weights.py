@@ -23,7 +23,7 @@ _HEADS = ("classifier.", "fc.")
 _COUNTER = "num_batches_tracked"
 # Where checkpoints of a training keep the network, beside optimiser and scores; an averaged network goes before the trained one.
 _WRAPPERS = ("state_dict", "model_ema", "model")
-# Scores stand in checkpoints as numpy numbers, which are passed over: only tensors are taken.
+# Checkpoints hold scores as numpy numbers, which are passed over: only tensors are taken.
 _PASSED_OVER = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar", "numpy.dtype")
 
 

@@ -46,7 +46,7 @@ class LooseImages:
 
     def mask(self, image_id: str) -> NDArray[Any]:
         """Refuse: the true mask (H, W) of a loose image is not known."""
-        raise DataError(f"{self.files[image_id]}: expected a true mask, but of loose images none is known.")
+        raise DataError(f"{self.files[image_id]}: expected a true mask, but loose images have none.")
 
 
 def find_images(paths: Iterable[Path]) -> dict[str, Path]:
@@ -65,7 +65,9 @@ def find_images(paths: Iterable[Path]) -> dict[str, Path]:
     by_name: dict[str, Path] = {}
     for name, file in found:
         if name in by_name and by_name[name].absolute() != file.absolute():
-            raise UsageError(f"{by_name[name]} and {file} would both become {name}.png. Give them to two calls with other output folders.")
+            raise UsageError(
+                f"{by_name[name]} and {file} would both become {name}.png. Give them in two calls with different output folders."
+            )
         by_name[name] = file
     return by_name
 
@@ -90,7 +92,7 @@ def segmenter(workspace: Workspace, instance: str, files: Mapping[str, Path], de
     params = workspace.config.params(instance)
     sources = stage.sources(params)
     if not stage.has_masks or stage.uses(params) != ("image",) or any(source.kind != "model" for source in sources):
-        raise UsageError(f"{instance} makes no masks of loose images. Name an instance of segment.")
+        raise UsageError(f"{instance} cannot segment loose images. Name an instance of segment.")
     models = {}
     for source in sources:
         ref = workspace.ref(source.instance)

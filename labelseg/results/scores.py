@@ -65,13 +65,13 @@ def scoreable(stage: Stage) -> bool:
 
 
 def scored_refs(workspace: Workspace, instances: tuple[str, ...], split: str | None, tag: str | None = None) -> list[Ref]:
-    """List what there is to score, in the order of the stages.
+    """List the artifacts to score, in the order of the stages.
 
     Args:
         workspace: The workspace.
         instances: What to score; empty is everything that can be.
         split: Score only what was made for this split.
-        tag: Score what stands under this tag.
+        tag: Score what was published under this tag.
 
     Raises:
         UsageError: an unknown instance, or one without masks.

@@ -308,7 +308,7 @@ class _Training:
             task.log({"event": "epoch", **record, "seconds": round(seconds, 3)})
 
     def _is_exhausted(self) -> bool:
-        """Whether the best epoch lies so far back that the training ends early."""
+        """Whether the best epoch is so long ago that the training ends early."""
         task, progress = self.task, self.progress
         evaluated = sum(task.select in record for record in progress.curves if record["epoch"] > progress.best_epoch)
         return 0 < task.patience <= evaluated and progress.best_epoch > 0

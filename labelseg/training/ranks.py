@@ -129,7 +129,7 @@ def together(size: int, work: Callable[[Ranks, int], Any], kind: str) -> Iterato
 
     Args:
         size: Number of processes, this one included.
-        work: Takes ranks and rank; makes the same calls as what stands inside ``with``.
+        work: Takes ranks and rank; makes the same calls as the body of ``with``.
         kind: ``cpu`` or ``cuda``.
 
     Raises:
@@ -154,7 +154,7 @@ def together(size: int, work: Callable[[Ranks, int], Any], kind: str) -> Iterato
             others.append(other)
         try:
             yield _join(0, size, kind, meeting)
-        except RuntimeError as error:  # how torch tells that another rank is gone
+        except RuntimeError as error:  # how torch reports that another rank is gone
             messages = list(filter(None, map(_message, pipes)))
             raise (LabelsegError(messages[0]) if messages else error) from error
         else:

@@ -81,7 +81,7 @@ class TaggedImage:
 class LabelledGrid:
     """Makes (image (3, crop, crop) float32, labels (crop / 8, crop / 8) uint8) for AffinityNet.
 
-    Crops start at multiples of 8, so that the labels of the stride-8 grid serve.
+    Crops start at multiples of 8, so that labels of the stride-8 grid can be cut out.
 
     Attributes:
         crop: Side of the crop, a multiple of 8.
@@ -157,10 +157,10 @@ def source_mask(item: Item) -> NDArray[np.uint8]:
 
 
 def readable(items: Sequence[Item], read: Callable[[Item], Content], purpose: str = "training") -> Iterator[Content]:
-    """Read items one by one; what cannot be read is told to be left out of the purpose.
+    """Read items one by one; those that cannot be read are left out with a warning that names the purpose.
 
     Raises:
-        DataError: None can be read.
+        DataError: none can be read.
     """
     refused: list[DataError] = []
     for item in items:

@@ -35,7 +35,7 @@ def demand_held(
     remedy: str = "--validation SPLIT with masks",
     patience: int = 0,
 ) -> None:
-    """Demand images to evaluate on where something rests on them: a split is named, the best epoch is to be kept, or ends the training.
+    """Demand images to evaluate on where parameters need them: a named split, the best epoch kept, or a training ended early.
 
     Raises:
         UsageError: there are none.
@@ -47,7 +47,7 @@ def demand_held(
     if params.keep == "best":
         raise UsageError(f"{name}: --keep best needs images to choose by. Add {remedy}")
     if patience:
-        raise UsageError(f"{name}: --patience needs images that tell when a training no longer gains. Add {remedy}")
+        raise UsageError(f"{name}: --patience needs images to measure when a training stops improving. Add {remedy}")
 
 
 def demand_labelled(name: str, held: Sequence[Item], read_mask: Callable[[Item], NDArray[np.uint8]]) -> None:

@@ -101,7 +101,9 @@ def test_per_class_table(finished):
 
 def test_what_is_not_fresh_is_told(finished):
     labelseg(finished, "config", "spread.rows", "1")
-    assert "spread (train) is stale: parameter rows: 0 -> 1. Scored is what stands." in labelseg(finished, "evaluate", "spread").stderr
+    assert (
+        "spread (train) is stale: parameter rows: 0 -> 1. Scoring the existing result." in labelseg(finished, "evaluate", "spread").stderr
+    )
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def test_predict_tells_that_a_model_is_stale(finished, data, tmp_path):
     labelseg(finished, "config", "train-net.epochs", "5")
     result = labelseg(finished, "predict", data / "images" / "a1.png", "-o", tmp_path / "out")
     assert result.exit_code == 0
-    assert "train-net is stale: parameter epochs: 2 -> 5. Used is what stands." in result.stderr
+    assert "train-net is stale: parameter epochs: 2 -> 5. Using the existing result." in result.stderr
 
 
 def test_predict_needs_a_model(data, tmp_path):

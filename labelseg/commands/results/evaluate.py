@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     "--threshold",
     type=click.FloatRange(0, 1),
     metavar="T",
-    show_default="of labelseg.toml, or the best here",
-    help="Background score for cam.",
+    show_default="that of labelseg.toml, or the best on these images",
+    help="Background score that turns activation maps into masks.",
 )
 @click.option("--per-class", is_flag=True, help="Add the IoU of every class.")
-@click.option("--unsaved", is_flag=True, help="Score what --no-save has tried.")
+@click.option("--unsaved", is_flag=True, help="Score the trial results of --no-save.")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON, with the IoU of every class.")
 @pass_invocation
 def evaluate(
@@ -76,7 +76,7 @@ def evaluate(
     for entry in scores:
         if entry.tuned:
             talk(
-                f"* threshold {entry.threshold:g} was chosen on the scored images, which flatters {entry.instance}. To set it: --threshold"
+                f"* threshold {entry.threshold:g} was chosen on the scored images, which flatters {entry.instance}. To fix it: --threshold"
             )
         if entry.unknown:
             talk(f"{entry.instance} ({entry.split}) does not know {', '.join(entry.unknown)}: their pixels count as background.")
@@ -125,9 +125,9 @@ def _check_splits(workspace: Workspace, *splits: str | None) -> None:
 
 
 def _tell_states(workspace: Workspace, scores: list[Score]) -> None:
-    """Tell which of the scored artifacts are not what the configuration asks for now."""
+    """Report which scored artifacts are not what the configuration asks for now."""
     states = {(row.instance, row.split): row for row in workspace.status()}
     for entry in scores:
         row = states.get((entry.instance, entry.split))
         if row is not None and row.state not in ("fresh", "failed"):
-            talk(f"{entry.instance} ({entry.split}) is {row.state}: {reasons_text(row.reasons)}. Scored is what stands.")
+            talk(f"{entry.instance} ({entry.split}) is {row.state}: {reasons_text(row.reasons)}. Scoring the existing result.")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("instance", metavar="STAGE")
-@click.option("--split", metavar="SPLIT", default="train", show_default=True, help="Whose masks to write.")
+@click.option("--split", metavar="SPLIT", default="train", show_default=True, help="Split whose masks to write.")
 @click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Folder to write masks to.")
 @click.option("--overlay", is_flag=True, help="Write NAME.overlay.jpg as well: the mask over the image.")
 @click.option(
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 def export(invocation: Invocation, instance: str, split: str, output: Path | None, overlay: bool, model_file: Path | None) -> None:
     """Write the masks of a stage as palette PNG, or a model as safetensors.
 
-    Masks hold class ids in the colours of Pascal VOC, under the names of their images. A model file serves as `--weights`.
+    Masks hold class ids in the colours of Pascal VOC, under the names of their images. A model file can be given to `--weights`.
     """
     workspace = invocation.workspace()
     stage = workspace.config.stage(instance)
@@ -65,7 +65,7 @@ def _masks(artifact: Artifact, progress: Any) -> Iterator[tuple[str, NDArray[Any
 
 
 def _export_model(workspace: Workspace, instance: str, path: Path) -> None:
-    """Write the tensors of a model, with what rebuilds the network in the header."""
+    """Write the tensors of a model, with a header from which the network can be rebuilt."""
     import numpy as np
     from safetensors.numpy import save
 

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 def demand_own_folder(workspace: Workspace, output: Path) -> None:
-    """Refuse to write among the images of the data, of which results would become some, and over its true masks.
+    """Refuse to write into the folder of images, where results would count as images, or over the true masks.
 
     Raises:
-        UsageError: the folder is that of the images or of the masks, or lies below.
+        UsageError: the folder is that of the images or of the masks, or below it.
     """
     table, target = workspace.config.data, output.resolve()
     for key, harm in (("masks", "true masks there would be overwritten"), ("images", "what is written there would count as images")):

@@ -35,8 +35,8 @@ def predict(
 ) -> None:
     """Segment image files, or all images in folders, with the trained segmenter.
 
-    Each becomes NAME.png, a palette PNG of class ids in the colours of Pascal VOC. A file that cannot be read is told and
-    left out; the exit code is 3 then.
+    Each becomes NAME.png, a palette PNG of class ids in the colours of Pascal VOC. A file that cannot be read is
+    reported and left out; the exit code is then 3.
     """
     from labelseg.pipeline.engines.progress import show_progress
     from labelseg.results.loose_images import find_images, segmenter
@@ -50,7 +50,7 @@ def predict(
     segment = segmenter(workspace, instance, images, device)
     for row in workspace.status():
         if row.instance in models and not row.fresh:
-            talk(f"{row.instance} is {row.state}: {reasons_text(row.reasons)}. Used is what stands.")
+            talk(f"{row.instance} is {row.state}: {reasons_text(row.reasons)}. Using the existing result.")
     failed: list[str] = []
     with show_progress(len(images), "predict") as progress:
         for name, file in images.items():
@@ -71,7 +71,7 @@ def predict(
 
 
 def _write(output: Path, name: str, file: Path, item: Mapping[str, NDArray[Any]], confidence: bool, overlay: bool) -> None:
-    """Write what was asked for of one image."""
+    """Write the files of one image that were asked for."""
     import numpy as np
     from PIL import Image
 
@@ -83,7 +83,7 @@ def _write(output: Path, name: str, file: Path, item: Mapping[str, NDArray[Any]]
     write_palette_png(item["mask"], path)
     if confidence:
         if "confidence" not in item:
-            raise UsageError("--confidence: the stage gives no confidence.")
+            raise UsageError("--confidence: the stage writes no confidence. Leave it out.")
         grey = np.round(item["confidence"].astype(np.float32) * 255).astype(np.uint8)
         with naming(output / f"{name}.confidence.png"):
             Image.fromarray(grey).save(output / f"{name}.confidence.png")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("instance", metavar="STAGE")
 @click.argument("image_id", metavar="[IMAGE]", required=False)
-@click.option("--split", metavar="SPLIT", help="Which split of it.")
+@click.option("--split", metavar="SPLIT", help="Split to show.")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 @click.option(
     "--plot",
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 )
 @pass_invocation
 def show(invocation: Invocation, instance: str, image_id: str | None, split: str | None, as_json: bool, plot: Path | None) -> None:
-    """Show what stands for a stage: parameters, metrics, key, size and what it was made from; or one image of it."""
+    """Show the result of a stage: parameters, metrics, key, size and what it was made from; or one image of it."""
     workspace = invocation.workspace()
     ref, manifest = _find(workspace, instance, image_id, split)
     if image_id is None:
@@ -51,7 +51,7 @@ def show(invocation: Invocation, instance: str, image_id: str | None, split: str
 
 
 def _find(workspace: Workspace, instance: str, image_id: str | None, split: str | None) -> tuple[Ref, Manifest]:
-    """Find the artifact of an instance that is meant: in the split named, or the first that holds the image."""
+    """Find the artifact to show: that of the split named, or the first that holds the image."""
     stage = workspace.config.stage(instance)
     refs = [ref for ref in workspace.catalog.refs() if ref.instance == instance and split in (None, ref.split)]
     manifests = [(ref, manifest) for ref in refs if (manifest := workspace.catalog.load(stage.name, ref.key)) is not None]
@@ -63,7 +63,8 @@ def _find(workspace: Workspace, instance: str, image_id: str | None, split: str 
         raise MissingArtifactError(f"{instance} has never run here{where}. Run: {workspace.config.command(instance, split or '')}")
     if image_id is None:
         if len(manifests) > 1:
-            talk(f"{instance} stands for the splits {', '.join(ref.split for ref, _ in manifests)}. Choose with --split.")
+            splits = ", ".join(ref.split for ref, _ in manifests)
+            talk(f"{instance} has results for the splits {splits}; showing the first. Choose with --split.")
         return manifests[0]
     if stage.kind == "model":
         raise UsageError(f"{instance} is a model and holds no images. Leave out '{image_id}'.")
@@ -78,7 +79,7 @@ def _find(workspace: Workspace, instance: str, image_id: str | None, split: str 
 
 
 def _artifact_facts(workspace: Workspace, ref: Ref, manifest: Manifest) -> dict[str, Any]:
-    """Collect what is recorded of an artifact."""
+    """Collect what is recorded about an artifact."""
     parts = {item.part for item in manifest.items}
     facts: dict[str, Any] = {
         "instance": ref.instance,

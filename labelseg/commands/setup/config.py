@@ -24,7 +24,7 @@ EVALUATE_KEYS = ("threshold",)
 @click.command()
 @click.argument("key", required=False)
 @click.argument("value", required=False)
-@click.option("--unset", is_flag=True, help="Remove the key from labelseg.toml; the default stands again.")
+@click.option("--unset", is_flag=True, help="Remove the key from labelseg.toml and go back to the default.")
 @no_wait
 @pass_invocation
 def config(invocation: Invocation, key: str | None, value: str | None, unset: bool) -> None:
@@ -42,7 +42,7 @@ def config(invocation: Invocation, key: str | None, value: str | None, unset: bo
     with workspace_lock(workspace.folder, "labelseg config", invocation.wait):
         table, name = _address(workspace.config, key)
         workspace.write_config(table, {name: None if value is None else _checked(invocation, workspace.config, table, name, value)})
-    talk(f"{workspace.config.path}: {key} {'is as by default' if unset else f'= {value}'}")
+    talk(f"{workspace.config.path}: {key} {'is back to its default' if unset else f'= {value}'}")
 
 
 def rows_of(config: Config) -> list[tuple[str, str, str]]:
@@ -67,7 +67,7 @@ def _table(config: Config, key: str | None) -> str:
     start = table_of(key or "")
     chosen = [row for row in rows if not start or row[0] == start or row[0].startswith(f"{start}.")]
     if not chosen:
-        raise UsageError(f"config: nothing is called '{key}'.{suggestion(start, [row[0] for row in rows], listed='')}")
+        raise UsageError(f"config: no key is called '{key}'.{suggestion(start, [row[0] for row in rows], listed='')}")
     return format_table(("KEY", "VALUE", "FROM"), chosen)
 
 
@@ -115,7 +115,7 @@ def _checked_data(invocation: Invocation, config: Config, key: str, value: Any) 
 
 
 def _read(text: str) -> Any:
-    """Read text as a toml value; what is none is text."""
+    """Read text as a toml value; anything else is text."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:

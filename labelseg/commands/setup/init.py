@@ -32,7 +32,7 @@ PHOTOS: dict[str, dict[str, Any]] = {
     "propagate": {"scales": [1.25, 1.5, 1.75], "flip": True, "threshold": 0.55, "crf": True},
 }
 RECIPE_TABLES: dict[str, dict[str, dict[str, Any]]] = {"tags": {}, "few-masks": {"segment": {"model": "train-unimatch"}}}
-REMARKS = dict.fromkeys(PHOTOS, "Found on photos with a longer side of 320 pixels; docs/affinitynet.md tells how to find yours.")
+REMARKS = dict.fromkeys(PHOTOS, "Found on photos with a longer side of 320 pixels; docs/affinitynet.md explains how to find yours.")
 USUAL_SIDE = 1000  # pixels above which images are larger than the settings are made for
 SAMPLED = 100  # images whose size is looked up
 
@@ -76,7 +76,7 @@ def _file(help: str) -> dict[str, Any]:
     "--val",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     metavar="SHARE",
-    help="Share of the images to hold out as the split val, where no list does.",
+    help="Share of the images to hold out as the split val, unless a list defines it.",
 )
 @click.option("--voc", **_folder("Folder of Pascal VOC 2012."))
 @click.option(
@@ -93,7 +93,7 @@ def _file(help: str) -> dict[str, Any]:
     type=click.Choice(list(RECIPES)),
     default="tags",
     show_default=True,
-    help="Which chain to set up: tags learns from image tags, few-masks from masks of few images (see split).",
+    help="Chain to set up: tags learns from image tags, few-masks from the masks of a few images (see split).",
 )
 @pass_invocation
 def init(
@@ -160,13 +160,13 @@ def _median_side(dataset: Dataset) -> int:
     for image_id in ids[:: -(-len(ids) // SAMPLED)]:
         path = dataset.identity(image_id, "image")
         if isinstance(path, Path):
-            with suppress(DataError):  # told when it is worked on
+            with suppress(DataError):  # reported when it is computed
                 sides.append(max(image_size(path)))
     return int(median(sides)) if sides else 0
 
 
 def training_tables(stages: Iterable[Stage], survey: Survey, weights: str | None = None) -> dict[str, dict[str, Any]]:
-    """Choose what the trainings are told: the weights, and the validation split where it has what a training evaluates on."""
+    """Choose the parameters of the trainings: the weights, and the validation split where it has what a training is evaluated on."""
     tables: dict[str, dict[str, Any]] = {}
     for stage in stages:
         if stage.kind != "model":
@@ -186,7 +186,7 @@ def _data_table(root: Path, source: Path | None, paths: Mapping[str, Path | None
     given = {key: path for key, path in paths.items() if path is not None}
     if scenes is not None:
         if given or source or val:
-            raise UsageError("--scenes stands alone: leave out --from, --images and the like.")
+            raise UsageError("--scenes cannot be combined with other data: leave out --from, --images and the like.")
         return {"scenes": {"train": scenes, "val": max(scenes // 2, 1)}}
     found = _usual_names(source) if source else {}
     table: dict[str, Any] = {key: written_path(root, path) for key, path in {**found, **given}.items()}
@@ -237,7 +237,7 @@ def _report(survey: Survey) -> str:
         lines.append(f"longer side of the images: {survey.long_side:,} pixels (median)")
     if survey.long_side > USUAL_SIDE:
         lines.append(
-            "  That is large: images are worked on at the size of their files, and settings are made for 300 to 500 pixels. "
-            "Smaller copies, and masks made smaller alike (nearest neighbour), take a fraction of time and memory."
+            "  That is large: images are processed at full size, and the defaults suit 300 to 500 pixels. "
+            "Smaller copies, with masks scaled down the same way (nearest neighbour), take a fraction of the time and memory."
         )
     return "\n".join(lines)

@@ -24,19 +24,25 @@ REST = "_rest"
 
 
 @click.command()
-@click.option("--labelled", type=click.IntRange(min=1), metavar="N", help="Choose so many images, so that classes keep their shares.")
+@click.option(
+    "--labelled", type=click.IntRange(min=1), metavar="N", help="Number of images to label, chosen so that classes keep their shares."
+)
 @click.option(
     "--list",
     "listed",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Take the images of a list instead, such as a published one.",
+    help="Label the images of this list instead, such as a published one.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the choice.")
 @click.option("--nested", is_flag=True, help="Let the choices of one seed contain each other: 183 images hold the 92.")
 @click.option("--from", "source", default="train", show_default=True, metavar="SPLIT", help="Split to choose from.")
-@click.option("--rest", "rest_of", metavar="SPLIT", show_default="that of --from", help="Split whose other images are the unlabelled ones.")
-@click.option("--name", metavar="NAME", show_default="from what it was made", help="Name of the list; the unlabelled images are NAME_rest.")
+@click.option(
+    "--rest", "rest_of", metavar="SPLIT", show_default="that of --from", help="Split whose remaining images are the unlabelled ones."
+)
+@click.option(
+    "--name", metavar="NAME", show_default="derived from the options", help="Name of the list; the unlabelled images are NAME_rest."
+)
 @click.option("--use/--no-use", default=True, show_default=True, help="Let the stages that learn from few masks train on these lists.")
 @no_wait
 @pass_invocation
@@ -120,7 +126,7 @@ def _classes(dataset: Dataset, ids: list[str]) -> dict[str, tuple[int, ...]]:
 
 
 def _write(workspace: Workspace, lists: dict[str, list[str]]) -> None:
-    """Write lists into the workspace, and tell the data of their folder."""
+    """Write lists into the workspace, and add their folder to [data]."""
     from labelseg.data.dataset import split_folders
 
     folder = workspace.root / FOLDER

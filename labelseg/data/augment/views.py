@@ -24,7 +24,7 @@ class Geometry:
     Attributes:
         size: (H, W) that the image is resized to.
         top, left: Corner of the window.
-        crop: Side of the window; what lies beyond the image is padded, to the right and below.
+        crop: Side of the window; beyond the image it is padded, to the right and below.
         mirror: Whether the window is mirrored, at the end.
     """
 
@@ -35,7 +35,7 @@ class Geometry:
     mirror: bool
 
     def image(self, image: Array) -> Array:
-        """Resize bilinearly, with anti-aliasing, and cut the part of the window that lies in the image: (h, w, 3) uint8."""
+        """Resize bilinearly, with anti-aliasing, and cut the part of the window inside the image: (h, w, 3) uint8."""
         height, width = self.inside
         down, across = image.shape[0] / self.size[0], image.shape[1] / self.size[1]
         box = (self.left * across, self.top * down, (self.left + width) * across, (self.top + height) * down)
@@ -52,7 +52,7 @@ class Geometry:
         return self.pad(mask[rows[:, None], columns], fill)
 
     def pad(self, part: Array, fill: Any) -> Array:
-        """Pad the part of the window that lies in the image to the whole window, and mirror it."""
+        """Pad the part of the window inside the image to the whole window, and mirror it."""
         canvas = np.empty((self.crop, self.crop, *part.shape[2:]), part.dtype)
         canvas[...] = fill
         canvas[: part.shape[0], : part.shape[1]] = part
@@ -60,7 +60,7 @@ class Geometry:
 
     @property
     def inside(self) -> tuple[int, int]:
-        """(h, w) of the part of the window that lies in the image."""
+        """(h, w) of the part of the window inside the image."""
         return min(self.crop, self.size[0] - self.top), min(self.crop, self.size[1] - self.left)
 
     def valid(self) -> NDArray[np.uint8]:

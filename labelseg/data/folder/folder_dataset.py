@@ -164,7 +164,7 @@ class FolderDataset:
 
     @cached_property
     def _lists(self) -> dict[str, Path]:
-        """The list of each split; a class file that lies among them is none."""
+        """The list of each split; a class file among them is not a list."""
         lists = find_lists(self.split_lists, [self.classes_from] if isinstance(self.classes_from, Path) else [])
         for name in self.fractions:
             if name in lists:
@@ -183,7 +183,7 @@ class FolderDataset:
         for row in read_labels(self.labels, self.classes):
             image_id = self._index.resolve(row.image, f"{self.labels} line {row.line}")
             if image_id in tags:
-                raise DataError(f"{self.labels} line {row.line}: '{image_id}' stands on line {lines[image_id]} too.")
+                raise DataError(f"{self.labels} line {row.line}: '{image_id}' is on line {lines[image_id]} too.")
             tags[image_id] = row.class_ids
             lines[image_id] = row.line
         return tags

@@ -18,7 +18,7 @@ MASK_SUFFIXES = frozenset({".png", ".bmp", ".tif", ".tiff"})
 def scan_files(folder: Path, suffixes: frozenset[str], leave_out: Path | None = None) -> list[str]:
     """List the files under ``folder`` with one of ``suffixes``, as sorted relative paths joined by ``/``.
 
-    Hidden files and folders are left out, and the folder ``leave_out`` where it lies below; linked folders are followed, each once.
+    Hidden files and folders are left out, and the folder ``leave_out`` if it is below; linked folders are followed, each once.
     """
     found: list[str] = []
     visited: set[str] = set()

@@ -75,7 +75,7 @@ def read_mask(path: Path, n_classes: int, size: tuple[int, int] | None = None) -
         (H, W) uint8.
 
     Raises:
-        DataError: the file is missing, damaged or in colour, another value stands in it, or the size differs.
+        DataError: the file is missing, damaged or in colour, holds another value, or differs in size.
     """
     image = _open(path, "a mask")
     if image.mode not in ("1", "L", "P", "I", "I;16", "I;16L", "I;16B"):
@@ -99,7 +99,7 @@ def read_mask(path: Path, n_classes: int, size: tuple[int, int] | None = None) -
 
 
 def _stored_size(image: Image.Image) -> tuple[int, int]:
-    """The (width, height) of the pixels in the file; that of a TIFF file Pillow tells turned upright, or not, by its version."""
+    """The (width, height) of the pixels in the file; whether that of a TIFF file is turned upright depends on Pillow's version."""
     tags = getattr(image, "tag_v2", {})
     return (tags[TIFF_WIDTH], tags[TIFF_HEIGHT]) if TIFF_WIDTH in tags and TIFF_HEIGHT in tags else image.size
 

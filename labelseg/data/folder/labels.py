@@ -44,7 +44,7 @@ def check_classes(names: Iterable[str], where: str) -> tuple[str, ...]:
         if SEPARATORS.search(name):
             raise DataError(f"{where}: class {class_id} '{name}' holds ; or |, which separate labels. Rename it.")
         if name in classes[:class_id]:
-            raise DataError(f"{where}: class '{name}' stands twice.")
+            raise DataError(f"{where}: class '{name}' is listed twice.")
         if name == BACKGROUND and class_id:
             raise DataError(f"{where}: '{BACKGROUND}' is class {class_id}; it must come first, as class 0.")
     return classes
@@ -62,7 +62,7 @@ def read_classes(path: Path) -> tuple[str, ...]:
 def infer_classes(path: Path) -> tuple[str, ...]:
     """Collect the classes that a label table names: ``background`` first, the others sorted.
 
-    Spaces separate labels unless some cell holds ``;`` or ``|``: without a class list nothing else tells them from names.
+    Spaces separate labels unless some cell holds ``;`` or ``|``: without a class list nothing else separates them from names with spaces.
     """
     cells = [labels for _, _, labels in _rows(path)]
     spaced = not any(SEPARATORS.search(cell) for cell in cells)

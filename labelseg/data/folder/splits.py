@@ -56,7 +56,7 @@ def read_split(path: Path, images: ImageNames) -> list[str]:
             continue
         image_id = _named_image(line.strip(), images, f"{path} line {number}")
         if image_id in lines:
-            raise DataError(f"{path} line {number}: '{image_id}' stands on line {lines[image_id]} too.")
+            raise DataError(f"{path} line {number}: '{image_id}' is on line {lines[image_id]} too.")
         lines[image_id] = number
     return sorted(lines)
 

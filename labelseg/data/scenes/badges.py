@@ -1,4 +1,4 @@
-"""The badges that tell the classes of the built-in scenes: small shapes with colours and a pattern of their own."""
+"""The badges that mark the classes of the built-in scenes: small shapes with colours and a pattern of their own."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def paint_badge(name: str, along: Array, across: Array, radius: float) -> tuple[
     Args:
         name: Class.
         along, across: (H, W) coordinates of each pixel on the badge, in its radii.
-        radius: Of the badge in pixels: tells how soft an edge one pixel wide is.
+        radius: Of the badge in pixels: scales an edge that is one pixel wide.
 
     Returns:
         Colours (H, W, 3) in [0, 1] and how much each pixel is covered (H, W) in [0, 1]. A dark line runs round the badge.

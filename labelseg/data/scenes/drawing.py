@@ -73,7 +73,7 @@ class _Body:
         return x * np.cos(self.angle) + y * np.sin(self.angle), y * np.cos(self.angle) - x * np.sin(self.angle)
 
     def depth(self, window: Window) -> Array:
-        """How far inside the rim each pixel lies, in pixels, negative outside."""
+        """Distance of each pixel from the rim, in pixels, negative outside."""
         along, across = self.local(window)
         along, across = along / np.sqrt(self.stretch), across * np.sqrt(self.stretch)
         theta = np.arctan2(across, along)
@@ -197,7 +197,7 @@ def _draw_object(shape: tuple[int, int], rng: Generator) -> _Object:
 
 
 def _all_in_sight(objects: list[_Object], depths: list[Array]) -> bool:
-    """Whether what lies in front and the edges of the image leave enough of every object in sight."""
+    """Whether enough of every object is visible behind others and inside the image."""
     shape = depths[0].shape
     hidden = np.zeros(shape, dtype=bool)
     for thing, depth in zip(reversed(objects), reversed(depths), strict=True):

@@ -1,4 +1,4 @@
-"""Random textures for the built-in scenes: one family serves objects, clutter and ground alike."""
+"""Random textures for the built-in scenes: objects, clutter and ground share one family."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def check_classes(stage: str, items: Sequence[Item], classes: Sequence[str], all
     names = ", ".join(classes[k] for k in sorted(missing))
     raise DataError(
         f"{stage}: no pixel of the {len(items):,} labelled images is of class {names}. "
-        "Label an image of it (labelseg split --labelled N looks after that), or go on without: --allow-missing"
+        "Label an image of it (labelseg split --labelled N chooses some of every class), or go on without: --allow-missing"
     )
 
 
@@ -82,7 +82,7 @@ def held_part(items: Sequence[Item], share: float, seed: int) -> tuple[list[Item
 
 
 def _classes_of(item: Item) -> set[int]:
-    """Tell the classes of a mask; none where it cannot be read, which is told when the image is trained on."""
+    """List the classes of a mask; none where it cannot be read, which is reported when the image is trained on."""
     try:
         return set(np.unique(source_mask(item)).tolist()) - {IGNORE}
     except DataError:

@@ -40,7 +40,7 @@ class FewMasks:
         labelled: With masks, to learn from.
         held: With masks, to choose the best epoch by; may be empty.
         unlabelled: Without, or those with masks where there are no others.
-        watch: Whether true masks of unlabelled images, where they have any, tell how good pseudo labels are: they are not learned.
+        watch: Whether pseudo labels are compared with true masks of unlabelled images, if they have any; those are not learned.
     """
 
     labelled: Sequence[Item]

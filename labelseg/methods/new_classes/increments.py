@@ -115,7 +115,7 @@ def read_increment(inputs: Inputs, params: Params, before: Model | None) -> Incr
 def single_class_refusal(name: str, class_name: str) -> UsageError:
     """Say why one class cannot be learned from its own images alone."""
     return UsageError(
-        f"{name}: '{class_name}' is the only new class, so every image of the step holds it and none tells the localizer what it is not. "
+        f"{name}: '{class_name}' is the only new class, so every image of the step holds it and none shows the localizer what it is not. "
         "Name images with tags but without it: --negatives SPLIT"
     )
 

@@ -243,7 +243,7 @@ def _optimization(params: Params, hold: int) -> Optimization:
 
 
 def _held(inputs: Inputs, params: Params, name: str) -> list[Item]:
-    """Collect the images to evaluate on and check that they serve."""
+    """Collect the images to evaluate on and check that they can be scored."""
     held = masked_validation(inputs)
     if not params.adopt:
         demand_held(name, params, held)

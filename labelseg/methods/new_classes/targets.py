@@ -1,4 +1,4 @@
-"""What a class-incremental step would tell its segmenter of a whole image."""
+"""The target that a class-incremental step would train its segmenter with, for a whole image."""
 
 from __future__ import annotations
 
@@ -35,6 +35,6 @@ def step_targets(
         outputs = net(inputs)
     assert outputs.localizer_eval is not None  # only a warm-up has none
     known = torch.from_numpy(labels)[None].to(device)
-    # The refined scores serve the localizer alone.
+    # Only the localizer uses the refined scores.
     targets = make_targets(outputs.localizer_eval, outputs.old_logits, inputs, known, replace(settings, refine=False))
     return targets.target[0].cpu().numpy()

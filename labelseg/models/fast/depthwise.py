@@ -24,8 +24,8 @@ class DilatedDepthwise(nn.Conv2d):
     """
 
     @classmethod
-    def serves(cls, module: nn.Module) -> bool:
-        """Whether this class can stand for the module."""
+    def can_replace(cls, module: nn.Module) -> bool:
+        """Whether this class can replace the module."""
         return (
             type(module) is nn.Conv2d
             and module.kernel_size == (3, 3)
@@ -77,8 +77,8 @@ def _in_bfloat16(x: Tensor) -> bool:
 
 
 def replace_dilated_depthwise(root: nn.Module) -> None:
-    """Put ``DilatedDepthwise`` in the place of every convolution below ``root`` that it can stand for; names and parameters stay."""
+    """Replace every convolution below ``root`` that ``DilatedDepthwise`` can replace; names and parameters stay."""
     for parent in list(root.modules()):
         for name, child in list(parent.named_children()):
-            if isinstance(child, nn.Conv2d) and DilatedDepthwise.serves(child):
+            if isinstance(child, nn.Conv2d) and DilatedDepthwise.can_replace(child):
                 setattr(parent, name, DilatedDepthwise.like(child))

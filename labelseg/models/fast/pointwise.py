@@ -15,8 +15,8 @@ class DirectPointwise(nn.Conv2d):
     """
 
     @classmethod
-    def serves(cls, module: nn.Module) -> bool:
-        """Whether this class can stand for the module."""
+    def can_replace(cls, module: nn.Module) -> bool:
+        """Whether this class can replace the module."""
         return type(module) is nn.Conv2d and module.kernel_size == (1, 1) and module.groups == 1 and module.padding == (0, 0)
 
     @classmethod
@@ -35,8 +35,8 @@ class DirectPointwise(nn.Conv2d):
 
 
 def replace_pointwise(root: nn.Module) -> None:
-    """Put ``DirectPointwise`` in the place of every 1x1 convolution below a module."""
+    """Replace every 1x1 convolution below a module by ``DirectPointwise``."""
     for parent in list(root.modules()):
         for name, child in list(parent.named_children()):
-            if isinstance(child, nn.Conv2d) and DirectPointwise.serves(child):
+            if isinstance(child, nn.Conv2d) and DirectPointwise.can_replace(child):
                 setattr(parent, name, DirectPointwise.like(child))

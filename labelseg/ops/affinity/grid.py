@@ -24,7 +24,7 @@ def to_grid(maps: NDArray[np.floating], size: tuple[int, int], stride: int, *, c
 
 
 def from_grid(maps: NDArray[np.floating], stride: int, grid_size: tuple[int, int], size: tuple[int, int]) -> NDArray[np.float32]:
-    """Enlarge grid maps bilinearly by the stride, cut off what lies beyond the image, and bring them to ``size``.
+    """Enlarge grid maps bilinearly by the stride, cut off what is beyond the image, and bring them to ``size``.
 
     Args:
         maps: (C, h, w) on the grid.

@@ -52,7 +52,7 @@ class Stencil:
         return F.pad(maps, (columns, columns, rows, rows))
 
     def _window(self, padded: Tensor, offset: Offset) -> Tensor:
-        """Cut out what lies at an offset from each cell."""
+        """Cut out the cells at an offset from each cell."""
         (dy, dx), (rows, columns), (h, w) = offset, self.margin, self.root.shape
         return padded[:, rows + dy : rows + dy + h, columns + dx : columns + dx + w]
 

@@ -95,7 +95,7 @@ def _padded(channels: int) -> int:
 
 @compiled
 def _update(priors, labels, most, appearance, smoothness, everything, marginals, receive, send, keep):
-    """Compute all marginals anew from what pixels received, send them, keep them, and tell their largest changes."""
+    """Compute all marginals anew from what pixels received, send them, keep them, and return their largest changes."""
     messages = np.zeros((PIXELS_AT_ONCE, appearance.sent.shape[1]), np.float32)
     beliefs = np.zeros((most, PIXELS_AT_ONCE), np.float32)
     change = np.zeros(PIXELS_AT_ONCE, np.float32)

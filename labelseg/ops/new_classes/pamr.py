@@ -20,7 +20,7 @@ def pamr(image: Tensor, scores: Tensor, iterations: int = 10, dilations: Sequenc
         image: (B, 3, H, W) float, in [0, 1].
         scores: (B, C, h, w) float; resized to H x W where sizes differ (bilinear, corners aligned).
         iterations: At least 0.
-        dilations: Distances of the neighbours, pixels. Beyond the border the nearest pixel stands in.
+        dilations: Distances of the neighbours, pixels. Beyond the border the nearest pixel counts.
 
     Returns:
         (B, C, H, W) of the dtype of ``scores``; a convex combination of the scores, so a constant stays.

@@ -1,4 +1,4 @@
-"""Stage ``train-affinity``: the network that tells which neighbours belong together."""
+"""Stage ``train-affinity``: the network that predicts which neighbours belong together."""
 
 from __future__ import annotations
 

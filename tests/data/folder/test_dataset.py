@@ -130,7 +130,7 @@ def test_classes_come_from_the_labels_where_no_list_names_them(root: Path) -> No
         ({"masks": ""}, "masks: expected a path"),
         ({"classes": 5}, "classes: expected a file or a list"),
         ({"fractions": 0.2}, "fractions: expected a table"),
-        ({"scenes": {}}, "scenes stands alone"),
+        ({"scenes": {}}, "scenes can be combined with splits only"),
     ],
 )
 def test_a_wrong_table_is_a_usage_error(root: Path, change: dict[str, Any], message: str) -> None:
@@ -162,7 +162,7 @@ def test_a_list_called_all_is_an_error(root: Path) -> None:
 
 def test_rows_of_the_label_table_must_name_images_once(root: Path) -> None:
     (root / "labels.csv").write_text("image,labels\na,cat\nx/e,dog\na.png,dog\n")
-    with pytest.raises(DataError, match=r"labels\.csv line 4: 'a' stands on line 2 too"):
+    with pytest.raises(DataError, match=r"labels\.csv line 4: 'a' is on line 2 too"):
         open_dataset(root, TABLE).tags("a")
     (root / "labels.csv").write_text("image,labels\nz,cat\n")
     with pytest.raises(DataError, match=r"labels\.csv line 2: no image 'z'"):

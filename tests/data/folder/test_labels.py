@@ -98,7 +98,7 @@ def test_line_k_of_a_class_file_is_class_k(tmp_path: Path) -> None:
         ([f"c{k}" for k in range(256)], "got 256"),
         (["a", "", "b"], "class 1 has no name"),
         (["a", "b;c"], "which separate labels"),
-        (["a", "b", "a"], "class 'a' stands twice"),
+        (["a", "b", "a"], "class 'a' is listed twice"),
         (["cat", "background"], "must come first"),
     ],
 )

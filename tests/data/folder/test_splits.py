@@ -23,7 +23,7 @@ def test_a_list_names_images_in_any_order(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text("\ufeffc\n\n b.jpg \r\n")
     assert read_split(tmp_path / "list.txt", images) == ["b", "c"]
     (tmp_path / "list.txt").write_text("c\na\nc.jpg\n")
-    with pytest.raises(DataError, match=r"list\.txt line 3: 'c' stands on line 1 too"):
+    with pytest.raises(DataError, match=r"list\.txt line 3: 'c' is on line 1 too"):
         read_split(tmp_path / "list.txt", images)
     (tmp_path / "list.txt").write_text("c\nd\n")
     with pytest.raises(DataError, match=r"list\.txt line 2: no image 'd'"):

@@ -30,14 +30,14 @@ def test_a_convolution_of_one_pixel_is_what_its_definition_says(threads, stride,
     expected = torch.einsum("oi,nihw->nohw", conv.weight[:, :, 0, 0], images[:, :, ::stride, ::stride])
     if bias:
         expected = expected + conv.bias[:, None, None]
-    assert DirectPointwise.serves(conv)
+    assert DirectPointwise.can_replace(conv)
     torch.testing.assert_close(DirectPointwise.like(conv)(images), expected)
 
 
 @torch.no_grad()
 def test_other_convolutions_are_left_alone():
     for conv in (nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 1, groups=4), nn.Conv2d(4, 4, 1, padding=1), nn.Linear(4, 4)):
-        assert not DirectPointwise.serves(conv)
+        assert not DirectPointwise.can_replace(conv)
 
 
 def test_gradients_and_bfloat16_take_the_usual_way():
