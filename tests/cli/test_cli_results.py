@@ -62,7 +62,7 @@ def test_a_bad_file_is_told_and_the_others_go_on(finished, data, tmp_path):
     [
         (["{data}/images/a1.png", "{data}/masks/a1.png", "-o", "{data}/out"], "would both become a1.png"),
         (["{data}/images", "-o", "{data}/images"], "is one of the images"),
-        (["{data}/images", "-o", "{data}/out", "--with", "spread"], "makes no masks of loose images"),
+        (["{data}/images", "-o", "{data}/out", "--with", "spread"], "cannot segment loose images"),
         (["{data}/nothing.png", "-o", "{data}/out"], "nothing.png"),
     ],
 )

@@ -381,7 +381,7 @@ def make_void(root, pattern):
         (None, {"unlabelled": "mnay"}, UsageError, "no split 'mnay'"),
         (None, {"hold": 0.5, "validation": "val"}, UsageError, "either --validation SPLIT or --hold SHARE"),
         (None, {"keep": "best"}, UsageError, "--keep best needs images to choose by"),
-        (None, {"patience": 3}, UsageError, "--patience needs images that tell when .* Add --hold 0.2, or --validation SPLIT with masks"),
+        (None, {"patience": 3}, UsageError, "--patience needs images to measure when .* Add --hold 0.2, or --validation SPLIT with masks"),
         (None, {"validation": "many"}, UsageError, "no image of --validation many can be scored. Name --hold 0.2, or"),
     ],
 )
