@@ -159,7 +159,7 @@ def _net_uses(params: NetParams) -> dict[str, tuple[str, ...]]:
 
 STAGES = (
     Stage("train-net", 1, "model", NetParams, train_net, _net_uses),
-    Stage("cam", 1, "map", CamParams, cam, lambda params: ("image", "tags")),
+    Stage("cam", 1, "map", CamParams, cam, lambda params: ("image", "tags"), has_scores=True),
     Stage("spread", 1, "map", SpreadParams, spread, lambda params: ("image",), has_masks=True),
     Stage("train-segmenter", 1, "model", SegmenterParams, train_segmenter, lambda params: {"split": ("image",)}),
     Stage("segment", 1, "map", SegmentParams, segment, lambda params: ("image",), has_masks=True),

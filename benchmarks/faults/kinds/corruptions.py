@@ -73,11 +73,13 @@ def compared(expected: Readings, now: Readings) -> tuple[list[str], list[str], l
     noticed, wrong, crashed = [], [], []
     for name, before in expected.items():
         answer = now.get(name)
+        if answer == before:
+            continue
         if failure(answer) == CRASH:
             crashed.append(f"{name}: {answer[CRASH]}")
         elif failure(answer) == ERROR:
             noticed.append(f"{name}: {answer[ERROR]}")
-        elif answer != before and answer is not None:
+        elif answer is not None:
             (wrong if _untold(name, before, answer) else noticed).append(f"{name}: {_change(before, answer)}")
     # What stands for nothing any more is told of where it is asked for by name.
     for name in (expected.keys() - now.keys()) & {n for n in expected if n.count("|") == 2 and not n.startswith(("show", "export"))}:

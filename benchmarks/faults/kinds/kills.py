@@ -146,7 +146,7 @@ class Kills:
             return "rough", ended.value["said"]["crash"]
         left = forked(lambda: [contents(root), half_written(root, normal.after.get(EXPORTED))])
         for name, items in left[0].items():
-            if items not in (normal.before.get(name), normal.right_after.get(name)):
+            if items not in (normal.before.get(name), normal.right_after.get(name)) and not on_the_way(items, normal.right_after.get(name)):
                 return ("lost", f"{name} then gave {items}") if failure(items) else ("silent", f"{name} then held other items")
         gone = [name for name in normal.before if name in normal.right_after and name not in left[0]]
         if gone:
@@ -172,6 +172,14 @@ class Kills:
         for file in root.glob(f"{EXPORTED}.safetensors"):
             exported[file.name] = str(file.stat().st_size)
         return ends, {**after, EXPORTED: exported}
+
+
+def on_the_way(items: dict[str, Any], whole: dict[str, Any] | None) -> bool:
+    """Whether an artifact holds some of its items as they should be, and says of all others that they are not there."""
+    told = items.get("failed", [])
+    return bool(told and whole) and {n: v for n, v in (whole or {}).items() if n not in (*told, "failed")} == {
+        name: value for name, value in items.items() if name != "failed"
+    }
 
 
 def half_written(root: Path, exported: dict[str, str] | None) -> str:
