@@ -146,7 +146,10 @@ class Kills:
             return "rough", ended.value["said"]["crash"]
         left = forked(lambda: [contents(root), half_written(root, normal.after.get(EXPORTED))])
         for name, items in left[0].items():
-            if items not in (normal.before.get(name), normal.right_after.get(name)) and not on_the_way(items, normal.right_after.get(name)):
+            before, whole = normal.before.get(name), normal.right_after.get(name)
+            # What was damaged before may be so still; the words for it name another folder.
+            still = failure(items) and failure(before)
+            if not still and items not in (before, whole) and not on_the_way(items, whole):
                 return ("lost", f"{name} then gave {items}") if failure(items) else ("silent", f"{name} then held other items")
         gone = [name for name in normal.before if name in normal.right_after and name not in left[0]]
         if gone:
