@@ -17,7 +17,10 @@ import click
 
 from labelseg import __version__
 from labelseg.commands.context import Invocation, talk
+from labelseg.commands.history.dag import dag
+from labelseg.commands.history.diff import diff
 from labelseg.commands.history.log import log
+from labelseg.commands.history.tag import tag
 from labelseg.commands.results.evaluate import evaluate
 from labelseg.commands.results.export import export
 from labelseg.commands.results.predict import predict
@@ -37,7 +40,7 @@ from labelseg.stages import STAGES
 from labelseg.suggestions import suggestion
 
 INTERRUPTED, TERMINATED = 130, 143
-COMMANDS = (init, split, run, status, evaluate, show, predict, export, log, config, verify, gc, demo, doctor)
+COMMANDS = (init, split, run, status, evaluate, show, predict, export, log, diff, dag, tag, config, verify, gc, demo, doctor)
 
 
 class Failure(click.ClickException):

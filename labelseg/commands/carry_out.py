@@ -18,9 +18,6 @@ from labelseg.pipeline.run.runner import run as run_target
 if TYPE_CHECKING:
     from labelseg.workspace import Workspace
 
-UNSAVED = "unsaved"
-
-
 DEVICE_OPTIONS = (
     click.option(
         "--device",

@@ -17,9 +17,14 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Se
     return "\n".join(map(layout, lines))
 
 
+def printable(text: str) -> str:
+    """Blank the characters of a text that would steer a terminal or begin a new line."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
 def one_line(text: str) -> str:
-    """Put a text that was read from a file on one line, without the characters that would steer a terminal."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    """Put a text that was read from a file on one line, single blanks between its words."""
+    return " ".join(printable(text).split())
 
 
 def seconds_text(seconds: float) -> str:

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from labelseg.class_ids import BACKGROUND
 from labelseg.data.folder.image_ids import IMAGE_SUFFIXES, scan_files
 from labelseg.data.folder.images import read_image
 from labelseg.errors import DataError, MissingArtifactError, UsageError
 from labelseg.pipeline.engines.inputs import Inputs, Item
 from labelseg.pipeline.instances import stage_of
+from labelseg.pipeline.plan.class_lists import mix_text, mixed_ids
+from labelseg.results.standing import classes_of, load_manifest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,13 +28,16 @@ class LooseImages:
 
     Attributes:
         files: Name of the result -> file.
-        classes: Class names by id.
-        has_background: Whether class 0 is the background.
+        classes: Class names by id: those that the model was trained with.
     """
 
     files: Mapping[str, Path]
     classes: tuple[str, ...]
-    has_background: bool
+
+    @property
+    def has_background(self) -> bool:
+        """Whether class 0 is the background."""
+        return self.classes[0] == BACKGROUND
 
     def has(self, image_id: str, kind: str) -> bool:
         """Whether there is an image; nothing else is known."""
@@ -86,6 +92,7 @@ def segmenter(workspace: Workspace, instance: str, files: Mapping[str, Path], de
 
     Raises:
         UsageError: the stage needs more than images and models.
+        DataError: the models were trained with different classes.
         MissingArtifactError: a model was never trained.
     """
     stage = workspace.config.stage(instance)
@@ -93,7 +100,7 @@ def segmenter(workspace: Workspace, instance: str, files: Mapping[str, Path], de
     sources = stage.sources(params)
     if not stage.has_masks or stage.uses(params) != ("image",) or any(source.kind != "model" for source in sources):
         raise UsageError(f"{instance} cannot segment loose images. Name an instance of segment.")
-    models = {}
+    models, made_with = {}, {}
     for source in sources:
         ref = workspace.ref(source.instance)
         if ref is None:
@@ -101,7 +108,18 @@ def segmenter(workspace: Workspace, instance: str, files: Mapping[str, Path], de
                 f"predict needs {source.instance}, which has never run here. Run: {workspace.config.command(source.instance)}"
             )
         models[source.role] = (stage_of(source.instance), ref.key)
-    images = LooseImages(files, tuple(workspace.dataset.classes), workspace.dataset.has_background)
+        made_with[source.instance] = classes_of(ref, load_manifest(workspace, ref))
+    images = LooseImages(files, _classes(instance, made_with) if made_with else tuple(workspace.dataset.classes))
     inputs = Inputs(dataset=images, store=workspace.store, models=models, devices=workspace.pick_device(device))
     compute = stage.run(inputs, params)
     return lambda name: compute(Item(name, images, workspace.store))
+
+
+def _classes(instance: str, made_with: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """Name the classes of the models that an instance reads; they must mean the same by each id."""
+    (first, classes), *others = made_with.items()
+    for name, theirs in others:
+        if mixed_ids(theirs, classes):
+            mix = mix_text(theirs, classes)
+            raise DataError(f"{instance} reads {name} and {first}, which were trained with other classes: {mix}. Run: labelseg run")
+    return classes

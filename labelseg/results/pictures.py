@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from labelseg.data.formats.palette import colorize, voc_palette
-from labelseg.errors import MissingExtraError
+from labelseg.errors import MissingExtraError, UsageError
 from labelseg.file_kinds import naming
 from labelseg.ops.cam import resize_maps
 
@@ -32,6 +32,29 @@ def draw_sheet(panels: Sequence[tuple[str, NDArray[np.uint8]]]) -> Image.Image:
         sheet.paste(Image.fromarray(pixels).resize(size, Image.Resampling.NEAREST), (left, TITLE_HEIGHT))
         pen.text((left + 2, 2), title, fill="black")
     return sheet
+
+
+def stack_sheets(rows: Sequence[Sequence[tuple[str, NDArray[np.uint8]]]]) -> Image.Image:
+    """Put rows of titled images (H, W, 3), those of a row of one size, under each other."""
+    sheets = [draw_sheet(row) for row in rows]
+    stack = Image.new("RGB", (max(sheet.width for sheet in sheets), sum(sheet.height + GAP for sheet in sheets) - GAP), "white")
+    top = 0
+    for sheet in sheets:
+        stack.paste(sheet, (0, top))
+        top += sheet.height + GAP
+    return stack
+
+
+def save_picture(picture: Image.Image, path: Path) -> None:
+    """Write a picture in the format that the name of the file tells.
+
+    Raises:
+        UsageError: it tells none.
+    """
+    if path.suffix.lower() not in Image.registered_extensions():
+        raise UsageError(f"--plot {path}: expected a file name that ends as pictures do, such as {path.stem or 'sheet'}.png.")
+    with naming(path):
+        picture.save(path)
 
 
 def paint_item(item: Mapping[str, NDArray[Any]], image: NDArray[np.uint8]) -> NDArray[np.uint8] | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from labelseg.class_ids import IGNORE
+from labelseg.class_ids import BACKGROUND, IGNORE
 from labelseg.errors import DataError, MissingArtifactError, UsageError
 from labelseg.ops.cam import cam_mask, resize_maps, score_mask
 from labelseg.ops.metrics import ConfusionMatrix, ThresholdSweep
@@ -17,6 +17,7 @@ from labelseg.pipeline.engines.progress import show_progress
 from labelseg.pipeline.instances import stage_of
 from labelseg.pipeline.store.artifacts import Artifact
 from labelseg.pipeline.store.manifests import Ref
+from labelseg.results.standing import Named, changes_of_data, classes_of, common_classes, find_refs, open_ref
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,6 +43,8 @@ class Score:
         tuned: Whether the threshold is the best one for these very images, so that the score flatters.
         old, new: Mean IoU of the classes that a class-incremental model knew before its last step, and learned in it; None for others.
         unknown: Classes that the model does not know: their pixels count as background.
+        tag: The tag that keeps it; empty for what stands.
+        data_changes: How the classes of the data differ now from those it was made with; empty where they do not.
     """
 
     instance: str
@@ -57,6 +60,8 @@ class Score:
     old: float | None = None
     new: float | None = None
     unknown: tuple[str, ...] = ()
+    tag: str = ""
+    data_changes: str = ""
 
 
 def scoreable(stage: Stage) -> bool:
@@ -77,29 +82,28 @@ def scored_refs(workspace: Workspace, instances: tuple[str, ...], split: str | N
         UsageError: an unknown instance, or one without masks.
         MissingArtifactError: it never ran, or nothing to score did.
     """
+    stages = list(workspace.stages)
     for instance in instances:
-        stage = workspace.config.stage(instance)
-        if not scoreable(stage):
+        stage = workspace.stages.get(stage_of(instance))
+        if stage is not None and not scoreable(stage):
             able = [s.name for s in workspace.stages.values() if scoreable(s)]
             raise UsageError(f"{instance} makes no masks to score. Name one of: {', '.join(able)}.")
-    stages = list(workspace.stages)
-    there = [
-        ref
-        for ref in workspace.catalog.refs(tagged=True)
-        if ref.tag == (tag or "")
-        and split in (None, ref.split)
-        and stage_of(ref.instance) in stages
-        and scoreable(workspace.stages[stage_of(ref.instance)])
-    ]
-    on_split = f" on {split}" if split else ""
-    for instance in instances:
-        if not any(ref.instance == instance for ref in there):
-            command = workspace.config.command(instance, split or "", unsaved=bool(tag))
-            raise MissingArtifactError(f"{instance} has never run here{on_split}. Run: {command}")
-    chosen = [ref for ref in there if not instances or ref.instance in instances]
-    if not chosen:
-        raise MissingArtifactError(f"nothing to evaluate: no stage that makes masks has run here{on_split}. Run: labelseg run")
-    return sorted(chosen, key=lambda ref: (stages.index(stage_of(ref.instance)), ref.instance, ref.split))
+    if instances:
+        there = [ref for instance in dict.fromkeys(instances) for ref in find_refs(workspace, Named(instance, tag or ""), split)]
+    else:
+        there = [
+            ref
+            for ref in workspace.catalog.refs(tagged=True)
+            if ref.tag == (tag or "")
+            and split in (None, ref.split)
+            and stage_of(ref.instance) in stages
+            and scoreable(workspace.stages[stage_of(ref.instance)])
+        ]
+    if not there:
+        where = (f" on {split}" if split else "") + (f" under the tag '{tag}'" if tag else "")
+        remedy = "See: labelseg tag --list" if tag else "Run: labelseg run"
+        raise MissingArtifactError(f"nothing to evaluate: no stage that makes masks has run here{where}. {remedy}")
+    return sorted(there, key=lambda ref: (stages.index(stage_of(ref.instance)), ref.instance, ref.split))
 
 
 def score(workspace: Workspace, ref: Ref, on: str | None = None, threshold: float | None = None) -> Score:
@@ -112,7 +116,7 @@ def score(workspace: Workspace, ref: Ref, on: str | None = None, threshold: floa
         threshold: Background score for activation maps; None takes ``[evaluate] threshold``, or the best on these images.
 
     Raises:
-        DataError: none of the images has a true mask.
+        DataError: none of the images has a true mask, or the ids of the data now mean other classes than those of the artifact.
         ArtifactError: the artifact is damaged.
     """
     dataset = workspace.dataset
@@ -122,14 +126,17 @@ def score(workspace: Workspace, ref: Ref, on: str | None = None, threshold: floa
     with_truth = [image_id for image_id in ids if dataset.has(image_id, "mask")]
     if not with_truth:
         where = f"split '{ref.split}'" if on is None else f"both split '{ref.split}' and split '{on}'"
-        raise DataError(f"{ref.instance}: no image of {where} has a true mask. Name the masks: labelseg config data.masks DIR")
-    matrix = ConfusionMatrix(len(dataset.classes))
+        name = Named(ref.instance, ref.tag)
+        raise DataError(f"{name}: no image of {where} has a true mask. Name the masks: labelseg config data.masks DIR")
+    made_with = classes_of(ref, artifact.manifest)
+    classes = common_classes(workspace, ref, made_with)
+    matrix = ConfusionMatrix(len(classes))
     tuned = False
     known: list[list[int]] = []
-    if workspace.stages[stage_of(ref.instance)].has_scores and dataset.has_background:
+    if workspace.stages[stage_of(ref.instance)].has_scores and made_with[0] == BACKGROUND:
         given = _cam_threshold(workspace, threshold)
         tuned = given is None
-        sweep = ThresholdSweep(len(dataset.classes), THRESHOLDS if given is None else [given])
+        sweep = ThresholdSweep(len(classes), THRESHOLDS if given is None else [given])
         for truth, arrays in _pairs(workspace, ref, artifact, with_truth):
             sweep.update(resize_maps(arrays["scores"], truth.shape[:2]), arrays["class_ids"], truth)
         threshold, _ = sweep.best()
@@ -137,15 +144,21 @@ def score(workspace: Workspace, ref: Ref, on: str | None = None, threshold: floa
     else:
         threshold = None
         for truth, arrays in _pairs(workspace, ref, artifact, with_truth):
-            seen = np.isin(truth, [*arrays["known_ids"], IGNORE]) if "known_ids" in arrays else True
-            matrix.update(np.where(seen, truth, 0), predicted_mask(arrays, truth.shape, threshold))
+            matrix.update(counted_truth(truth, arrays), predicted_mask(arrays, truth.shape, threshold))
             known = known or _step_classes(arrays)
-    iou = dict(zip(dataset.classes, map(_number, matrix.iou()), strict=True))
+    iou = dict(zip(classes, map(_number, matrix.iou()), strict=True))
     return Score(
         ref.instance, ref.split, on or ref.split, len(with_truth), len(ids) - len(with_truth),
         _number(matrix.miou()), _number(matrix.accuracy()), iou, threshold, tuned,
-        *_step_scores(matrix, known, dataset.classes),
+        *_step_scores(matrix, known, classes), ref.tag, changes_of_data(workspace, made_with),
     )  # fmt: skip
+
+
+def counted_truth(truth: NDArray[np.uint8], arrays: dict[str, NDArray[Any]]) -> NDArray[np.uint8]:
+    """Call background in a true mask what the model that made an item does not know; one that knows all leaves it as it is."""
+    if "known_ids" not in arrays:
+        return truth
+    return np.where(np.isin(truth, [*arrays["known_ids"], IGNORE]), truth, 0).astype(np.uint8)
 
 
 def predicted_mask(arrays: dict[str, NDArray[Any]], size: tuple[int, ...], threshold: float | None) -> NDArray[np.uint8]:
@@ -165,20 +178,6 @@ def predicted_mask(arrays: dict[str, NDArray[Any]], size: tuple[int, ...], thres
     if threshold is not None:
         return cam_mask(scores, class_ids, threshold)
     return score_mask(scores, class_ids) if len(class_ids) else np.full(size, 255, dtype=np.uint8)
-
-
-def open_ref(workspace: Workspace, ref: Ref) -> Artifact:
-    """Open the artifact that a ref names.
-
-    Raises:
-        MissingArtifactError: its manifest is gone.
-    """
-    stage = stage_of(ref.instance)
-    manifest = workspace.catalog.load(stage, ref.key)
-    if manifest is None:
-        command = workspace.config.command(ref.instance, ref.split, unsaved=bool(ref.tag))
-        raise MissingArtifactError(f"the manifest of {ref.instance} is gone. Run: {command}")
-    return Artifact(workspace.store, manifest)
 
 
 def _pairs(

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from labelseg.commands.carry_out import UNSAVED
 from labelseg.commands.context import Invocation, pass_invocation, talk
 from labelseg.commands.tables import format_table, percent
-from labelseg.errors import DataError
+from labelseg.errors import DataError, UsageError
 from labelseg.pipeline.plan.reasons import reasons_text
+from labelseg.results.standing import UNSAVED
 from labelseg.suggestions import suggestion
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 )
 @click.option("--per-class", is_flag=True, help="Add the IoU of every class.")
 @click.option("--unsaved", is_flag=True, help="Score the trial results of --no-save.")
+@click.option("--tag", metavar="NAME", help="Score what a tag keeps; see: labelseg tag --list")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON, with the IoU of every class.")
 @pass_invocation
 def evaluate(
@@ -44,6 +45,7 @@ def evaluate(
     threshold: float | None,
     per_class: bool,
     unsaved: bool,
+    tag: str | None,
     as_json: bool,
 ) -> None:
     """Compare masks with the ground truth: mIoU of every stage that makes masks, and of cam.
@@ -53,9 +55,11 @@ def evaluate(
     """
     from labelseg.results.scores import score, scored_refs
 
+    if unsaved and tag is not None:
+        raise UsageError("evaluate: expected one of --unsaved and --tag NAME.")
     workspace = invocation.workspace()
     _check_splits(workspace, split, on)
-    refs = scored_refs(workspace, stages, split, UNSAVED if unsaved else None)
+    refs = scored_refs(workspace, stages, split, UNSAVED if unsaved else tag)
     scores: list[Score] = []
     errors: list[DataError] = []
     for ref in refs:
@@ -82,9 +86,11 @@ def evaluate(
             talk(f"{entry.instance} ({entry.split}) does not know {', '.join(entry.unknown)}: their pixels count as background.")
         if entry.left_out:
             talk(f"{entry.instance} ({entry.split}): {entry.left_out:,} images have no true mask and do not count.")
+        if entry.data_changes:
+            talk(f"{entry.instance} ({entry.split}) was made with other classes than the data has now: {entry.data_changes}.")
     for skipped in errors:
         talk(str(skipped))
-    if not unsaved:
+    if not (unsaved or tag):
         _tell_states(workspace, scores)
 
 

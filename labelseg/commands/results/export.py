@@ -12,11 +12,14 @@ import click
 from labelseg.commands.context import Invocation, pass_invocation, talk
 from labelseg.commands.results.outputs import demand_own_folder
 from labelseg.errors import UsageError
+from labelseg.pipeline.instances import stage_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from labelseg.pipeline.store.artifacts import Artifact
+    from labelseg.pipeline.store.manifests import Ref
+    from labelseg.results.standing import Named
     from labelseg.workspace import Workspace
 
 
@@ -28,18 +31,25 @@ if TYPE_CHECKING:
 @click.option(
     "--model", "model_file", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write a model as .safetensors."
 )
+@click.option("--tag", metavar="NAME", help="Write what a tag keeps; see: labelseg tag --list")
 @pass_invocation
-def export(invocation: Invocation, instance: str, split: str, output: Path | None, overlay: bool, model_file: Path | None) -> None:
+def export(
+    invocation: Invocation, instance: str, split: str, output: Path | None, overlay: bool, model_file: Path | None, tag: str | None
+) -> None:
     """Write the masks of a stage as palette PNG, or a model as safetensors.
 
-    Masks hold class ids in the colours of Pascal VOC, under the names of their images. A model file can be given to `--weights`.
+    Masks hold class ids in the colours of Pascal VOC, under the names of their images; classes.txt names the classes
+    that they were made with. A model file can be given to `--weights`.
     """
+    from labelseg.results.standing import Named, find_refs
+
     workspace = invocation.workspace()
-    stage = workspace.config.stage(instance)
+    name = Named(instance, tag or "")
+    stage = workspace.stages.get(stage_of(instance)) or workspace.config.stage(instance)
     if stage.kind == "model":
         if model_file is None or output is not None:
             raise UsageError(f"{instance} is a model. Name a file: labelseg export {instance} --model FILE.safetensors")
-        _export_model(workspace, instance, model_file)
+        _export_model(workspace, find_refs(workspace, name)[0], model_file)
         return
     if not stage.has_masks:
         able = [s.name for s in workspace.stages.values() if s.has_masks]
@@ -48,13 +58,33 @@ def export(invocation: Invocation, instance: str, split: str, output: Path | Non
         raise UsageError(f"{instance} makes masks. Name a folder: labelseg export {instance} -o DIR")
     from labelseg.data.formats.png import export_masks
     from labelseg.pipeline.engines.progress import show_progress
+    from labelseg.results.standing import changes_of_data, classes_of, open_ref
 
     demand_own_folder(workspace, output)
-    artifact = workspace[instance, split]
+    (ref,) = find_refs(workspace, name, split)
+    artifact = open_ref(workspace, ref)
+    classes = classes_of(ref, artifact.manifest)
+    _refuse_other_classes(output, name, classes)
     with show_progress(len(artifact), f"export {instance}") as progress:
         count = export_masks(_masks(artifact, progress), output, workspace.dataset.image if overlay else None)
-    (output / "classes.txt").write_text("".join(f"{name}\n" for name in workspace.dataset.classes), encoding="utf-8")
+    (output / "classes.txt").write_text("".join(f"{title}\n" for title in classes), encoding="utf-8")
     talk(f"Wrote {count:,} masks and classes.txt to {output}.")
+    if changed := changes_of_data(workspace, classes):
+        talk(f"{name} was made with other classes than the data has now ({changed}): classes.txt names those of the masks.")
+
+
+def _refuse_other_classes(output: Path, name: Named, classes: tuple[str, ...]) -> None:
+    """Refuse a folder in which masks of other classes lie: its class list would be wrong for one or the other."""
+    from labelseg.pipeline.plan.class_lists import mix_text, mixed_ids
+
+    try:
+        there = (output / "classes.txt").read_text(encoding="utf-8").split("\n")
+    except (FileNotFoundError, UnicodeDecodeError):
+        return
+    if mixed_ids(there[:-1], classes):
+        raise UsageError(
+            f"-o {output}: masks of other classes than those of {name} lie there: {mix_text(there[:-1], classes)}. Choose another folder."
+        )
 
 
 def _masks(artifact: Artifact, progress: Any) -> Iterator[tuple[str, NDArray[Any]]]:
@@ -64,17 +94,18 @@ def _masks(artifact: Artifact, progress: Any) -> Iterator[tuple[str, NDArray[Any
         progress.update(1)
 
 
-def _export_model(workspace: Workspace, instance: str, path: Path) -> None:
+def _export_model(workspace: Workspace, ref: Ref, path: Path) -> None:
     """Write the tensors of a model, with a header from which the network can be rebuilt."""
     import numpy as np
     from safetensors.numpy import save
 
     from labelseg.pipeline.files.atomic import write_atomically
+    from labelseg.pipeline.store.artifacts import read_model
+    from labelseg.results.standing import load_manifest
 
     if path.suffix != ".safetensors":
         raise UsageError(f"--model {path}: expected a file name that ends in .safetensors.")
-    model = workspace.model(instance)
-    ref = workspace.ref(instance)
-    header = {"instance": instance, "key": ref.key if ref else "", "meta": json.dumps(model.meta), "metrics": json.dumps(model.metrics)}
+    model = read_model(workspace.store, load_manifest(workspace, ref))
+    header = {"instance": ref.instance, "key": ref.key, "meta": json.dumps(model.meta), "metrics": json.dumps(model.metrics)}
     write_atomically(path, save({name: np.ascontiguousarray(tensor) for name, tensor in model.tensors.items()}, metadata=header))
     talk(f"Wrote {len(model.tensors):,} tensors to {path}.")

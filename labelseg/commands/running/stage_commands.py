@@ -9,7 +9,7 @@ from typing import Any, get_args, get_origin
 import click
 from click.core import ParameterSource
 
-from labelseg.commands.carry_out import RUN_OPTIONS, UNSAVED, carry_out
+from labelseg.commands.carry_out import RUN_OPTIONS, carry_out
 from labelseg.commands.context import Invocation
 from labelseg.commands.workspace_file import located
 from labelseg.errors import UsageError
@@ -17,6 +17,7 @@ from labelseg.pipeline.declare.stage import Stage
 from labelseg.pipeline.declare.values import declared_fields, read_value
 from labelseg.pipeline.instances import is_named, join_instance, run_command
 from labelseg.pipeline.run.options import RunOptions
+from labelseg.results.standing import UNSAVED
 
 STAGE_OPTIONS = (
     click.option("--as", "as_name", metavar="NAME", help="Work as the instance STAGE@NAME, with parameters of its own; made if need be."),

@@ -12,13 +12,13 @@ from typing import Any
 
 import click
 
-from labelseg.commands.carry_out import UNSAVED
 from labelseg.commands.context import Invocation, no_wait, pass_invocation, talk
 from labelseg.commands.tables import bytes_text
 from labelseg.errors import ArtifactError, LabelsegError
 from labelseg.libraries import LIBRARIES, library_versions
 from labelseg.pipeline.files.locks import workspace_lock
 from labelseg.pipeline.instances import stage_of
+from labelseg.results.standing import UNSAVED
 
 
 @click.command()
@@ -43,7 +43,7 @@ def verify(invocation: Invocation, stage: str | None) -> None:
 @no_wait
 @pass_invocation
 def gc(invocation: Invocation, dry_run: bool, unsaved: bool) -> None:
-    """Remove artifacts that no stage or instance of labelseg.toml stands for any more, and remains of interrupted work.
+    """Remove artifacts that no stage or instance of labelseg.toml and no tag stands for any more, and remains of interrupted work.
 
     Going back to parameters used before then computes again. Checkpoints of a training that would go on from them stay.
     """
@@ -53,7 +53,8 @@ def gc(invocation: Invocation, dry_run: bool, unsaved: bool) -> None:
     known = workspace.config.instances()
     with workspace_lock(workspace.folder, "labelseg gc", invocation.wait):
         refs = workspace.catalog.refs(tagged=True)
-        gone = [ref for ref in refs if (unsaved if ref.tag == UNSAVED else ref.instance not in known)]
+        # What a tag keeps stays, also of instances that left the file.
+        gone = [ref for ref in refs if (unsaved if ref.tag == UNSAVED else not ref.tag and ref.instance not in known)]
         keep = {(stage_of(ref.instance), ref.key) for ref in refs if ref not in gone}
         if not dry_run:
             # Refs go first: killed in between, nothing names what is not there.

@@ -15,6 +15,7 @@ from labelseg.errors import ItemsFailedError, LabelsegError, MissingArtifactErro
 from labelseg.pipeline.declare.config import Config, require_run_target
 from labelseg.pipeline.files.mishaps import MAP_MEMORY, TRAINING_MEMORY, explained, one_line
 from labelseg.pipeline.instances import stage_of
+from labelseg.pipeline.plan.class_lists import mix_text, mixed_ids, recorded_classes
 from labelseg.pipeline.plan.decisions import Decision, Standing
 from labelseg.pipeline.plan.graph import Node, NodeId, ancestors, resolve
 from labelseg.pipeline.plan.planner import Planner
@@ -161,6 +162,12 @@ class _Run:
             raise NotFreshError(f"{self.target.instance} reads {node.id}, which is {decision.state}: {why}. Run: {self._command(node)}")
         if ref is None:
             raise MissingArtifactError(f"{self.target.instance} needs {node.id}, which has never run here. Run: {self._command(node)}")
+        then, now = recorded_classes(ref.recipe, str(node.id)), decision.recipe["classes"]
+        if mixed_ids(then, now):
+            raise NotFreshError(
+                f"{self.target.instance} reads {node.id}, which was made with other classes than the data has now: "
+                f"{mix_text(then, now)}. Run: labelseg run"
+            )
         self.standings[node.id] = Standing(ref.recipe, ref, True)
 
     def _accept(self, decision: Decision, action: Action) -> None:

@@ -200,13 +200,17 @@ class Catalog:
         """
         return _read_ref(self.ref_path(instance, split, tag))
 
-    def refs(self, *, tagged: bool = False) -> list[Ref]:
-        """Read all main refs, sorted by instance, split and tag; with ``tagged`` the tagged ones as well.
+    def refs(self, *, tagged: bool = False, instance: str | None = None) -> list[Ref]:
+        """Read all main refs, or those of an instance, sorted by instance, split and tag; with ``tagged`` the tagged ones as well.
 
         Raises:
             ArtifactError: a file is damaged or of another format.
         """
-        paths = [path for path in self.root.glob("refs/*/*.json") if tagged or "@" not in path.name]
+        paths = [
+            path
+            for path in self.root.glob(f"refs/{'*' if instance is None else quote(instance, safe='@ ')}/*.json")
+            if tagged or "@" not in path.name
+        ]
         found = [ref for ref in map(_read_ref, paths) if ref is not None]
         return sorted(found, key=lambda ref: (ref.instance, ref.split, ref.tag))
 
