@@ -144,6 +144,20 @@ def test_images_that_one_alone_holds_are_told(finished):
     assert "1 image is in spread (train) alone and not compared." in result.stderr
 
 
+def test_the_most_changed_images_come_first(changed, monkeypatch):
+    from labelseg.pipeline.store.artifacts import Artifact
+
+    read = Artifact.__getitem__
+
+    def emptier(self, image_id):
+        item = read(self, image_id)
+        return {**item, "mask": item["mask"] * (image_id != "a2" or self.manifest.params["rows"] == 0)}
+
+    monkeypatch.setattr(Artifact, "__getitem__", emptier)
+    found = difference(changed, "spread:before", "spread")
+    assert list(found["image_changed"].items()) == [("a2", 0.5), ("a1", 0.125), ("a3", 0.125)]
+
+
 def test_the_sheet_shows_the_changed_images_with_both_masks(changed, tmp_path):
     result = labelseg(changed, "diff", "spread:before", "spread", "--plot", tmp_path / "sheet.png")
     assert "Drew a1, a2, a3: " in result.stderr
