@@ -58,7 +58,12 @@ FOREIGN = {
     "results": {"click", "torch"},
 }
 LIGHT = ("labelseg.errors", "labelseg.pipeline.declare.stage")
-PARAMETERS = ("labelseg.training.params", "labelseg.methods.few_masks.few_mask_params", "labelseg.methods.new_classes.step_params")
+PARAMETERS = (
+    "labelseg.training.params",
+    "labelseg.methods.crf_params",
+    "labelseg.methods.few_masks.few_mask_params",
+    "labelseg.methods.new_classes.step_params",
+)
 STANDARD = {"__future__", "collections", "dataclasses", "typing"}
 MOST_FILES, MOST_LINES = 12, 400
 

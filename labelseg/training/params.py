@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from labelseg.errors import UsageError
 from labelseg.pipeline.declare.stage import file_option, option, source, split_option
@@ -13,6 +13,26 @@ Number = TypeVar("Number", int, float)
 BACKBONES = ("mobilenet_v2", "resnet18", "resnet50", "resnet101", "resnet50_deep", "resnet101_deep", "tiny")
 
 
+def takes_weights(params: Any) -> bool:
+    """Whether the backbone begins from weights, and not from another model."""
+    return not params.init
+
+
+def is_evaluated(params: Any) -> bool:
+    """Whether there are images to score the network on between epochs."""
+    return bool(params.validation or getattr(params, "hold", 0))
+
+
+def has_inner_width(params: Any) -> bool:
+    """Whether the head of a segmenter has channels inside that may be chosen."""
+    return params.head != "atrous"
+
+
+def may_be_separable(params: Any) -> bool:
+    """Whether the head of a segmenter may have depthwise-separable convolutions."""
+    return params.head not in ("atrous", "unimatch")
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainingParams:
     """Network, data and schedule of a training."""
@@ -20,7 +40,9 @@ class TrainingParams:
     split: str = split_option("train", help="Split to train on.")
     backbone: str = option("mobilenet_v2", help="Backbone of the network.", choices=BACKBONES)
     weights: str = file_option(
-        "imagenet", help="Initial weights of the backbone: a .safetensors or .pth file, imagenet (torchvision), or none."
+        "imagenet",
+        help="Initial weights of the backbone: a .safetensors or .pth file, imagenet (torchvision), or none.",
+        effective=takes_weights,
     )
     init: str = source("", help="Instance whose backbone is taken over instead of weights; empty takes weights.", kind="model")
     output_stride: int = option(16, help="Stride of the backbone's last level: 8, 16 or 32.", minimum=8, maximum=32)
@@ -31,7 +53,9 @@ class TrainingParams:
     optimizer: str = option("sgd", help="Optimiser.", choices=("sgd", "adam", "adamw"))
     lr: float = option(0.002, help="Learning rate of the backbone at the start; it falls as (1 - t / T) ** 0.9.", minimum=0.0)
     head_lr_scale: float = option(10.0, help="Learning rate of new layers, relative to the backbone's.", minimum=0.0)
-    momentum: float = option(0.9, help="Momentum; the published PSA code trains with 0.0005.", minimum=0.0, maximum=1.0)
+    momentum: float = option(
+        0.9, help="Momentum, of Adam the first beta; the published PSA code trains with 0.0005.", minimum=0.0, maximum=1.0
+    )
     weight_decay: float = option(5e-4, help="Weight decay of weights; biases and normalisation have none.", minimum=0.0)
     warmup: int = option(20, help="Updates over which the learning rate grows.", minimum=0)
     crop: int = option(320, help="Side of the square crops, pixels.", minimum=8)
@@ -45,7 +69,7 @@ class EvaluatedTrainingParams(TrainingParams):
     """The same, of a training whose network is scored on held images."""
 
     validation: str = split_option("", help="Split to evaluate on after epochs; empty evaluates on none.")
-    evaluate_every: int = option(1, help="Epochs between evaluations on the validation split.", minimum=1)
+    evaluate_every: int = option(1, help="Epochs between evaluations on the validation split.", minimum=1, effective=is_evaluated)
     keep: str = option(
         "last", help="Weights to keep: after the last epoch, or of the best on the validation split.", choices=("last", "best")
     )

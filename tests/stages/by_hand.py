@@ -155,11 +155,11 @@ def refine(item, params):
     low, high, middle = dense_crf_pair(
         item.picture,
         [with_background(scores, alpha) for alpha in (params.alpha_low, params.alpha_high, params.alpha)],
-        iterations=params.iters,
-        gaussian=Gaussian(sxy=params.smooth_sxy, weight=params.smooth_weight),
-        bilateral=Bilateral(sxy=params.sxy, srgb=params.srgb, weight=params.weight),
-        backend=params.backend,
-        tolerance=params.tolerance,
+        iterations=params.crf_iters,
+        gaussian=Gaussian(sxy=params.crf_smooth_sxy, weight=params.crf_smooth_weight),
+        bilateral=Bilateral(sxy=params.crf_sxy, srgb=params.crf_srgb, weight=params.crf_weight),
+        backend=params.crf_backend,
+        tolerance=params.crf_tolerance,
     )
     ids = np.array([0, 2, 4])
     grid = {name: block_mean(maps, 8, count_padding=params.psa_compat) for name, maps in (("low", low), ("high", high))}
@@ -211,7 +211,7 @@ def propagate(item, params, name="affinity-net"):
     if params.crf:
         options = {
             "iterations": params.crf_iters,
-            "bilateral": Bilateral(sxy=params.sxy, srgb=params.srgb, weight=params.weight),
+            "bilateral": Bilateral(sxy=params.crf_sxy, srgb=params.crf_srgb, weight=params.crf_weight),
             "backend": params.crf_backend,
         }
         by_labels = params.crf_unary == "labels"
@@ -228,7 +228,7 @@ def segment(item, params):
         probabilities.append(resize_maps(np.mean([e / e.sum(axis=0) for e in exponents], axis=0), SIZE))
     mean = np.mean(probabilities, axis=0)
     if params.crf:
-        appearance = Bilateral(sxy=params.sxy, srgb=params.srgb, weight=params.weight)
+        appearance = Bilateral(sxy=params.crf_sxy, srgb=params.crf_srgb, weight=params.crf_weight)
         mean = dense_crf(item.picture, mean, iterations=params.crf_iters, bilateral=appearance, backend=params.crf_backend)
     return {"mask": mean.argmax(axis=0), "confidence": mean.max(axis=0)}
 

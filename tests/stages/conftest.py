@@ -32,7 +32,7 @@ crop = 96
 scales = [1.0, 1.5]
 
 [refine]
-iters = 2
+crf_iters = 2
 
 [train-affinity]
 backbone = "tiny"

@@ -142,7 +142,7 @@ def rates(groups):
 
 
 def test_parameters_of_unimatch_reach_its_step_and_its_views(prepared):
-    chosen = {"variant": "uniperb", "threshold": 0.4, "dropout": 0.2, "box": 0.7, "jitter": 0.1, "scale": (0.8, 1.5), "crop": 48}
+    chosen = {"variant": "uniperb", "threshold": 0.4, "dropout": 0.2, "box": 0.7, "jitter": 0.1, "resize": (0.8, 1.5), "crop": 48}
     hard = {"labelled_loss": "ohem", "ohem_threshold": 0.6, "ohem_kept": 7, "weight_decay": 0.03, "head_lr_scale": 3.0}
     given = prepared("train-unimatch", **chosen, **hard)
     step, views = given.step, given.samples.make_unlabelled
@@ -457,4 +457,4 @@ def test_given_tags_that_are_missing_are_told(tmp_path):
 
 def test_a_scale_that_shrinks_is_refused(few_masks):
     with pytest.raises(UsageError, match="two growing numbers"):
-        few_masks.run("train-unimatch", scale=(2.0, 0.5), options=HERE)
+        few_masks.run("train-unimatch", resize=(2.0, 0.5), options=HERE)

@@ -22,8 +22,8 @@ _TRAINING: dict[str, Any] = {
 TABLES: dict[str, dict[str, Any]] = {
     "train-classifier": {**_TRAINING, "validation": "val", "epochs": 35, "batch_size": 16, "long_side": [112, 176], "evaluate_every": 35},
     "cam": {"scales": [1.0, 1.5, 2.0]},
-    "refine": {"alpha_low": 3.0, "alpha_high": 12.0, "alpha": 5.0, "sxy": 40.0, "srgb": 8.0},
-    "train-affinity": {**_TRAINING, "init": "train-classifier", "epochs": 7, "batch_size": 8, "crop": 192, "scale": [2.0, 2.0]},
+    "refine": {"alpha_low": 3.0, "alpha_high": 12.0, "alpha": 5.0, "crf_sxy": 40.0, "crf_srgb": 8.0},
+    "train-affinity": {**_TRAINING, "init": "train-classifier", "epochs": 7, "batch_size": 8, "crop": 192, "resize": [2.0, 2.0]},
     "propagate": {"scales": [2.0], "beta": 6.0, "threshold": 0.6, "crf": True},
     "train-segmenter": {
         **_TRAINING,
@@ -45,7 +45,7 @@ _FEW: dict[str, Any] = {**_TRAINING, "split": FEW, "lr": 0.002, "batch_size": 8,
 _MANY: dict[str, Any] = {**_FEW, "unlabelled": MANY, "init": "train-segmenter", "validation": "val", "evaluate_every": 100}
 FEW_MASK_TABLES: dict[str, dict[str, Any]] = {
     "train-segmenter": {**_FEW, "labels": "masks", "epochs": 80},
-    "train-unimatch": {**_MANY, "iterations": 180, "threshold": 0.8, "scale": [0.75, 1.5]},
+    "train-unimatch": {**_MANY, "iterations": 180, "threshold": 0.8, "resize": [0.75, 1.5]},
     "train-pseudoseg": {**_MANY, "iterations": 180, "factors": [0.75, 1.0, 1.25, 1.5], "cutout": 16, "key_width": 64},
     "segment": {"scales": [1.0], "flip": False, "model": "train-unimatch"},
     "segment.supervised": {"model": "train-segmenter"},

@@ -28,7 +28,7 @@ SPLIT_FIRST = "; before it, to learn from some of the masks only: labelseg split
 RECIPES = {"tags": "segment", "few-masks": "segment"}
 # The defaults of stages are the published ones; these were found on photos with the default backbone (docs/affinitynet.md).
 PHOTOS: dict[str, dict[str, Any]] = {
-    "refine": {"alpha_low": 0.75, "alpha": 1.34, "alpha_high": 2.8, "sxy": 50.0, "srgb": 5.0},
+    "refine": {"alpha_low": 0.75, "alpha": 1.34, "alpha_high": 2.8, "crf_sxy": 50.0, "crf_srgb": 5.0},
     "propagate": {"scales": [1.25, 1.5, 1.75], "flip": True, "threshold": 0.55, "crf": True},
 }
 RECIPE_TABLES: dict[str, dict[str, dict[str, Any]]] = {"tags": {}, "few-masks": {"segment": {"model": "train-unimatch"}}}

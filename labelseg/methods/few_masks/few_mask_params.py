@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from labelseg.pipeline.declare.stage import option, source, split_option
-from labelseg.training.params import EvaluatedTrainingParams
+from labelseg.training.params import EvaluatedTrainingParams, has_inner_width, is_evaluated, may_be_separable
+
+
+def _takes_something(params: Any) -> bool:
+    return bool(params.init) or params.weights not in ("none", "imagenet")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,17 +25,28 @@ class FewMaskParams(EvaluatedTrainingParams):
         0.0, help="Share of the labelled images that is held back to evaluate on, without a validation split.", minimum=0.0, maximum=0.9
     )
     init: str = source("", help="Instance whose network is taken over instead of weights; empty takes weights.", kind="model")
-    take: str = option("network", help="What is taken of it: the whole network, or its backbone.", choices=("network", "backbone"))
+    take: str = option(
+        "network",
+        help="What is taken of it, or of a file of weights: the whole network, or its backbone.",
+        choices=("network", "backbone"),
+        effective=_takes_something,
+    )
     head: str = option(
         "deeplabv3plus",
         help="Head: DeepLabV3+, two atrous convolutions, or DeepLabV3+ as in published checkpoints of UniMatch.",
         choices=("deeplabv3plus", "atrous", "unimatch"),
     )
-    width: int = option(256, help="Channels inside of the head.", minimum=16)
-    separable: bool = option(True, help="Depthwise-separable convolutions in DeepLabV3+: several times cheaper.")
+    width: int = option(
+        256, help="Channels inside of the head; two atrous convolutions have none to choose.", minimum=16, effective=has_inner_width
+    )
+    separable: bool = option(
+        True, help="Depthwise-separable convolutions in DeepLabV3+: several times cheaper.", effective=may_be_separable
+    )
     batch_size: int = option(8, help="Labelled images an update, and as many unlabelled ones.", minimum=1)
-    epochs: int = option(40, help="Passes over the longer of the two splits.", minimum=1)
+    epochs: int = option(40, help="Passes over the longer of the two splits.", minimum=1, effective=lambda params: not params.iterations)
     iterations: int = option(0, help="Updates, in place of epochs; 0 counts epochs.", minimum=0)
     patience: int = option(0, help="Evaluations without a new best after which the training ends; 0 never.", minimum=0)
-    window: int = option(0, help="Side of the windows that an evaluation sums over; 0 takes whole images.", minimum=0)
+    window: int = option(
+        0, help="Side of the windows that an evaluation sums over; 0 takes whole images.", minimum=0, effective=is_evaluated
+    )
     allow_missing: bool = option(False, help="Train although some class has no labelled pixel.")

@@ -7,6 +7,7 @@ So the environment wins over the file, and what is said of an instance wins over
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import tomllib
@@ -18,9 +19,11 @@ from typing import Any
 from labelseg.errors import UsageError
 from labelseg.file_kinds import odd_kind
 from labelseg.pipeline.declare.stage import Stage
-from labelseg.pipeline.declare.values import declared_fields, read_value
+from labelseg.pipeline.declare.values import declared_fields, former_names, read_value
 from labelseg.pipeline.instances import instance_parts, is_named, join_instance, run_command, stage_of, table_of
 from labelseg.suggestions import suggestion
+
+logger = logging.getLogger(__name__)
 
 FILE_NAME = "labelseg.toml"
 PREFIX = "LABELSEG_"
@@ -73,7 +76,10 @@ class Config:
             raise UsageError(f"{path} is nested too deeply to be read. Write lists of plain values.") from error
         except OSError as error:
             raise UsageError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}.") from error
-        return cls.from_tables(path, tables, stages, os.environ if environ is None else environ)
+        config = cls.from_tables(path, tables, stages, os.environ if environ is None else environ)
+        for line in config.former():
+            logger.warning(line)
+        return config
 
     @classmethod
     def from_tables(cls, path: Path, tables: Mapping[str, Any], stages: Iterable[Stage], environ: Mapping[str, str]) -> Config:
@@ -156,7 +162,8 @@ class Config:
         """
         stage = self.stage(instance)
         values = {key: value for key, (value, _) in self.given(instance).items()}
-        for key, value in (overrides or {}).items():
+        for given, value in (overrides or {}).items():
+            key = former_names(stage).get(given, given)
             values[key] = read_value(stage, key, value, f"{instance} --{key.replace('_', '-')}")
         number = _number(stage, instance)
         if number is not None and values[stage.numbered] != number:
@@ -169,6 +176,17 @@ class Config:
         if _number(stage, instance) is None:
             return {}
         return {name: value for name, value in values.items() if declared_fields(stage)[name][0].metadata.get("shared")}
+
+    def former(self) -> list[str]:
+        """Tell of each former name of a parameter in the file and the environment: one line, with the name to write instead."""
+        lines = []
+        for instance in self.instances():
+            stage, (_, suffix) = self.stage(instance), instance_parts(instance)
+            names = former_names(stage)
+            renamed = [(f"{self.path.name} [{table_of(instance)}] {key}", key) for key in self._table(stage, suffix)]
+            renamed += [(_variable(stage.name, suffix, key), key) for key in self.environ.get((stage.name, suffix), {})]
+            lines += [f"{where} is called {names[key]} now; the old name is read as well." for where, key in renamed if key in names]
+        return lines
 
     def given(self, instance: str) -> dict[str, tuple[Any, str]]:
         """Map each parameter of an instance that the file or the environment sets to its value and to where that stands.
@@ -183,10 +201,10 @@ class Config:
             found[stage.numbered] = number, "the name"
         for name in dict.fromkeys(("", suffix)):
             table = f"{self.path.name} [{table_of(join_instance(stage.name, name))}]"
-            for key, value in self._table(stage, name).items():
-                found[key] = read_value(stage, key, value, f"{table} {key}"), table
-            for key, text in self.environ.get((stage.name, name), {}).items():
-                variable = _variable(stage.name, name, key)
+            for key, (value, old) in _by_todays_names(stage, self._table(stage, name), table).items():
+                found[key] = read_value(stage, key, value, f"{table} {old}"), table
+            for key, (text, old) in _by_todays_names(stage, self.environ.get((stage.name, name), {}), "the environment").items():
+                variable = _variable(stage.name, name, old)
                 found[key] = read_value(stage, key, text, variable), variable
         return found
 
@@ -200,7 +218,7 @@ class Config:
         name, suffix = instance_parts(instance)
         if not suffix or name not in self.stages or suffix in self._named(self.stages[name]):
             return self
-        if suffix in declared_fields(self.stages[name]):
+        if suffix in declared_fields(self.stages[name]) or suffix in former_names(self.stages[name]):
             raise UsageError(f"'{instance}': '{suffix}' is a parameter of {name}. Choose another name.")
         table = {**self.tables.get(name, {}), suffix: {}}
         return replace(self, tables={**self.tables, name: table})
@@ -239,6 +257,22 @@ def _number(stage: Stage, instance: str) -> int | None:
     return int(name) if stage.numbered and name.isdecimal() else None
 
 
+def _by_todays_names(stage: Stage, values: Mapping[str, Any], where: str) -> dict[str, tuple[Any, str]]:
+    """Map the name that each parameter has to its value and to the name it was given by.
+
+    Raises:
+        UsageError: a parameter is given by both its names.
+    """
+    names = former_names(stage)
+    found: dict[str, tuple[Any, str]] = {}
+    for given, value in values.items():
+        name = names.get(given, given)
+        if name in found:
+            raise UsageError(f"{where}: {name} of {stage.name} is given twice, also by its former name. Leave one out.")
+        found[name] = value, given
+    return found
+
+
 def _variable(stage: str, name: str, key: str) -> str:
     """Spell the environment variable of a parameter."""
     return PREFIX + "__".join(part.replace("-", "_").upper() for part in (stage, name, key) if part)
@@ -250,7 +284,7 @@ def _read_environ(config: Config, environ: Mapping[str, str]) -> dict[tuple[str,
         _variable(stage.name, name, key): (stage.name, name, key)
         for stage in config.stages.values()
         for name in ("", *config._named(stage))
-        for key in declared_fields(stage)
+        for key in (*declared_fields(stage), *former_names(stage))
     }
     found: dict[tuple[str, str], dict[str, str]] = {}
     for variable, text in environ.items():

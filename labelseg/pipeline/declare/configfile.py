@@ -11,6 +11,7 @@ from tomlkit.items import Table
 
 from labelseg.errors import UsageError
 from labelseg.pipeline.declare.config import PLAIN_TABLES, Config
+from labelseg.pipeline.declare.values import former_names, read_value
 from labelseg.pipeline.files.atomic import write_atomically
 from labelseg.pipeline.instances import instance_parts
 from labelseg.suggestions import suggestion
@@ -32,17 +33,26 @@ def write_values(config: Config, name: str, values: Mapping[str, Any]) -> Config
     """
     if name not in PLAIN_TABLES:
         config = config.with_instance(name)
+        stage = config.stage(name)
+        old_names = former_names(stage)
+        values = {old_names.get(key, key): value for key, value in values.items()}
         checked = config.params(name, {key: value for key, value in values.items() if value is not None})
         unknown = [key for key in values if not hasattr(checked, key)]
         if unknown:
             raise UsageError(f"{name} has no parameter '{unknown[0]}'.{suggestion(unknown[0], vars(checked))}")
-        values = {key: None if value is None else getattr(checked, key) for key, value in values.items()}
+        # As given and not as resolved: what stands for a value at one link of a chain stands for another one at the next.
+        values = {key: None if value is None else read_value(stage, key, value, name) for key, value in values.items()}
+        dropped = [old for old, new in old_names.items() if new in values]
+    else:
+        dropped = []
     text = config.path.read_text(encoding="utf-8")
     try:
         document = tomlkit.parse(text)
     except RecursionError as error:
         raise UsageError(f"{config.path} is nested too deeply to be written. Write lists of plain values.") from error
     table = _table(document, *instance_parts(name))
+    for key in dropped:
+        table.pop(key, None)
     for key, value in values.items():
         plain = list(value) if isinstance(value, tuple) else value
         if plain is None:

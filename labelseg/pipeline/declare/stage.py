@@ -21,6 +21,7 @@ def option(
     maximum: float | None = None,
     shared: bool = False,
     effective: Callable[[Any], bool] | None = None,
+    formerly: str = "",
 ) -> Any:
     """Declare a parameter of a stage; it becomes an option of the command and part of the artifact's key.
 
@@ -31,18 +32,21 @@ def option(
         minimum, maximum: Its bounds.
         shared: Whether all links of a chain have it in common: given for one of them, it is written to the table of the stage.
         effective: Tells from the parameters whether this one has an effect on results; where it has none, it stays out of the key.
+        formerly: Its name before it was given another one: still read in ``labelseg.toml`` and the environment, and the name that it
+            goes by in keys, so that these stay as they are.
     """
     limits = {"choices": choices, "minimum": minimum, "maximum": maximum}
-    return field(default=default, metadata={"help": help, **limits, "shared": shared, "effective": effective})
+    return field(default=default, metadata={"help": help, **limits, "shared": shared, "effective": effective, "formerly": formerly})
 
 
-def source(default: str, *, help: str, kind: SourceKind, effective: Callable[[Any], bool] | None = None) -> Any:
+def source(default: str, *, help: str, kind: SourceKind, effective: Callable[[Any], bool] | None = None, formerly: str = "") -> Any:
     """Declare a parameter that names the instance to read, such as ``cam`` or ``cam@wide``; ``""`` reads nothing.
 
     Kind ``labels`` takes any instance that writes masks, or ``masks`` for the data's own ground truth.
     In keys the content digest stands in place of the name. ``effective`` tells from the parameters whether it is read at all.
+    A former name is the role that the source plays for the work function, too.
     """
-    return field(default=default, metadata={"help": help, "source": kind, "effective": effective})
+    return field(default=default, metadata={"help": help, "source": kind, "effective": effective, "formerly": formerly})
 
 
 def split_option(default: str, *, help: str, effective: Callable[[Any], bool] | None = None) -> Any:
@@ -50,18 +54,38 @@ def split_option(default: str, *, help: str, effective: Callable[[Any], bool] | 
     return field(default=default, metadata={"help": help, "split": True, "effective": effective})
 
 
-def file_option(default: str, *, help: str) -> Any:
+def file_option(default: str, *, help: str, effective: Callable[[Any], bool] | None = None) -> Any:
     """Declare a parameter that may be the path of a file; in keys the digest of its content stands in place of the path."""
-    return field(default=default, metadata={"help": help, "file": True})
+    return field(default=default, metadata={"help": help, "file": True, "effective": effective})
+
+
+def like(owner: type, name: str, **changes: Any) -> Any:
+    """Declare a parameter as another class declares it, but for what is given anew.
+
+    Args:
+        owner: A dataclass of parameters.
+        name: The parameter.
+        changes: ``default`` or anything else that ``option`` takes.
+    """
+    declared = next(f for f in fields(owner) if f.name == name)
+    return field(default=changes.pop("default", declared.default), metadata={**declared.metadata, **changes})
 
 
 @dataclass(frozen=True)
 class Source:
-    """One thing a stage reads: the role it plays (the parameter's name), its kind and the instance that provides it."""
+    """One thing a stage reads.
+
+    Attributes:
+        role: What it is to the stage: the name of the parameter, or its former one.
+        kind: What it provides.
+        instance: The instance that provides it.
+        param: Name of the parameter.
+    """
 
     role: str
     kind: SourceKind
     instance: str
+    param: str
 
 
 @dataclass(frozen=True)
@@ -98,7 +122,7 @@ class Stage:
     def sources(self, params: Any) -> tuple[Source, ...]:
         """List what the stage reads under ``params``, in the order of declaration; empty names are left out."""
         declared = (
-            Source(role=f.name, kind=f.metadata["source"], instance=getattr(params, f.name))
+            Source(role=key_name(f), kind=f.metadata["source"], instance=getattr(params, f.name), param=f.name)
             for f in fields(self.params)
             if "source" in f.metadata and is_effective(f, params)
         )
@@ -124,3 +148,8 @@ def is_effective(declared: Field, params: Any) -> bool:
     """Whether a parameter has an effect under the others."""
     effective = declared.metadata.get("effective")
     return effective is None or effective(params)
+
+
+def key_name(declared: Field) -> str:
+    """The name that a parameter goes by in keys: its former one where it has one."""
+    return declared.metadata.get("formerly") or declared.name

@@ -24,6 +24,12 @@ def declared_fields(stage: Stage) -> dict[str, tuple[Field, Any]]:
     return {f.name: (f, hints[f.name]) for f in fields(stage.params)}
 
 
+@cache
+def former_names(stage: Stage) -> dict[str, str]:
+    """Map the former name of each renamed parameter of a stage to the name it has."""
+    return {f.metadata["formerly"]: f.name for f in fields(stage.params) if f.metadata.get("formerly")}
+
+
 def read_value(stage: Stage, name: str, value: object, where: str) -> Any:
     """Check one value of a parameter and bring it to its declared type; text is read as that type.
 

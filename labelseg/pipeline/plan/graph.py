@@ -126,7 +126,7 @@ def _visit(
     read_split = stage.splits(params).get(SPLIT_PARAM, "") if stage.kind == "model" else split
     parents = []
     for source in stage.sources(params):
-        where = f"{instance} --{source.role.replace('_', '-')} {source.instance}"
+        where = f"{instance} --{source.param.replace('_', '-')} {source.instance}"
         parent_stage = _source_stage(config, source, where)
         if parent_stage is None:
             parents.append(Parent(source.role, GROUND_TRUTH, None, False))

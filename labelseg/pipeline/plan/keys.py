@@ -8,7 +8,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from labelseg.pipeline.declare.stage import Stage, is_effective
+from labelseg.pipeline.declare.stage import Stage, is_effective, key_name
 from labelseg.pipeline.files.digests import canonical_json, digest
 
 
@@ -18,7 +18,9 @@ def params_json(params: Any) -> dict[str, Any]:
 
 
 def key_params(stage: Stage, params: Any, fingerprint: Callable[[Path], str], root: Path | None = None) -> dict[str, Any]:
-    """List the parameters that enter a key: no sources or splits, none without effect, and the content digest in place of a file's path.
+    """List the parameters that enter a key, by the names they go by there.
+
+    Sources, splits and what has no effect are left out; the digest of its content stands in place of a file's path.
 
     Args:
         stage: The stage that ``params`` belong to.
@@ -26,15 +28,16 @@ def key_params(stage: Stage, params: Any, fingerprint: Callable[[Path], str], ro
         fingerprint: Content digest of a file, such as ``FileIndex.digest``.
         root: Folder that relative paths start from; None is the current folder. A value that names no file there stands as it is.
     """
-    values = params_json(params)
+    values, found = params_json(params), {}
     for declared in fields(stage.params):
         if "source" in declared.metadata or "split" in declared.metadata or not is_effective(declared, params):
-            del values[declared.name]
-        elif "file" in declared.metadata and values[declared.name]:
-            path = (root or Path()) / Path(values[declared.name]).expanduser()
-            if path.is_file():
-                values[declared.name] = f"blake3:{fingerprint(path)}"
-    return values
+            continue
+        value = values[declared.name]
+        if "file" in declared.metadata and value:
+            path = (root or Path()) / Path(value).expanduser()
+            value = f"blake3:{fingerprint(path)}" if path.is_file() else value
+        found[key_name(declared)] = value
+    return found
 
 
 def item_key(stage: str, version: int, params: Mapping[str, Any], inputs: Mapping[str, str]) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from labelseg.errors import ArtifactError
+from labelseg.pipeline.declare.stage import Stage
 from labelseg.pipeline.files.digests import canonical_json, digest
 from labelseg.pipeline.files.fingerprint import FileIndex
 from labelseg.pipeline.instances import run_command, stage_of
@@ -17,6 +18,7 @@ from labelseg.pipeline.plan.data_digests import ABSENT, DataDigests
 from labelseg.pipeline.plan.decisions import Decision, Entry, Standing
 from labelseg.pipeline.plan.graph import SPLIT_PARAM, Node, NodeId
 from labelseg.pipeline.plan.keys import item_key, key_params
+from labelseg.pipeline.plan.normal_form import normal_form, same_params
 from labelseg.pipeline.plan.reasons import Reason, State, data_reasons, stale_reasons
 from labelseg.pipeline.store.manifests import Catalog, Location, Manifest, ManifestItem, Ref
 from labelseg.protocols import Dataset, Kind
@@ -40,6 +42,7 @@ class Planner:
         self.tag = tag
         self._classes = list(dataset.classes)
         self._manifests: dict[tuple[str, str], Manifest | None] = {}
+        self._stages: dict[str, Stage] = {}
 
     def ref(self, node_id: NodeId) -> Ref | None:
         """Read the ref of a node, the tagged one first."""
@@ -72,6 +75,7 @@ class Planner:
 
     def recipe(self, node: Node, standings: Mapping[NodeId, Standing]) -> dict[str, Any]:
         """Say how a node is made: its own declaration and, for each source, the instance and how that is made."""
+        self._stages[node.stage.name] = node.stage
         sources = {
             p.role: {"instance": p.instance, "recipe": without_inputs(standings[p.node].recipe) if p.node else None} for p in node.parents
         }
@@ -93,11 +97,13 @@ class Planner:
         """
         recipe = self.recipe(node, standings)
         ref = self.ref(node.id)
+        if ref is not None:
+            recipe = self.as_recorded(recipe, ref.recipe)
         moving = [p.instance for p in node.parents if p.node is not None and not standings[p.node].settled]
         if moving:
             return self._predict(node, recipe, ref, moving)
         inputs = self._inputs(node, standings)
-        key = self._key(node, recipe, inputs, ref, standings)
+        key = self.key(node, recipe, inputs, ref, standings)
         alternatives = [ref] if ref is None or not ref.tag else [ref, self.catalog.ref(*node.id)]
         for candidate in alternatives:
             if candidate is not None and candidate.key == key and self.catalog.manifest_path(node.stage.name, key).exists():
@@ -110,12 +116,14 @@ class Planner:
             return Decision(node, "missing", (Reason("never-ran"),), recipe, inputs, key, None)
         if not self.catalog.manifest_path(node.stage.name, ref.key).exists():
             return Decision(node, "missing", (Reason("manifest-gone"),), recipe, inputs, key, None)
-        reasons = stale_reasons(recipe, ref.recipe)
+        reasons = self._stale_reasons(recipe, ref)
         if reasons:
             return Decision(node, "stale", tuple(reasons), recipe, inputs, key, ref)
         if self._damaged(node.stage.name, ref.key):
             return Decision(node, "missing", (Reason("manifest-damaged"),), recipe, inputs, key, None)
         reasons = self._data_reasons(node, recipe, inputs, ref, standings)
+        if not reasons:  # it was made from more than it reads today
+            return Decision(node, "fresh", (), recipe, inputs, ref.key, ref)
         return Decision(node, "outdated" if node.is_model else "stale", tuple(reasons), recipe, inputs, key, ref)
 
     def entries(self, node: Node, split_param: str, standings: Mapping[NodeId, Standing]) -> list[Entry]:
@@ -173,24 +181,40 @@ class Planner:
                 inputs[parent.role] = _finished(standings, parent.node).digest
         return inputs
 
-    def _key(
+    def key(
         self, node: Node, recipe: Mapping[str, Any], inputs: Mapping[str, str], ref: Ref | None, standings: Mapping[NodeId, Standing]
     ) -> str:
-        """Key of the artifact that a node needs."""
+        """Key of the artifact that a node needs.
+
+        Args:
+            node: The node.
+            recipe: How it is made.
+            inputs: Digests of what it reads.
+            ref: What stands now; it saves the listing of what a training learns from.
+            standings: How the nodes that it reads stand.
+        """
         own = _own(recipe)
         if not node.is_model:
             return digest("map", canonical_json([*own, dict(inputs)]))
         # Equal inputs make equal rows, so the rows of a training are listed only when something it reads changed.
-        if ref is not None and ref.recipe.get("inputs") == inputs and _own(ref.recipe) == own:
+        if ref is not None and _among(inputs, ref.recipe.get("inputs") or {}) == inputs and _own(ref.recipe) == own:
             return ref.key
         models = {p.role: inputs[p.role] for p in node.parents if p.is_model}
         return digest("model", canonical_json([*own, models, self.rows(node, standings)]))
+
+    def as_recorded(self, recipe: dict[str, Any], recorded: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a recipe with the parameters as they were recorded, where those amount to the same, so that what stands is found."""
+        return {**recipe, "params": dict(recorded["params"])} if same_params(recipe, recorded, self._stages) else recipe
+
+    def _stale_reasons(self, recipe: Mapping[str, Any], ref: Ref) -> list[Reason]:
+        """List why what stands does not serve for a recipe; both by the declaration of today."""
+        return stale_reasons(normal_form(recipe, self._stages), normal_form(ref.recipe, self._stages))
 
     def _predict(self, node: Node, recipe: dict[str, Any], ref: Ref | None, moving: list[str]) -> Decision:
         """Decide while something that the node reads is going to change."""
         if ref is None:
             return Decision(node, "missing", (Reason("never-ran"),), recipe, None, None, None)
-        reasons = stale_reasons(recipe, ref.recipe)
+        reasons = self._stale_reasons(recipe, ref)
         state: State = "outdated" if node.is_model and not reasons else "stale"
         expected = Reason("will-change", after=list(dict.fromkeys(moving)))
         return Decision(node, state, tuple(reasons) or (expected,), recipe, None, None, ref)
@@ -223,6 +247,11 @@ class Planner:
 def _own(recipe: Mapping[str, Any]) -> list[Any]:
     """List what a recipe says of the node itself."""
     return [recipe.get(name) for name in ("stage", "version", "params", "classes")]
+
+
+def _among(names: Iterable[str], digests: Mapping[str, str]) -> dict[str, str]:
+    """Pick the digests of what is read today."""
+    return {name: digests[name] for name in names if name in digests}
 
 
 def without_inputs(recipe: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -76,10 +76,25 @@ class Execution:
         """
         if decision.key is None:
             raise ArtifactError(f"{decision.node.id}: something it reads is not there. Run: labelseg run")
-        known = None if forced else self._store.catalog.load(decision.node.stage.name, decision.key)
-        if known is not None and not known.failed:
-            return Done("reused", self._ref(decision, known), 0)
+        for same in () if forced else self._ways(decision):
+            known = self._store.catalog.load(decision.node.stage.name, str(same.key))
+            if known is not None and not known.failed:
+                return Done("reused", self._ref(same, known), 0)
         return self._train(decision, forced) if decision.node.is_model else self._map(decision, forced)
+
+    def _ways(self, decision: Decision) -> Iterator[Decision]:
+        """Yield a decision, then the same with parameters as they lie on disk where those amount to the same under today's declaration."""
+        yield decision
+        node, tried = decision.node, [decision.recipe["params"]]
+        for header in self._store.part_headers(node.stage.name):
+            params = header.header.get("params")
+            if header.header.get("version") != node.stage.version or params in tried:
+                continue
+            tried.append(params)
+            recipe = self._planner.as_recorded(decision.recipe, {**decision.recipe, "params": params})
+            if recipe["params"] == params:
+                key = self._planner.key(node, recipe, decision.inputs or {}, None, self._standings)
+                yield replace(decision, recipe=recipe, key=key)
 
     def _map(self, decision: Decision, forced: bool) -> Done:
         """Compute the items of a map that no part holds yet."""

@@ -28,6 +28,7 @@ class Params:
         "image",
         help="What that scale is taken over; no label depends on other images.",
         choices=("image", "pixel"),
+        effective=lambda params: params.normalize,
     )
     threshold: float = option(0.0, help="Confidence under which a pixel of the mask is left out (255).", minimum=0.0, maximum=1.0)
     tags: str = option("predicted", help="Classes that are spread: predicted, or those of the label list.", choices=("predicted", "given"))

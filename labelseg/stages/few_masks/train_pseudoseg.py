@@ -17,9 +17,13 @@ class Params(FewMaskParams):
     """Parameters of ``train-pseudoseg``."""
 
     gamma: float = option(0.5, help="Share of the decoder in the fused label; the rest is the spread maps'.", minimum=0.0, maximum=1.0)
-    temperature: float = option(0.5, help="Temperature of the fused label; below 1 sharpens it.", minimum=0.01)
+    temperature: float = option(
+        0.5, help="Temperature of the fused label; below 1 sharpens it.", minimum=0.01, effective=lambda params: not params.hard
+    )
     normalize: bool = option(True, help="Bring the logits of both to one scale before they are fused.")
-    norm_scope: str = option("batch", help="What that scale is taken over.", choices=("batch", "image", "pixel"))
+    norm_scope: str = option(
+        "batch", help="What that scale is taken over.", choices=("batch", "image", "pixel"), effective=lambda params: params.normalize
+    )
     threshold: float = option(0.0, help="Confidence from which a fused label is learned.", minimum=0.0, maximum=1.0)
     hard: bool = option(False, help="Learn the strongest class of the fused label instead of all of it.")
     unlabelled_weight: float = option(1.0, help="Weight of the loss on unlabelled images.", minimum=0.0)

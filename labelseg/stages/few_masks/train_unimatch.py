@@ -13,6 +13,22 @@ if TYPE_CHECKING:
     from labelseg.pipeline.engines.inputs import Inputs, Model
 
 
+def _reads_unlabelled(params: Params) -> bool:
+    return params.variant != "supervised"
+
+
+def _pastes(params: Params) -> bool:
+    return _reads_unlabelled(params) and params.box > 0
+
+
+def _perturbs(params: Params) -> bool:
+    return params.variant in ("unimatch", "uniperb")
+
+
+def _picks_hard_pixels(params: Params) -> bool:
+    return params.labelled_loss == "ohem"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Params(FewMaskParams):
     """Parameters of ``train-unimatch``."""
@@ -22,17 +38,43 @@ class Params(FewMaskParams):
         help="Which views are learned from: UniMatch, its parts, its second version with a teacher, or labelled images alone.",
         choices=("unimatch", "dusperb", "uniperb", "fixmatch", "unimatch-v2", "supervised"),
     )
-    threshold: float = option(0.95, help="Confidence from which a pseudo label is learned.", minimum=0.0, maximum=1.0)
-    dropout: float = option(0.5, help="Probability with which a channel is dropped for the perturbed features.", minimum=0.0, maximum=0.99)
-    partner: str = option(
-        "other", help="What CutMix pastes: another image of the batch, or another crop of the same one.", choices=("other", "self")
+    threshold: float = option(
+        0.95, help="Confidence from which a pseudo label is learned.", minimum=0.0, maximum=1.0, effective=_reads_unlabelled
     )
-    box: float = option(0.5, help="Probability of a CutMix box in a strong view.", minimum=0.0, maximum=1.0)
-    scale: tuple[float, ...] = option((0.5, 2.0), help="Range of the longer side, relative to that of the image.", minimum=0.01)
-    jitter: float = option(0.5, help="Strength of colour jitter in strong views; half of it for hue.", minimum=0.0, maximum=1.0)
+    dropout: float = option(
+        0.5,
+        help="Probability with which a channel is dropped for the perturbed features (unimatch and uniperb).",
+        minimum=0.0,
+        maximum=0.99,
+        effective=_perturbs,
+    )
+    partner: str = option(
+        "other",
+        help="What CutMix pastes: another image of the batch, or another crop of the same one.",
+        choices=("other", "self"),
+        effective=_pastes,
+    )
+    box: float = option(0.5, help="Probability of a CutMix box in a strong view.", minimum=0.0, maximum=1.0, effective=_reads_unlabelled)
+    resize: tuple[float, ...] = option(
+        (0.5, 2.0), help="Range of the longer side, relative to that of the image.", minimum=0.01, formerly="scale"
+    )
+    jitter: float = option(
+        0.5, help="Strength of colour jitter in strong views; half of it for hue.", minimum=0.0, maximum=1.0, effective=_reads_unlabelled
+    )
     labelled_loss: str = option("ce", help="Loss of labelled images: cross entropy, or that of hard pixels only.", choices=("ce", "ohem"))
-    ohem_threshold: float = option(0.7, help="Probability of the true class up to which a pixel is hard.", minimum=0.0, maximum=1.0)
-    ohem_kept: int = option(200_000, help="Pixels of a batch that are kept at least; a batch with fewer keeps all.", minimum=0)
+    ohem_threshold: float = option(
+        0.7,
+        help="Probability of the true class up to which a pixel is hard.",
+        minimum=0.0,
+        maximum=1.0,
+        effective=lambda params: _picks_hard_pixels(params) and params.ohem_kept > 0,
+    )
+    ohem_kept: int = option(
+        200_000,
+        help="Pixels of a batch that are kept at least; a batch with fewer, or 0, keeps all.",
+        minimum=0,
+        effective=_picks_hard_pixels,
+    )
     lr: float = option(0.001, help="Learning rate of the backbone at the start; it falls as (1 - t / T) ** 0.9.", minimum=0.0)
     weight_decay: float = option(1e-4, help="Weight decay of every parameter.", minimum=0.0)
     warmup: int = option(0, help="Updates over which the learning rate grows.", minimum=0)
@@ -64,7 +106,7 @@ def run(inputs: Inputs, params: Params) -> Model:
     from labelseg.training.fitting import make_backbone
     from labelseg.training.optimization import even_groups
 
-    draw = AnySize(params.crop, *growing_pair("scale of train-unimatch", params.scale, "0.5,2"))
+    draw = AnySize(params.crop, *growing_pair("resize of train-unimatch", params.resize, "0.5,2"))
     data = gather("train-unimatch", inputs, params, draw)
     variant = VARIANTS[params.variant]
     net = Segmenter(make_backbone(inputs, params), len(inputs.classes), params.head, params.width, "group", params.separable)  # type: ignore[arg-type]

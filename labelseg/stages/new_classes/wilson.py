@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from labelseg.methods.new_classes.step_params import Params
@@ -10,9 +9,6 @@ from labelseg.pipeline.declare.stage import Stage
 
 if TYPE_CHECKING:
     from labelseg.pipeline.engines.inputs import Inputs, Model
-
-# Published lengths and rates: of step 0, and of later ones.
-EPOCHS, LR, HEAD_LR_SCALE = (30, 40), (0.01, 0.001), (1.0, 10.0)
 
 
 def run(inputs: Inputs, params: Params) -> Model:
@@ -33,16 +29,9 @@ def run(inputs: Inputs, params: Params) -> Model:
         raise UsageError(f"{inputs.instance}: a segmenter is taken over as step 0, not {params.step}. Name it as --previous instead.")
     if params.previous and not params.step:
         raise UsageError(f"{inputs.instance}: step 0 follows no other. Give its number: --step 1")
-    later = min(params.step, 1)
-    chosen = replace(
-        params,
-        epochs=params.epochs or EPOCHS[later],
-        lr=params.lr or LR[later],
-        head_lr_scale=params.head_lr_scale or HEAD_LR_SCALE[later],
-    )
     if params.adopt:
-        return adopt(inputs, chosen)
-    return train_dense(inputs, chosen) if params.labels else train_weak(inputs, chosen)
+        return adopt(inputs, params)
+    return train_dense(inputs, params) if params.labels else train_weak(inputs, params)
 
 
 STAGE = Stage(

@@ -6,31 +6,27 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from labelseg.methods.crf_params import CrfParams
 from labelseg.pipeline.declare.stage import Stage, option, source
 
 if TYPE_CHECKING:
     from labelseg.pipeline.engines.inputs import Inputs, Item
 
 
-def _has_crf(params: Params) -> bool:
-    return params.crf
-
-
 @dataclass(frozen=True, kw_only=True)
-class Params:
-    """Parameters of ``segment``."""
+class Views:
+    """What segments, and which views of an image it sees."""
 
     model: str = source("train-segmenter", help="Instance that provides the segmenter.", kind="model")
     scales: tuple[float, ...] = option((0.75, 1.0, 1.25, 1.5), help="Scales of the image whose probabilities are averaged.", minimum=0.01)
     flip: bool = option(True, help="Add the probabilities of the mirrored image.")
     crf: bool = option(False, help="Refine the probabilities by a dense CRF.")
-    crf_iters: int = option(10, help="Mean-field iterations of the dense CRF.", minimum=0, effective=_has_crf)
-    sxy: float = option(50.0, help="Spatial deviation of the CRF's appearance kernel, pixels.", minimum=0.01, effective=_has_crf)
-    srgb: float = option(5.0, help="Colour deviation of the CRF's appearance kernel, grey levels.", minimum=0.01, effective=_has_crf)
-    weight: float = option(4.0, help="Weight of the CRF's appearance kernel.", minimum=0.0, effective=_has_crf)
-    crf_backend: str = option(
-        "native", help="Implementation of the dense CRF; pydensecrf is an extra.", choices=("native", "pydensecrf"), effective=_has_crf
-    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params(CrfParams, Views):
+    """Parameters of ``segment``."""
+
     precision: str = option("32-true", help="Precision of the forward passes.", choices=("32-true", "bf16-mixed"))
 
 
@@ -51,7 +47,7 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
     model = inputs.model("model")
     predictor = Predictor(for_inference(load_network(model, SEGMENTERS)), inputs.device, params.precision)
     class_ids, step = np.array(known_classes(model.meta), np.uint8), step_arrays(model.meta)
-    bilateral = Bilateral(params.sxy, params.srgb, params.weight)
+    bilateral = Bilateral(params.crf_sxy, params.crf_srgb, params.crf_weight)
 
     def compute(item: Item) -> dict[str, np.ndarray]:
         image = item.image()

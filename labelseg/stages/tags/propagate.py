@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from labelseg.methods.crf_params import CrfParams, has_crf
 from labelseg.pipeline.declare.stage import Stage, option, source
 
 if TYPE_CHECKING:
@@ -20,13 +21,17 @@ def _starts_as_psa(params: Params) -> bool:
     return params.start == "psa"
 
 
-def _has_crf(params: Params) -> bool:
-    return params.crf
+def _is_colour(params: Params) -> bool:
+    return params.affinity_kind == "colour"
+
+
+def _is_constant(params: Params) -> bool:
+    return params.affinity_kind == "constant"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Params:
-    """Parameters of ``propagate``."""
+class WalkParams:
+    """What walks, over which affinities and how long."""
 
     cam: str = source("cam", help="Instance that provides the class activation maps.", kind="map")
     affinity: str = source("train-affinity", help="Instance that provides the affinity model.", kind="model", effective=_is_learned)
@@ -34,13 +39,19 @@ class Params:
         "learned", help="Where affinities come from: the model, or as controls the colours alone or nothing (constant).",
         choices=("learned", "colour", "constant"),
     )  # fmt: skip
-    beta: float = option(8.0, help="Sharpening exponent on affinities.", minimum=0.01)
+    colour_range: float = option(
+        20.0,
+        help="Mean difference, in grey levels, at which colour affinity falls to 1/e.",
+        minimum=0.01,
+        effective=_is_colour,
+    )
+    beta: float = option(8.0, help="Sharpening exponent on affinities.", minimum=0.01, effective=lambda params: not _is_constant(params))
     iters: int = option(256, help="Steps of the walk.", minimum=0)
     radius: int = option(5, help="Pairs closer than this many cells are linked.", minimum=1)
     scales: tuple[float, ...] = option(
         (1.0,), help="Factors of the image's sides whose walks are averaged; more than 1 gives a finer grid.", minimum=0.1
     )
-    flip: bool = option(False, help="Average affinities with those of the mirrored image.")
+    flip: bool = option(False, help="Average learned affinities with those of the mirrored image.", effective=_is_learned)
     start: str = option(
         "foreground-only", help="Maps that walk: the classes alone, or background beside them (psa).", choices=("foreground-only", "psa")
     )
@@ -54,24 +65,17 @@ class Params:
     )
     tolerance: float = option(1e-4, help="Weight of the polynomials left out of the walk; 0 takes every step.", minimum=0.0, maximum=0.1)
     crf: bool = option(False, help="Refine the walked scores by a dense CRF.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params(CrfParams, WalkParams):
+    """Parameters of ``propagate``."""
+
     crf_unary: str = option(
         "labels",
         help="What the CRF starts from: the mask, held right with probability 0.7, or the scores.",
         choices=("labels", "scores"),
-        effective=_has_crf,
-    )
-    crf_iters: int = option(10, help="Mean-field iterations of the dense CRF.", minimum=0, effective=_has_crf)
-    sxy: float = option(50.0, help="Spatial deviation of the CRF's appearance kernel, pixels.", minimum=0.01, effective=_has_crf)
-    srgb: float = option(5.0, help="Colour deviation of the CRF's appearance kernel, grey levels.", minimum=0.01, effective=_has_crf)
-    weight: float = option(4.0, help="Weight of the CRF's appearance kernel.", minimum=0.0, effective=_has_crf)
-    crf_backend: str = option(
-        "native", help="Implementation of the dense CRF; pydensecrf is an extra.", choices=("native", "pydensecrf"), effective=_has_crf
-    )
-    colour_range: float = option(
-        20.0,
-        help="Mean difference, in grey levels, at which colour affinity falls to 1/e.",
-        minimum=0.01,
-        effective=lambda params: params.affinity_kind == "colour",
+        effective=has_crf,
     )
     precision: str = option("32-true", help="Precision of the forward pass.", choices=("32-true", "bf16-mixed"), effective=_is_learned)
     psa_compat: bool = option(False, help="Link and pad border cells as the published code does.")
@@ -111,7 +115,7 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
         flip=params.flip,
         colour_range=params.colour_range,
     )
-    bilateral = Bilateral(params.sxy, params.srgb, params.weight)
+    bilateral = Bilateral(params.crf_sxy, params.crf_srgb, params.crf_weight)
 
     def walk(image: np.ndarray, start: np.ndarray, scale: float, normalize: bool) -> np.ndarray:
         """Walk maps of any size over the grid of the image at one scale, and bring them to the image's size."""

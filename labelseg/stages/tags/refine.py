@@ -6,15 +6,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from labelseg.pipeline.declare.stage import Stage, option, source
+from labelseg.methods.crf_params import CrfParams, has_updates
+from labelseg.pipeline.declare.stage import Stage, like, option, source
 
 if TYPE_CHECKING:
     from labelseg.pipeline.engines.inputs import Inputs, Item
 
 
+def _stops_early(params: Params) -> bool:
+    return has_updates(params) and params.crf_backend == "native"
+
+
+def _smooths(params: Params) -> bool:
+    return has_updates(params) and params.crf_smooth_weight > 0
+
+
 @dataclass(frozen=True, kw_only=True)
-class Params:
-    """Parameters of ``refine``."""
+class Readings:
+    """What is refined, and how much background each reading has."""
 
     cam: str = source("cam", help="Instance that provides the class activation maps.", kind="map")
     alpha_low: float = option(
@@ -24,18 +33,30 @@ class Params:
         32.0, help="Background exponent of the reading with little background, whose background is trusted.", minimum=0.0
     )
     alpha: float = option(16.0, help="Background exponent of the mask that is written and evaluated.", minimum=0.0)
-    iters: int = option(10, help="Mean-field iterations.", minimum=0)
-    sxy: float = option(80.0, help="Spatial deviation of the appearance kernel, pixels.", minimum=0.01)
-    srgb: float = option(13.0, help="Colour deviation of the appearance kernel, grey levels.", minimum=0.01)
-    weight: float = option(10.0, help="Weight of the appearance kernel.", minimum=0.0)
-    smooth_sxy: float = option(3.0, help="Spatial deviation of the smoothness kernel, pixels.", minimum=0.01)
-    smooth_weight: float = option(3.0, help="Weight of the smoothness kernel.", minimum=0.0)
-    backend: str = option("native", help="Implementation of the dense CRF; pydensecrf is an extra.", choices=("native", "pydensecrf"))
-    tolerance: float = option(
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params(CrfParams, Readings):
+    """Parameters of ``refine``."""
+
+    crf_iters: int = like(CrfParams, "crf_iters", effective=None, formerly="iters")
+    crf_sxy: float = like(CrfParams, "crf_sxy", default=80.0)
+    crf_srgb: float = like(CrfParams, "crf_srgb", default=13.0)
+    crf_weight: float = like(CrfParams, "crf_weight", default=10.0)
+    crf_backend: str = like(CrfParams, "crf_backend", effective=None, formerly="backend")
+    crf_smooth_sxy: float = option(
+        3.0, help="Spatial deviation of the CRF's smoothness kernel, pixels.", minimum=0.01, effective=_smooths, formerly="smooth_sxy"
+    )
+    crf_smooth_weight: float = option(
+        3.0, help="Weight of the CRF's smoothness kernel.", minimum=0.0, effective=has_updates, formerly="smooth_weight"
+    )
+    crf_tolerance: float = option(
         0.0,
-        help="Stop the CRF once its largest change times the iterations left is at most this; 0 does all (backend native).",
+        help="Stop the CRF once its largest change times the iterations left is at most this; 0 does all (crf-backend native).",
         minimum=0.0,
         maximum=0.1,
+        effective=_stops_early,
+        formerly="tolerance",
     )
     psa_compat: bool = option(False, help="Average border blocks with zero padding, as the published code does.")
 
@@ -56,8 +77,8 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
     from labelseg.ops.crf.dense_crf import Bilateral, Gaussian, dense_crf_pair
 
     inputs.demand_background()
-    gaussian = Gaussian(params.smooth_sxy, params.smooth_weight)
-    bilateral = Bilateral(params.sxy, params.srgb, params.weight)
+    gaussian = Gaussian(params.crf_smooth_sxy, params.crf_smooth_weight)
+    bilateral = Bilateral(params.crf_sxy, params.crf_srgb, params.crf_weight)
     alphas = sorted({params.alpha_low, params.alpha_high, params.alpha})
 
     def compute(item: Item) -> dict[str, np.ndarray]:
@@ -67,11 +88,11 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
         refined = dense_crf_pair(
             image,
             stacks,
-            iterations=params.iters,
+            iterations=params.crf_iters,
             gaussian=gaussian,
             bilateral=bilateral,
-            backend=params.backend,
-            tolerance=params.tolerance,
+            backend=params.crf_backend,
+            tolerance=params.crf_tolerance,
             device=inputs.device,
         )
         marginals = dict(zip(alphas, refined, strict=True))

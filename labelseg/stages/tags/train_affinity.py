@@ -12,21 +12,30 @@ if TYPE_CHECKING:
     from labelseg.pipeline.engines.inputs import Inputs, Model
 
 
+def _has_features(params: Params) -> bool:
+    return params.kind == "psa"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Params(TrainingParams):
     """Parameters of ``train-affinity``."""
 
-    labels: str = source("affinity-labels", help="Instance that provides the affinity labels.", kind="map")
+    affinity_labels: str = source("affinity-labels", help="Instance that provides the affinity labels.", kind="map", formerly="labels")
     kind: str = option(
         "psa", help="Affinity from pixel features (psa), or from the boundaries between pixels (irn).", choices=("psa", "irn")
     )
     radius: int = option(5, help="Pairs closer than this many cells are trained on.", minimum=1)
-    widths: tuple[int, ...] = option((64, 128, 256), help="Channels of the three reduced levels (kind psa).", minimum=8)
-    norm: str = option(
-        "group", help="Normalisation after the reductions (kind psa); the published ResNet-38 has none.", choices=("group", "none")
+    widths: tuple[int, ...] = option(
+        (64, 128, 256), help="Channels of the three reduced levels (kind psa).", minimum=8, effective=_has_features
     )
-    scale: tuple[float, ...] = option(
-        (1.0, 1.0), help="Range of the factor that images are resized by; take in the scales of propagate.", minimum=0.1
+    norm: str = option(
+        "group",
+        help="Normalisation after the reductions (kind psa); the published ResNet-38 has none.",
+        choices=("group", "none"),
+        effective=_has_features,
+    )
+    resize: tuple[float, ...] = option(
+        (1.0, 1.0), help="Range of the factor that images are resized by; take in the scales of propagate.", minimum=0.1, formerly="scale"
     )
     batch_size: int = option(8, help="Images an update.", minimum=1)
     epochs: int = option(5, help="Passes over the split.", minimum=1)
@@ -55,7 +64,7 @@ def run(inputs: Inputs, params: Params) -> Model:
         raise UsageError(f"crop of train-affinity: expected a multiple of 8, got {params.crop}.")
     if params.kind == "psa" and len(params.widths) != 3:
         raise UsageError(f"widths of train-affinity: expected three numbers such as 64,128,256, got {params.widths}.")
-    scale = growing_pair("scale of train-affinity", params.scale, "1,1.5")
+    resize = growing_pair("resize of train-affinity", params.resize, "1,1.5")
     offsets = pair_offsets(params.radius)
     backbone = make_backbone(inputs, params)
     net = AffinityNet(backbone, params.widths, params.norm) if params.kind == "psa" else BoundaryNet(backbone)  # type: ignore[arg-type]
@@ -69,7 +78,7 @@ def run(inputs: Inputs, params: Params) -> Model:
         terms = affinity_loss(net.pair_affinities(module(images), offsets), pair_labels(labels, offsets, origins))
         return terms._asdict()
 
-    return fit(inputs, params, net, Samples(inputs.items(), LabelledGrid(params.crop, params.jitter, scale)), loss)
+    return fit(inputs, params, net, Samples(inputs.items(), LabelledGrid(params.crop, params.jitter, resize)), loss)
 
 
 STAGE = Stage(

@@ -1,0 +1,157 @@
+"""Settings of every stage, and beside each one the parameters that have no effect under it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields, replace
+from types import SimpleNamespace
+
+from labelseg.stages import STAGES
+from tests.stages.by_hand import CLASSES
+
+STAGE = {stage.name: stage for stage in STAGES}
+TINY = {"backbone": "tiny", "weights": "none", "freeze_batchnorm": False, "crop": 32, "batch_size": 2, "epochs": 1}
+TRAINED = {
+    "train-classifier": {**TINY, "long_side": (40, 60)},
+    "train-affinity": {**TINY, "widths": (8, 8, 8), "affinity_labels": "given"},
+    "train-segmenter": {**TINY, "width": 16, "labels": "masks"},
+    "train-pseudoseg": {**TINY, "width": 16, "key_width": 8, "cutout": 4, "allow_missing": True},
+    "train-unimatch": {**TINY, "width": 16, "threshold": 0.2, "allow_missing": True},
+    "wilson": {**TINY, "width": 16, "localizer_width": 16, "warmup_epochs": 1, "epochs": 2},
+}
+BASE, NEW = CLASSES[1:3], CLASSES[3:]
+
+CRF = "crf_iters crf_sxy crf_srgb crf_weight crf_backend"
+UNWATCHED, UNWATCHED_FEW = "evaluate_every", "evaluate_every window"
+OHEM = "ohem_threshold ohem_kept"
+LATER = "new_head"
+WEAK = "negatives replay replay_images all_tags alpha background_mix pamr feature_weight warmup_epochs localizer_width"
+BUILT = "backbone weights init output_stride head width separable"
+FITTED = (
+    "split labels freeze_blocks freeze_batchnorm optimizer momentum keep batch_size epochs lr head_lr_scale "
+    "weight_decay warmup crop jitter seed evaluate_every wilson_compat"
+)
+
+# (stage, settings, what has no effect under them); all but FILES are run, too.
+SETTINGS = [
+    ("train-classifier", {}, UNWATCHED),
+    ("train-classifier", {"validation": "val", "init": "model"}, "weights"),
+    ("cam", {}, "tag_threshold"),
+    ("cam", {"tags": "predicted"}, ""),
+    ("refine", {}, ""),
+    ("refine", {"crf_iters": 0}, "crf_sxy crf_srgb crf_weight crf_smooth_sxy crf_smooth_weight crf_tolerance"),
+    ("refine", {"crf_weight": 0.0}, "crf_sxy crf_srgb"),
+    ("refine", {"crf_smooth_weight": 0.0}, "crf_smooth_sxy"),
+    ("refine", {"crf_backend": "pydensecrf"}, "crf_tolerance"),
+    ("affinity-labels", {}, ""),
+    ("train-affinity", {}, ""),
+    ("train-affinity", {"kind": "irn", "init": "model"}, "weights widths norm"),
+    ("propagate", {}, f"colour_range alpha crf_unary {CRF}"),
+    ("propagate", {"affinity_kind": "colour", "start": "psa", "crf": True}, "affinity flip precision threshold"),
+    (
+        "propagate",
+        {"affinity_kind": "constant", "crf": True, "crf_iters": 0},
+        "affinity flip precision colour_range beta alpha crf_sxy crf_srgb crf_weight",
+    ),
+    ("propagate", {"crf": True, "crf_weight": 0.0}, "colour_range alpha crf_sxy crf_srgb"),
+    ("segment", {}, CRF),
+    ("segment", {"crf": True}, ""),
+    ("segment", {"crf": True, "crf_iters": 0}, "crf_sxy crf_srgb crf_weight"),
+    ("train-segmenter", {}, UNWATCHED),
+    ("train-segmenter", {"validation": "val", "init": "model"}, "weights"),
+    ("train-segmenter", {"head": "atrous"}, f"{UNWATCHED} width separable"),
+    ("train-pseudoseg", {}, f"{UNWATCHED_FEW} take"),
+    (
+        "train-pseudoseg",
+        {"hard": True, "normalize": False, "head": "atrous", "iterations": 1, "validation": "val"},
+        "take temperature norm_scope width separable epochs",
+    ),
+    ("train-pseudoseg", {"init": "model", "take": "backbone", "hold": 0.5}, "weights"),
+    ("train-unimatch", {}, f"{UNWATCHED_FEW} take {OHEM}"),
+    (
+        "train-unimatch",
+        {"variant": "supervised", "head": "unimatch", "labelled_loss": "ohem"},
+        f"{UNWATCHED_FEW} take separable threshold dropout partner box jitter",
+    ),
+    (
+        "train-unimatch",
+        {"variant": "fixmatch", "box": 0.0, "head": "atrous", "labelled_loss": "ohem", "ohem_kept": 0, "validation": "val"},
+        "take dropout partner width separable ohem_threshold",
+    ),
+    (
+        "train-unimatch",
+        {"variant": "dusperb", "init": "model", "take": "backbone", "iterations": 1, "hold": 0.5},
+        f"weights dropout epochs {OHEM}",
+    ),
+    ("train-unimatch", {"variant": "unimatch-v2"}, f"{UNWATCHED_FEW} take dropout {OHEM}"),
+    ("train-unimatch", {"variant": "uniperb"}, f"{UNWATCHED_FEW} take {OHEM}"),
+    ("sgc", {}, ""),
+    ("sgc", {"normalize": False, "tags": "given"}, "norm_scope tag_threshold"),
+    ("wilson", {"new": BASE}, f"task {WEAK} {LATER} {UNWATCHED} protocol"),
+    ("wilson", {"new": BASE, "init": "model", "validation": "val"}, f"task {WEAK} {LATER} weights"),
+    ("wilson", {"new": BASE, "adopt": "model"}, f"task {WEAK} {LATER} {BUILT} {FITTED} precision protocol"),
+    ("wilson", {"new": BASE, "adopt": "model", "validation": "val"}, f"task {WEAK} {LATER} {BUILT} {FITTED}"),
+    ("wilson", {"new": NEW, "step": 1}, f"task {BUILT} {UNWATCHED} protocol replay_images"),
+    ("wilson", {"new": NEW, "step": 1, "pamr": False, "validation": "val"}, f"task {BUILT} replay_images wilson_compat"),
+    ("wilson", {"new": NEW, "step": 1, "replay": "old", "negatives": "old"}, f"task {BUILT} {UNWATCHED} protocol"),
+    ("wilson", {"new": NEW, "step": 1, "labels": "masks"}, f"task {BUILT} {WEAK} {UNWATCHED} protocol"),
+    ("wilson-labels", {}, ""),
+]
+FILES = [
+    ("train-classifier", {"weights": "net.pth"}, UNWATCHED),
+    ("train-pseudoseg", {"weights": "net.pth"}, UNWATCHED_FEW),
+    ("train-unimatch", {"weights": "net.pth", "take": "backbone"}, f"{UNWATCHED_FEW} {OHEM}"),
+]
+
+
+OTHER = {
+    bool: lambda value: not value,
+    int: lambda value: value + 8,
+    float: lambda value: value / 2 + 0.01 if value >= 0 else 0.5,
+    str: lambda value: value + "x",
+}
+
+
+def title(setting):
+    """Name a setting: the stage and what is chosen."""
+    stage, chosen, _ = setting
+    return f"{stage}-{','.join(str(value) for value in chosen.values())}"
+
+
+def params_of(setting):
+    """The parameters of a setting."""
+    stage, chosen, _ = setting
+    return STAGE[stage].params(**{**TRAINED.get(stage, {}), **chosen})
+
+
+def other(params, name):
+    """Another value that a parameter may have."""
+    declared = next(f for f in fields(params) if f.name == name)
+    value, choices = getattr(params, name), declared.metadata.get("choices")
+    if choices:
+        return next(choice for choice in reversed(choices) if choice != value)
+    if isinstance(value, tuple):
+        return (*value, *(value[:1] or ("x",)))
+    return OTHER[type(value)](value)
+
+
+def changed(params, names):
+    """The same parameters but for some."""
+    return replace(params, **{name: other(params, name) for name in names})
+
+
+class Recorded:
+    """Parameters that remember which of them were read."""
+
+    def __init__(self, params):
+        self.__dict__ |= {"_params": params, "read": set()}
+
+    def __getattr__(self, name):
+        if name in asdict(self._params):
+            self.read.add(name)
+        return getattr(self._params, name)
+
+
+def plain(model):
+    """What a training gave, apart from what its network says of itself."""
+    settings = {name: value for name, value in model.meta.items() if name not in ("settings", "increment")}
+    return SimpleNamespace(tensors=dict(model.tensors), rest=(settings, model.metrics, model.curves))
