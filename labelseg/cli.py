@@ -184,6 +184,7 @@ def main() -> NoReturn:
         failure = _output_failure(error)
         failure.show()
         code = failure.exit_code
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done; the interpreter puts itself away
     sys.exit(code)
 
 
