@@ -29,3 +29,11 @@ def test_nesterov_looks_ahead_along_the_momentum():
     value.grad = torch.tensor([2.0])
     optimizer.step()
     assert value.item() == pytest.approx(1 - 0.1 * (2 + 0.9 * 2))
+
+
+@pytest.mark.parametrize("kind", ["adam", "adamw"])
+def test_momentum_is_the_first_beta_of_adam(kind):
+    parameter = torch.nn.Parameter(torch.ones(2))
+    built = Optimization(lr=0.5, kind=kind, momentum=0.25).build([ParameterGroup(parameters=[parameter], weight_decay=0.125)])
+    assert built.defaults["betas"] == (0.25, 0.999)
+    assert (built.param_groups[0]["lr"], built.param_groups[0]["weight_decay"]) == (0.5, 0.125)

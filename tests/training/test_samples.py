@@ -7,7 +7,8 @@ import pytest
 
 from labelseg.class_ids import IGNORE
 from labelseg.data.augment.transforms import IMAGENET_MEAN, IMAGENET_STD
-from labelseg.training.samples import LabelledGrid, MaskedImage, TaggedImage, resample_cells, tag_targets
+from labelseg.errors import DataError
+from labelseg.training.samples import LabelledGrid, MaskedImage, Samples, TaggedImage, resample_cells, tag_targets
 
 STEP = 60  # grey levels between labels
 
@@ -94,3 +95,14 @@ def test_tags_become_targets():
     assert targets.tolist() == [1, 0, 1]
     assert tag_targets((0, 2), 3, 0).tolist() == [1, 0, 1]
     assert tag_targets((), 3, 0).tolist() == [0, 0, 0]
+
+
+def test_an_item_that_cannot_be_read_is_replaced_by_the_next_one_that_can():
+    def make(item, rng):
+        if item in "bcf":
+            raise DataError(f"{item} is damaged")
+        return item
+
+    assert "".join(Samples("abcdef", make).sample(k, rng(0)) for k in range(6)) == "adddea"
+    with pytest.raises(DataError, match="c is damaged"):
+        Samples("bcf", make).sample(1, rng(0))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from torch import nn
 from labelseg.errors import DataError
 from labelseg.ops.metrics import ConfusionMatrix
 from labelseg.pipeline.engines.inputs import Item
-from labelseg.training.validation import classifier_scores, demand_labelled, segmenter_scores, step_scores
+from labelseg.training.validation import classifier_scores, demand_labelled, masked_validation, segmenter_scores, step_scores
 from tests.semi_data import Pictures
 
 
@@ -93,3 +95,9 @@ def test_the_score_of_a_segmenter_is_that_of_its_most_probable_classes():
         grey = ((image - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]).mean(axis=2)
         matrix.update(pictures.mask(name), np.stack([-grey, 1 - np.abs(grey - 0.5), grey - 1]).argmax(axis=0))
     assert SCORES["segmenter"](items(pictures, "a0", "a1", "a2"))["mIoU"] == pytest.approx(matrix.miou(), abs=1e-3)
+
+
+def test_only_images_with_a_true_mask_are_evaluated_on():
+    known = {"one": True, "two": False, "three": True}
+    splits = {"validation": [SimpleNamespace(id=name, has=lambda kind, name=name: kind == "mask" and known[name]) for name in known]}
+    assert [item.id for item in masked_validation(SimpleNamespace(items=splits.get))] == ["one", "three"]
