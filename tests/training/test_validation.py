@@ -9,6 +9,8 @@ import pytest
 import torch
 from torch import nn
 
+from labelseg.data.augment.resized_crop import short_side_crop
+from labelseg.data.augment.transforms import normalize
 from labelseg.errors import DataError
 from labelseg.ops.metrics import ConfusionMatrix
 from labelseg.pipeline.engines.inputs import Item
@@ -101,3 +103,21 @@ def test_only_images_with_a_true_mask_are_evaluated_on():
     known = {"one": True, "two": False, "three": True}
     splits = {"validation": [SimpleNamespace(id=name, has=lambda kind, name=name: kind == "mask" and known[name]) for name in known]}
     assert [item.id for item in masked_validation(SimpleNamespace(items=splits.get))] == ["one", "three"]
+
+
+@pytest.mark.parametrize(("crop", "begin"), [(0, ""), (32, "crop32 ")])
+def test_scores_of_a_step_are_those_of_all_of_old_and_of_new_classes(crop, begin):
+    pictures, names = Pictures(), ("a0", "a1", "a2", "a5")
+    matrix = ConfusionMatrix(3)
+    for name in names:
+        image, mask = pictures.image(name), pictures.mask(name)
+        image, mask = {0: lambda *both, size: both, 32: short_side_crop}[crop](image, mask, size=crop)
+        inputs = torch.from_numpy(normalize(image))[None]
+        channels = np.array([0, 2, 1], np.uint8)[mask]  # the step knows dog before cat
+        matrix.update(channels, Brightness()(inputs)[0].argmax(dim=0).detach().numpy())
+    background, dog, cat = matrix.iou()
+    found = step_scores(Brightness(), items(pictures, *names), Pictures.classes, (0, 2, 1), 2, "cpu", "32-true", crop)
+    expected = {"mIoU": np.mean([background, dog, cat]), "mIoU old": dog, "mIoU new": cat}
+    expected |= {"IoU background": background, "IoU dog": dog, "IoU cat": cat}
+    assert found == pytest.approx({begin + name: float(value) for name, value in expected.items()})
+    assert len({round(value, 6) for value in (background, dog, cat)}) == 3
