@@ -33,6 +33,10 @@ class OutOfMemoryError(LabelsegError, MemoryError):
     """Memory ran out, that of the machine or of a GPU."""
 
 
+class DamageError(ArtifactError):
+    """Bytes of an artifact are not what was written."""
+
+
 class MissingExtraError(LabelsegError, ImportError):
     """An optional package is needed and not installed."""
 

@@ -193,10 +193,9 @@ class Workspace:
 
     def _manifest(self, instance: str, split: str) -> Manifest:
         """Load the manifest that an instance stands for."""
-        stage = self.config.stage(instance)
+        self.config.stage(instance)  # refuses an unknown one
         ref = self.catalog.ref(instance, split)
-        manifest = None if ref is None else self.catalog.load(stage.name, ref.key)
-        if manifest is None:
+        if ref is None:
             where = f" on {split}" if split else ""
             raise MissingArtifactError(f"{instance} has never run here{where}. Run: {self.config.command(instance, split)}")
-        return manifest
+        return self.catalog.named(ref)

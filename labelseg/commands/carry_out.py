@@ -50,6 +50,13 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def with_device(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say what computes."""
+    for option in reversed(DEVICE_OPTIONS):
+        command = option(command)
+    return command
+
+
 def carry_out(invocation: Invocation, target: str | None, split: str | None, params: Mapping[str, Any], options: RunOptions) -> None:
     """Bring a target up to date; tell first what will run and why.
 

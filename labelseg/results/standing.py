@@ -82,7 +82,7 @@ def load_manifest(workspace: Workspace, ref: Ref) -> Manifest:
         if ref.tag not in ("", UNSAVED):
             raise MissingArtifactError(f"{lost} Nothing makes it again under the tag: labelseg tag --delete {ref.tag}")
         raise MissingArtifactError(f"{lost} Run: {workspace.config.command(ref.instance, ref.split, unsaved=bool(ref.tag))}")
-    return manifest
+    return workspace.catalog.named(ref)
 
 
 def open_ref(workspace: Workspace, ref: Ref) -> Artifact:

@@ -212,7 +212,7 @@ def test_verify_finds_a_changed_byte(finished):
     chunk.write_bytes(content)
     result = labelseg(finished, "verify", "spread")
     assert result.exit_code == 1
-    assert "Rebuild: labelseg spread --split train --force" in result.stdout
+    assert "labelseg verify --repair spread" in result.stdout
 
 
 def test_gc_removes_what_nothing_stands_for(finished):

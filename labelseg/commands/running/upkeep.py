@@ -7,64 +7,95 @@ import platform
 import shutil
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import click
 
+from labelseg.commands.carry_out import with_device
 from labelseg.commands.context import Invocation, no_wait, pass_invocation, talk
 from labelseg.commands.tables import bytes_text
 from labelseg.errors import ArtifactError, LabelsegError
 from labelseg.libraries import LIBRARIES, library_versions
 from labelseg.pipeline.files.locks import workspace_lock
-from labelseg.pipeline.instances import stage_of
+from labelseg.pipeline.run.options import RunOptions
 from labelseg.results.standing import UNSAVED
 
 
 @click.command()
 @click.argument("stage", required=False)
+@click.option("--repair", is_flag=True, help="Take out what is damaged, and compute just that anew.")
+@with_device
+@no_wait
 @pass_invocation
-def verify(invocation: Invocation, stage: str | None) -> None:
-    """Read every artifact back and compare it with its digests."""
+def verify(invocation: Invocation, stage: str | None, repair: bool, device: str, workers: int | None) -> None:
+    """Read everything back and compare it with its digests: refs, manifests, parts, checkpoints.
+
+    With --repair, sound items stay, damaged ones are computed again, and a model that lost a tensor is trained again.
+    """
     workspace = invocation.workspace()
-    if stage is not None:
+    if stage is not None and not any((workspace.folder / kind / stage).is_dir() for kind in ("objects", "manifests", "checkpoints")):
         stage = workspace.config.stage(stage).name
-    problems = workspace.store.verify(stage)
+    problems = workspace.store.problems(stage)
     for problem in problems:
-        click.echo(problem)
+        click.echo(problem.text)
+    if repair and problems:
+        from labelseg.pipeline.run.repair import repair as repair_damage
+
+        for line in repair_damage(workspace, problems, RunOptions(device=device, workers=workers, wait=invocation.wait)):
+            talk(line)
+        found, problems = len(problems), workspace.store.problems(stage)
+        talk(f"Repaired: {found - len(problems):,} of {found:,} problems.")
     if problems:
-        raise ArtifactError(f"{len(problems):,} problems found.")
+        raise ArtifactError(f"{len(problems):,} {'problem' if len(problems) == 1 else 'problems'} found.")
     talk("All artifacts are what was written.")
 
 
 @click.command()
 @click.option("--dry-run", is_flag=True, help="Only tell what would be removed.")
 @click.option("--unsaved", is_flag=True, help="Remove what --no-save has made as well.")
+@click.option(
+    "--keep-logs",
+    type=click.IntRange(min=0),
+    default=90,
+    show_default=True,
+    metavar="DAYS",
+    help="Remove logs of older runs, unless something that stands was made by the run or is left undone by it.",
+)
 @no_wait
 @pass_invocation
-def gc(invocation: Invocation, dry_run: bool, unsaved: bool) -> None:
+def gc(invocation: Invocation, dry_run: bool, unsaved: bool, keep_logs: int) -> None:
     """Remove artifacts that no stage or instance of labelseg.toml and no tag stands for any more, and remains of interrupted work.
 
-    Going back to parameters used before then computes again. Checkpoints of a training that would go on from them stay.
+    Going back to parameters used before then computes again. Checkpoints of a training that would go on from them stay. What a record
+    might name that cannot be read stays, and no link is followed.
     """
+    from labelseg.pipeline.plan.runlog import Markers, old_logs
     from labelseg.pipeline.plan.status import wanted_keys
 
     workspace = invocation.workspace()
     known = workspace.config.instances()
-    with workspace_lock(workspace.folder, "labelseg gc", invocation.wait):
+    with nullcontext() if dry_run else workspace_lock(workspace.folder, "labelseg gc", invocation.wait):
         refs = workspace.catalog.refs(tagged=True)
         # What a tag keeps stays, also of instances that left the file.
         gone = [ref for ref in refs if (unsaved if ref.tag == UNSAVED else not ref.tag and ref.instance not in known)]
-        keep = {(stage_of(ref.instance), ref.key) for ref in refs if ref not in gone}
+        runs = {ref.run for ref in refs} | {marker.run for marker in Markers(workspace.folder).all()}
+        swept = workspace.store.sweep(
+            keep_checkpoints=wanted_keys(workspace),
+            gone=[workspace.catalog.ref_path(ref.instance, ref.split, ref.tag) for ref in gone],
+            logs=old_logs(workspace.folder, keep_logs, runs),
+            dry_run=dry_run,
+        )
+        forgotten = workspace.index.forget_missing()
         if not dry_run:
-            # Refs go first: killed in between, nothing names what is not there.
-            for ref in gone:
-                workspace.catalog.ref_path(ref.instance, ref.split, ref.tag).unlink()
-        swept = workspace.store.sweep(keep, wanted_keys(workspace), dry_run=dry_run)
-    verb = "Would remove" if dry_run else "Removed"
-    counts = ((swept.manifests, "artifact"), (swept.parts, "part"), (swept.checkpoints, "checkpoint"))
+            workspace.index.save()
+    for line in swept.kept:
+        talk(line)
+    counts = [(swept.manifests, "artifact"), (swept.parts, "part"), (swept.checkpoints, "checkpoint")]
+    counts += [(count, name) for count, name in ((swept.logs, "log"), (forgotten, "remembered digest")) if count]
     told = ", ".join(f"{count:,} {name}{'' if count == 1 else 's'}" for count, name in counts)
-    talk(f"{verb}: {told}, {bytes_text(swept.bytes)}.")
+    talk(f"{'Would remove' if dry_run else 'Removed'}: {told}, {bytes_text(swept.bytes)}.")
 
 
 @click.command()

@@ -13,12 +13,13 @@ from labelseg.pipeline.plan.decisions import Entry
 from labelseg.pipeline.plan.graph import SPLIT_PARAM
 from labelseg.pipeline.plan.runlog import RunLog
 from labelseg.pipeline.store.artifacts import Model, read_model
+from labelseg.pipeline.store.records import repair
 from labelseg.pipeline.store.store import Store
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from labelseg.pipeline.store.manifests import Location
+    from labelseg.pipeline.store.manifests import ManifestItem
     from labelseg.protocols import Bar, Images, Kind
 
 __all__ = ["Inputs", "Item", "Items", "Model"]
@@ -38,7 +39,7 @@ class Item:
     id: str
     dataset: Images = field(repr=False)
     store: Store = field(repr=False)
-    reads: Mapping[str, tuple[str, Location]] = field(default_factory=dict, repr=False)
+    reads: Mapping[str, tuple[str, ManifestItem]] = field(default_factory=dict, repr=False)
     truth: frozenset[str] = field(default=frozenset(), repr=False)
 
     def image(self) -> NDArray:
@@ -71,8 +72,7 @@ class Item:
             return {"mask": self.mask()}
         if role not in self.reads:
             raise UsageError(f"{self.id}: nothing is read as '{role}'. Name an instance with --{role.replace('_', '-')}.")
-        stage, location = self.reads[role]
-        return self.store.read(stage, location.part, location.index)
+        return self.store.read_item(*self.reads[role])
 
 
 class Items(Sequence[Item]):
@@ -175,7 +175,7 @@ class Inputs:
         stage, key = self.models[role]
         manifest = self.store.catalog.load(stage, key)
         if manifest is None:
-            raise ArtifactError(f"{self.store.catalog.manifest_path(stage, key)} is gone. {self.store.catalog.remedy(stage, key=key)}")
+            raise ArtifactError(f"{self.store.catalog.manifest_path(stage, key)} is gone. {repair(stage)}")
         return read_model(self.store, manifest)
 
     def is_truth(self, role: str) -> bool:

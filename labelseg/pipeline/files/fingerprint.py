@@ -51,6 +51,14 @@ class FileIndex:
             raise DataError(f"{path}: cannot be read: {error.strerror or error}. Restore the file or remove it from the data.") from error
         return content
 
+    def forget_missing(self) -> int:
+        """Drop what is remembered of files that are gone; return of how many."""
+        gone = [name for name in self._entries if not os.path.exists(name)]
+        for name in gone:
+            del self._entries[name]
+        self._changed |= bool(gone)
+        return len(gone)
+
     def save(self) -> None:
         """Write the index, in one step and only when it changed."""
         if self._changed:

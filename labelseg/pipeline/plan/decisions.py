@@ -8,16 +8,16 @@ from typing import Any
 
 from labelseg.pipeline.plan.graph import Node
 from labelseg.pipeline.plan.reasons import Reason, State
-from labelseg.pipeline.store.manifests import Location, Ref
+from labelseg.pipeline.store.manifests import ManifestItem, Ref
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One item to work on: the digests of what it is made from, and the stage and the location of what it reads, by role."""
+    """One item to work on: the digests of what it is made from, and the stage and the item that it reads, by role."""
 
     id: str
     inputs: Mapping[str, str]
-    reads: Mapping[str, tuple[str, Location]]
+    reads: Mapping[str, tuple[str, ManifestItem]]
 
 
 @dataclass(frozen=True)

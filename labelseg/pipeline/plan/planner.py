@@ -6,6 +6,7 @@ Reads plain JSON and file times only, so that ``status`` stays fast on many imag
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,9 @@ from labelseg.pipeline.plan.graph import SPLIT_PARAM, Node, NodeId
 from labelseg.pipeline.plan.keys import item_key, key_params
 from labelseg.pipeline.plan.normal_form import normal_form, same_params
 from labelseg.pipeline.plan.reasons import Reason, State, data_reasons, stale_reasons
-from labelseg.pipeline.store.manifests import Catalog, Location, Manifest, ManifestItem, Ref
+from labelseg.pipeline.store.manifests import Catalog, Manifest, ManifestItem, Ref
+from labelseg.pipeline.store.records import repair
+from labelseg.pipeline.store.soundness import Soundness
 from labelseg.protocols import Dataset, Kind
 
 
@@ -41,13 +44,14 @@ class Planner:
         self.root = root
         self.tag = tag
         self._classes = list(dataset.classes)
+        self.soundness = Soundness(catalog)
         self._manifests: dict[tuple[str, str], Manifest | None] = {}
         self._stages: dict[str, Stage] = {}
 
     def ref(self, node_id: NodeId) -> Ref | None:
-        """Read the ref of a node, the tagged one first."""
-        tagged = self.catalog.ref(node_id.instance, node_id.split, self.tag) if self.tag else None
-        return tagged or self.catalog.ref(node_id.instance, node_id.split)
+        """Read the ref of a node, the tagged one first; one that is damaged is none."""
+        tagged = self._ref(node_id, self.tag) if self.tag else None
+        return tagged or self._ref(node_id, None)
 
     def manifest(self, stage: str, key: str) -> Manifest:
         """Read a manifest that a ref names, once.
@@ -57,17 +61,9 @@ class Planner:
         """
         manifest = self.catalog.load(stage, key) if (stage, key) not in self._manifests else self._manifests[stage, key]
         if manifest is None:
-            raise ArtifactError(f"{self.catalog.manifest_path(stage, key)} is gone. {self.catalog.remedy(stage, key=key)}")
+            raise ArtifactError(f"{self.catalog.manifest_path(stage, key)} is gone. {repair(stage)}")
         self._manifests[stage, key] = manifest
         return manifest
-
-    def _damaged(self, stage: str, key: str) -> bool:
-        """Whether a manifest cannot be read, so that nobody can tell what it was made from."""
-        try:
-            self.manifest(stage, key)
-        except ArtifactError:
-            return True
-        return False
 
     def forget(self, stage: str, key: str) -> None:
         """Drop a manifest that was replaced."""
@@ -96,31 +92,33 @@ class Planner:
             standings: How the nodes that it reads stand.
         """
         recipe = self.recipe(node, standings)
-        ref = self.ref(node.id)
+        ref, broken = self._sound_ref(node.id)
         if ref is not None:
             recipe = self.as_recorded(recipe, ref.recipe)
         moving = [p.instance for p in node.parents if p.node is not None and not standings[p.node].settled]
         if moving:
-            return self._predict(node, recipe, ref, moving)
+            return self._predict(node, recipe, ref, broken, moving)
         inputs = self._inputs(node, standings)
         key = self.key(node, recipe, inputs, ref, standings)
-        alternatives = [ref] if ref is None or not ref.tag else [ref, self.catalog.ref(*node.id)]
+        alternatives = [ref] if ref is None or not ref.tag else [ref, self._ref(node.id, None)]
         for candidate in alternatives:
-            if candidate is not None and candidate.key == key and self.catalog.manifest_path(node.stage.name, key).exists():
+            if candidate is not None and candidate.key == key and not self.soundness.manifest_problem(candidate):
+                problem = self.soundness.part_problem(candidate)
+                if problem:
+                    return Decision(node, "failed", (Reason("damaged", after=problem),), recipe, inputs, key, candidate)
                 if candidate.failed:
                     counts = {"failed": candidate.failed, "total": candidate.count + candidate.failed}
                     reason = Reason("failed-items", after=counts)
                     return Decision(node, "failed", (reason,), recipe, inputs, key, candidate)
                 return Decision(node, "fresh", (), recipe, inputs, key, candidate)
         if ref is None:
-            return Decision(node, "missing", (Reason("never-ran"),), recipe, inputs, key, None)
-        if not self.catalog.manifest_path(node.stage.name, ref.key).exists():
-            return Decision(node, "missing", (Reason("manifest-gone"),), recipe, inputs, key, None)
+            return Decision(node, "missing", (broken or Reason("never-ran"),), recipe, inputs, key, None)
         reasons = self._stale_reasons(recipe, ref)
         if reasons:
             return Decision(node, "stale", tuple(reasons), recipe, inputs, key, ref)
-        if self._damaged(node.stage.name, ref.key):
-            return Decision(node, "missing", (Reason("manifest-damaged"),), recipe, inputs, key, None)
+        problem = self.soundness.part_problem(ref)
+        if problem:
+            return Decision(node, "failed", (Reason("damaged", after=problem),), recipe, inputs, key, ref)
         reasons = self._data_reasons(node, recipe, inputs, ref, standings)
         if not reasons:  # it was made from more than it reads today
             return Decision(node, "fresh", (), recipe, inputs, ref.key, ref)
@@ -153,7 +151,7 @@ class Planner:
             for role, items in found.items():
                 item = items[image_id]
                 inputs[f"@{role}"] = item.digest
-                reads[role] = stages[role], Location(item.part, item.index, item.digest)
+                reads[role] = stages[role], item
             entries.append(Entry(image_id, inputs, reads))
         return entries
 
@@ -169,6 +167,26 @@ class Planner:
         return {
             param: [(e.id, digest(canonical_json(dict(e.inputs)))) for e in self.entries(node, param, standings)] for param in node.splits
         }
+
+    def _ref(self, node_id: NodeId, tag: str | None) -> Ref | None:
+        """Read a ref; one that is damaged is none."""
+        with suppress(ArtifactError):
+            return self.catalog.ref(node_id.instance, node_id.split, tag)
+        return None
+
+    def _sound_ref(self, node_id: NodeId) -> tuple[Ref | None, Reason | None]:
+        """Read the ref of a node; None where that or what it names cannot be read, and what is wrong with it."""
+        ref = self.ref(node_id)
+        if ref is None:
+            try:
+                self.catalog.ref(node_id.instance, node_id.split)
+            except ArtifactError as error:
+                return None, Reason("damaged", after=str(error))
+            return None, None
+        if not self.catalog.manifest_path(ref.stage, ref.key).exists():
+            return None, Reason("manifest-gone")
+        problem = self.soundness.manifest_problem(ref)
+        return (None, Reason("damaged", after=problem)) if problem else (ref, None)
 
     def _inputs(self, node: Node, standings: Mapping[NodeId, Standing]) -> dict[str, str]:
         """Digest what a node reads: the data of each split, and the content of each artifact."""
@@ -210,10 +228,10 @@ class Planner:
         """List why what stands does not serve for a recipe; both by the declaration of today."""
         return stale_reasons(normal_form(recipe, self._stages), normal_form(ref.recipe, self._stages))
 
-    def _predict(self, node: Node, recipe: dict[str, Any], ref: Ref | None, moving: list[str]) -> Decision:
+    def _predict(self, node: Node, recipe: dict[str, Any], ref: Ref | None, broken: Reason | None, moving: list[str]) -> Decision:
         """Decide while something that the node reads is going to change."""
         if ref is None:
-            return Decision(node, "missing", (Reason("never-ran"),), recipe, None, None, None)
+            return Decision(node, "missing", (broken or Reason("never-ran"),), recipe, None, None, None)
         reasons = self._stale_reasons(recipe, ref)
         state: State = "outdated" if node.is_model and not reasons else "stale"
         expected = Reason("will-change", after=list(dict.fromkeys(moving)))

@@ -21,7 +21,7 @@ Kind = Literal[
     # Differences of the data.
     "images", "trained-images", "order", "failed-images", "model",
     # What stands.
-    "never-ran", "manifest-gone", "manifest-damaged", "failed-items", "will-change", "unchecked",
+    "never-ran", "manifest-gone", "damaged", "failed-items", "will-change", "unchecked",
     # What the last run left, or what this one was told.
     "asked", "running", "run-failed", "run-killed", "forced", "not-done",
 ]  # fmt: skip
@@ -82,13 +82,11 @@ class Reason:
                 return "never ran"
             case "manifest-gone":
                 return "its manifest is gone"
-            case "manifest-damaged":
-                return "its manifest is damaged"
             case "failed-items":
                 return f"{now['failed']:,} of {now['total']:,} items failed"
             case "will-change":
                 return f"{', '.join(now)} will change"
-            case "unchecked" | "asked":
+            case "unchecked" | "asked" | "damaged":
                 return str(now)
             case "running":
                 return f"since {now['started']}, process {now['pid']} on {now['host']}"

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,8 +18,10 @@ from urllib.parse import quote
 from labelseg.file_kinds import odd_kind
 from labelseg.pipeline.files.atomic import write_atomically
 from labelseg.pipeline.files.mishaps import is_disk_full
+from labelseg.pipeline.files.paths import below, unlinked
 from labelseg.pipeline.plan.graph import NodeId
 
+_RUN_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")
 MarkerState = Literal["running", "failed", "waiting"]
 
 
@@ -47,7 +50,7 @@ class RunLog:
     @property
     def folder(self) -> Path:
         """Where the files of the run lie."""
-        return self.root / "runs" / self.id
+        return below(self.root / "runs", self.id)
 
     def event(self, values: Mapping[str, Any]) -> None:
         """Append one line to ``log.jsonl``."""
@@ -63,6 +66,18 @@ class RunLog:
         line = json.dumps({"time": now(), **values}, default=_number)
         with (self.folder / name).open("ab", buffering=0) as file:
             file.write(line.encode() + b"\n")
+
+
+def old_logs(root: Path, days: float, keep: Collection[str]) -> list[Path]:
+    """List the folders of runs that began more than some days ago.
+
+    Args:
+        root: The ``.labelseg`` folder.
+        days: Age of the youngest one listed.
+        keep: Ids of runs to leave out.
+    """
+    before = time.strftime("%Y%m%d-%H%M%S", time.gmtime(time.time() - days * 86_400))
+    return [path for path in unlinked(root, "runs/*") if _RUN_ID.fullmatch(path.name) and path.name < before and path.name not in keep]
 
 
 @dataclass(frozen=True)
@@ -126,11 +141,11 @@ class Markers:
 
     def read(self, node: NodeId) -> Marker | None:
         """Read the marker of a node; None where its last run finished, or where the file cannot be read."""
-        try:
-            path = self._path(node)
-            return None if odd_kind(path) else _checked(Marker(**json.loads(path.read_bytes())))
-        except (OSError, ValueError, TypeError, RecursionError):
-            return None
+        return _read_marker(self._path(node))
+
+    def all(self) -> list[Marker]:
+        """Read all markers that can be read."""
+        return [marker for path in sorted(self._folder.glob("*.json")) if (marker := _read_marker(path)) is not None]
 
     def write(self, node: NodeId, marker: Marker) -> None:
         """Mark a node; on a full disk in the place of the marker that is there, which needs no more room."""
@@ -150,7 +165,15 @@ class Markers:
 
     def _path(self, node: NodeId) -> Path:
         """Where the marker of a node lies."""
-        return self._folder / f"{quote(node.instance, safe='@')}~{quote(node.split, safe='')}.json"
+        return below(self._folder, f"{quote(node.instance, safe='@')}~{quote(node.split, safe='')}.json")
+
+
+def _read_marker(path: Path) -> Marker | None:
+    """Read a marker; None where there is none, or none that can be read."""
+    try:
+        return None if odd_kind(path) else _checked(Marker(**json.loads(path.read_bytes())))
+    except (OSError, ValueError, TypeError, RecursionError):
+        return None
 
 
 def _checked(marker: Marker) -> Marker:

@@ -13,7 +13,7 @@ from labelseg.pipeline.plan.graph import Node, NodeId, resolve
 from labelseg.pipeline.plan.planner import Planner
 from labelseg.pipeline.plan.reasons import Reason, State
 from labelseg.pipeline.plan.runlog import Marker, Markers
-from labelseg.pipeline.store.manifests import Ref
+from labelseg.pipeline.store.manifests import Ref, ref_names
 
 if TYPE_CHECKING:
     from labelseg.pipeline.declare.config import Config
@@ -57,7 +57,6 @@ def status(workspace: WorkspaceLike) -> list[StatusRow]:
 
     Raises:
         UsageError: the configuration is wrong.
-        ArtifactError: a ref is damaged.
     """
     markers, refs = Markers(workspace.folder), _refs(workspace)
     rows = []
@@ -77,11 +76,18 @@ def wanted_keys(workspace: WorkspaceLike) -> set[tuple[str, str | None]]:
     }
 
 
-def _refs(workspace: WorkspaceLike) -> dict[NodeId, Ref]:
-    return {NodeId(ref.instance, ref.split): ref for ref in workspace.catalog.refs()}
+def _refs(workspace: WorkspaceLike) -> dict[NodeId, Ref | None]:
+    """Map every node that has a ref to it; to None where that is damaged, as the planner then tells."""
+    found: dict[NodeId, Ref | None] = {}
+    for path, ref in workspace.catalog.ref_files():
+        if isinstance(ref, Ref):
+            found[NodeId(ref.instance, ref.split)] = ref
+        else:
+            found.setdefault(NodeId(*ref_names(path)), None)
+    return found
 
 
-def _checked(workspace: WorkspaceLike, refs: Mapping[NodeId, Ref]) -> Iterator[tuple[NodeId, Decision | str]]:
+def _checked(workspace: WorkspaceLike, refs: Mapping[NodeId, Ref | None]) -> Iterator[tuple[NodeId, Decision | str]]:
     """Decide about every node, parents first; where that cannot be done, say why."""
     nodes, broken = _nodes(workspace.config, refs)
     planner = Planner(workspace.dataset, workspace.catalog, workspace.index, workspace.root)
@@ -100,7 +106,7 @@ def _checked(workspace: WorkspaceLike, refs: Mapping[NodeId, Ref]) -> Iterator[t
     yield from broken.items()
 
 
-def _nodes(config: Config, refs: Mapping[NodeId, Ref]) -> tuple[tuple[Node, ...], dict[NodeId, str]]:
+def _nodes(config: Config, refs: Mapping[NodeId, Ref | None]) -> tuple[tuple[Node, ...], dict[NodeId, str]]:
     """List the nodes to tell of, parents first, and those that the configuration no longer explains, with the reason."""
     found: dict[NodeId, Node] = {}
     if config.run.get("target"):

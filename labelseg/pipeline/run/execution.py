@@ -18,14 +18,15 @@ from labelseg.pipeline.engines.inputs import Inputs
 from labelseg.pipeline.engines.messages import Computed, Failed, MapJob, Message, Outcome, Task
 from labelseg.pipeline.engines.progress import show_progress
 from labelseg.pipeline.files.digests import digest
+from labelseg.pipeline.files.paths import below
 from labelseg.pipeline.instances import stage_of
 from labelseg.pipeline.plan.decisions import Decision, Entry, Standing
 from labelseg.pipeline.plan.graph import SPLIT_PARAM, NodeId
 from labelseg.pipeline.plan.keys import params_json
 from labelseg.pipeline.plan.planner import Planner
 from labelseg.pipeline.plan.runlog import RunLog, now
-from labelseg.pipeline.store.artifacts import TENSOR, Model, model_digest
-from labelseg.pipeline.store.headers import part_path
+from labelseg.pipeline.store.artifacts import TENSOR, Model
+from labelseg.pipeline.store.headers import is_in_place, part_path
 from labelseg.pipeline.store.manifests import Location, Manifest, ManifestItem, Ref
 from labelseg.pipeline.store.parts import PartItem
 from labelseg.pipeline.store.store import PartWriter, Store
@@ -77,7 +78,7 @@ class Execution:
         if decision.key is None:
             raise ArtifactError(f"{decision.node.id}: something it reads is not there. Run: labelseg run")
         for same in () if forced else self._ways(decision):
-            known = self._store.catalog.load(decision.node.stage.name, str(same.key))
+            known = reusable(self._store, same)
             if known is not None and not known.failed:
                 return Done("reused", self._ref(same, known), 0)
         return self._train(decision, forced) if decision.node.is_model else self._map(decision, forced)
@@ -178,7 +179,7 @@ class Execution:
                 missing = "no image with a ground truth mask" if _truth(decision) and param == SPLIT_PARAM else "no images to train on"
                 raise DataError(f"{node.instance}: split '{node.splits[param]}' has {missing}. See the splits: labelseg status")
         devices = self._workspace.pick_device(self._options.device)
-        checkpoints = self._workspace.folder / "checkpoints" / node.stage.name / str(decision.key)
+        checkpoints = below(self._workspace.folder / "checkpoints", node.stage.name, str(decision.key))
         if forced:
             shutil.rmtree(checkpoints, ignore_errors=True)
         inputs = Inputs(
@@ -244,7 +245,8 @@ class Execution:
             instance=node.instance,
             split=node.split,
             key=manifest.key,
-            digest=model_digest(manifest.items, manifest.meta["model"]) if node.is_model else manifest.digest,
+            digest=manifest.ref_digest,
+            manifest=manifest.seal,
             count=len(manifest.items),
             failed=len(manifest.failed),
             recipe=_recorded(decision),
@@ -286,11 +288,23 @@ class Execution:
 def finished_items(store: Store, planner: Planner, decision: Decision) -> dict[tuple[str, str], Location]:
     """Map (id, key) of every item that lies on disk to its place; what the node stands for now comes before other parts."""
     stage = decision.node.stage.name
-    places = {(i.id, i.key): Location(part.part_id, i.index, i.digest) for part in store.part_headers(stage) for i in part.items}
-    if decision.ref is not None:
-        manifest = store.catalog.load(stage, decision.ref.key)
-        places |= {(item.id, item.key): Location(item.part, item.index, item.digest) for item in (manifest.items if manifest else ())}
+    rows = [(i.id, i.key, Location(part.part_id, i.index, i.digest)) for part in store.part_headers(stage) for i in part.items]
+    places = {(image_id, key): place for image_id, key, place in rows}
+    manifest = None if decision.ref is None else store.catalog.sound(stage, decision.ref.key)
+    if manifest is not None:
+        there = set(rows)
+        named = ((item.id, item.key, Location(item.part, item.index, item.digest)) for item in manifest.items)
+        places |= {(row[0], row[1]): row[2] for row in named if row in there}
     return places
+
+
+def reusable(store: Store, decision: Decision) -> Manifest | None:
+    """Read the manifest of the key that a node needs, if there is one and all that it names is there."""
+    stage = decision.node.stage.name
+    manifest = store.catalog.sound(stage, str(decision.key))
+    if manifest is None or not all(is_in_place(part_path(store.root, stage, part)) for part in manifest.parts):
+        return None
+    return manifest
 
 
 def missing_items(

@@ -56,10 +56,13 @@ def run(
         LabelsegError: a stage failed.
     """
     from labelseg.pipeline.files.locks import workspace_lock
+    from labelseg.pipeline.store.mending import mend_noted
 
     options = options or RunOptions()
     lock = nullcontext() if options.dry_run else workspace_lock(workspace.folder, options.purpose, options.wait)
     with lock:
+        if not options.dry_run:
+            mend_noted(workspace.store)
         return _Run(workspace, target, split, params or {}, options).execute()
 
 
@@ -189,14 +192,14 @@ class _Run:
 
     def _predict(self, decision: Decision, action: Action) -> None:
         """Tell what would be done."""
-        from labelseg.pipeline.run.execution import missing_items
+        from labelseg.pipeline.run.execution import missing_items, reusable
 
         node = decision.node
         forced = node.instance in self.options.force
         total = len(self.planner.data.ids(node.split)) if not node.is_model else 0
         computed: int | None = None
         if decision.key is not None:
-            known = None if forced else self.workspace.store.catalog.load(node.stage.name, decision.key)
+            known = None if forced else reusable(self.workspace.store, decision)
             if known is not None and not known.failed:
                 action, computed, total = "reused", 0, len(known.items)
             elif not node.is_model:

@@ -9,8 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from labelseg.errors import MissingArtifactError
-from labelseg.pipeline.files.digests import canonical_json, digest
-from labelseg.pipeline.store.manifests import Manifest, ManifestItem, content_digest
+from labelseg.pipeline.store.manifests import Manifest
 from labelseg.pipeline.store.store import Store
 
 TENSOR = "tensor"
@@ -49,8 +48,7 @@ class Artifact(Mapping[str, dict[str, NDArray]]):
     def __getitem__(self, image_id: str) -> dict[str, NDArray]:
         if image_id not in self._items:
             raise MissingArtifactError(f"{self.manifest.stage} holds nothing for image '{image_id}'. See what there is: labelseg status")
-        item = self._items[image_id]
-        return self._store.read(self.manifest.stage, item.part, item.index)
+        return self._store.read_item(self.manifest.stage, self._items[image_id])
 
     def __contains__(self, image_id: object) -> bool:
         return image_id in self._items
@@ -68,10 +66,5 @@ class Artifact(Mapping[str, dict[str, NDArray]]):
 
 def read_model(store: Store, manifest: Manifest) -> Model:
     """Read all tensors of a finished training."""
-    tensors = {item.id: store.read(manifest.stage, item.part, item.index)[TENSOR] for item in manifest.items}
+    tensors = {item.id: store.read_item(manifest.stage, item)[TENSOR] for item in manifest.items}
     return Model(tensors, manifest.meta["model"], manifest.meta["metrics"], manifest.meta["curves"])
-
-
-def model_digest(items: list[ManifestItem], meta: Mapping[str, Any]) -> str:
-    """Digest a model: tensors, and the meta values that rebuild the network around them."""
-    return digest(content_digest(items), canonical_json(dict(meta)))

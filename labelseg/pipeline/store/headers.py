@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from labelseg.errors import ArtifactError
+from labelseg.errors import ArtifactError, DamageError
 from labelseg.pipeline.files.digests import digest
-from labelseg.pipeline.store.manifests import Catalog
+from labelseg.pipeline.files.paths import below, is_key
+from labelseg.pipeline.files.seals import BLANK, intact_seal, seal
+from labelseg.pipeline.store.records import FORMAT, UNSEALED, repair
 
-FORMAT = 1
+DTYPES = ("bool", "uint8", "int16", "int32", "int64", "float16", "float32", "float64")
 
 
 class ArraySlice(NamedTuple):
@@ -45,30 +47,82 @@ class PartHeader:
     def to_json(self) -> bytes:
         """Write the header as the metadata of a zarr group."""
         items = [{"id": i.id, "key": i.key, "digest": i.digest, "arrays": i.arrays} for i in self.items]
-        attributes = {"format": FORMAT, "stage": self.stage, "header": self.header, "items": items}
+        attributes = {"format": FORMAT, "part": self.part_id, "stage": self.stage, "header": self.header, "items": items, "seal": BLANK}
         group = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
-        return json.dumps(group, separators=(",", ":"), allow_nan=False).encode("ascii")
+        return seal(json.dumps(group, separators=(",", ":"), allow_nan=False).encode("ascii"))
 
     @classmethod
     def read(cls, path: Path) -> PartHeader:
         """Read the header of the part at ``path``.
 
         Raises:
-            ArtifactError: the part is missing, damaged or of another format.
+            ArtifactError: the part cannot be read at this moment.
+            DamageError: it is missing, of another format, not what was written, or is another part than its folder says.
         """
+        data = _read(path)
         try:
-            attributes = json.loads((path / "zarr.json").read_bytes())["attributes"]
-            if attributes["format"] != FORMAT:
-                raise ArtifactError(f"{path} is format {attributes['format']}, expected {FORMAT}. {remedy(path)}")
+            attributes = json.loads(data)["attributes"]
+            if attributes["format"] == FORMAT:
+                intact_seal(data)
+            elif attributes["format"] != UNSEALED:
+                raise DamageError(f"{path} is format {attributes['format']}, expected {FORMAT}. {remedy(path)}")
             items = tuple(
-                HeaderItem(item["id"], item["key"], index, item["digest"], {n: ArraySlice(*a) for n, a in item["arrays"].items()})
+                HeaderItem(item["id"], item["key"], index, item["digest"], {n: _slice(n, *a) for n, a in item["arrays"].items()})
                 for index, item in enumerate(attributes["items"])
             )
-            return cls(path.stem, attributes["stage"], items, attributes["header"])
-        except FileNotFoundError as error:
-            raise ArtifactError(f"{path} is missing. {remedy(path)}") from error
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ArtifactError(f"{path}: the header is damaged ({type(error).__name__}: {error}). {remedy(path)}") from error
+            header = cls(path.stem, attributes["stage"], items, attributes["header"])
+            if part_id(header.stage, [(i.id, i.key, i.digest) for i in items]) != path.stem or header.stage != path.parent.parent.name:
+                raise ValueError("it is the header of another part")
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise DamageError(f"{path}: the header is damaged ({type(error).__name__}: {error}). {remedy(path)}") from error
+        return header
+
+
+def is_in_place(path: Path) -> bool:
+    """Whether a part is there with a header that is what was written for it: quick, for many parts, without reading what it says.
+
+    Of a part from before there were seals only that it is there can be told so quickly.
+
+    Raises:
+        ArtifactError: it cannot be read.
+    """
+    try:
+        data = _read(path)
+    except DamageError:
+        return False
+    if data.startswith(_UNSEALED_START):
+        return True
+    try:
+        return data.startswith(_START % path.stem.encode()) and bool(intact_seal(data))
+    except ValueError:
+        return False
+
+
+_GROUP = b'{"zarr_format":3,"node_type":"group","attributes":{"format":%d,'
+_START = _GROUP % FORMAT + b'"part":"%s",'
+_UNSEALED_START = _GROUP % UNSEALED
+
+
+def _read(path: Path) -> bytes:
+    """Read the file of a header."""
+    try:
+        return (path / "zarr.json").read_bytes()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise DamageError(f"{path} is missing. {remedy(path)}") from error
+    except OSError as error:
+        raise ArtifactError(f"{path} cannot be read: {error.strerror}. See that it can, then try again.") from error
+
+
+def _slice(name: str, dtype: str, shape: list[int], offset: int) -> ArraySlice:
+    """Read where an array lies; what is said of it becomes a file name, so only what a writer would write is taken."""
+    if not is_array_name(name) or dtype not in DTYPES or any(type(n) is not int or n < 0 for n in (*shape, offset)):
+        raise ValueError(f"array {name!r} is none")
+    return ArraySlice(dtype, tuple(shape), offset)
+
+
+def is_array_name(name: str) -> bool:
+    """Whether an array may have a name: one that makes one file name and means nothing to zarr."""
+    return bool(name) and not name.startswith((".", "_")) and "/" not in name and "\0" not in name
 
 
 def part_id(stage: str, items: list[tuple[str, str, str]]) -> str:
@@ -80,8 +134,14 @@ def part_id(stage: str, items: list[tuple[str, str, str]]) -> str:
 
 
 def part_path(root: Path, stage: str, part: str) -> Path:
-    """Where a part lies below the ``.labelseg`` folder."""
-    return root / "objects" / stage / part[:2] / f"{part}.zarr"
+    """Where a part lies below the ``.labelseg`` folder.
+
+    Raises:
+        DamageError: the id has not the form of one.
+    """
+    if not is_key(part):
+        raise DamageError(f"{part!r} is no part of {stage}: expected 32 hex characters. {repair(stage)}")
+    return below(root / "objects", stage, part[:2], f"{part}.zarr")
 
 
 def part_paths(root: Path, stage: str = "*") -> Iterator[Path]:
@@ -91,4 +151,4 @@ def part_paths(root: Path, stage: str = "*") -> Iterator[Path]:
 
 def remedy(path: Path) -> str:
     """Say how to get a damaged part back."""
-    return Catalog(path.parents[3]).remedy(path.parents[1].name, part=path.stem)
+    return repair(path.parent.parent.name)

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
-from labelseg.errors import ArtifactError
+from labelseg.errors import ArtifactError, DamageError, MissingArtifactError
 from labelseg.pipeline.files.atomic import write_atomically, write_if_absent
-from labelseg.pipeline.files.digests import digest
+from labelseg.pipeline.files.digests import canonical_json, digest
+from labelseg.pipeline.files.paths import below, climbing, is_key
+from labelseg.pipeline.files.seals import intact_seal
 from labelseg.pipeline.instances import run_command, stage_of
+from labelseg.pipeline.store.records import FORMAT, read_record, repair, to_json
 
-FORMAT = 1
 MODEL_REF = "model"
+SINCE_SEALS = {"since": 2}
 
 
 class Location(NamedTuple):
@@ -51,6 +53,8 @@ class Manifest:
         meta: What else belongs to the artifact: metrics, classes, sizes.
         libraries: Name -> version of the libraries used; recorded, never compared.
         device, seconds, created: Where, how long, when (ISO 8601).
+        parts: The parts that the items lie in, for those who do not read the items; follows from them.
+        seal: Digest of the file, filled in when it is written; empty in a record from before there were seals.
     """
 
     stage: str
@@ -67,9 +71,17 @@ class Manifest:
     seconds: float = 0.0
     created: str = ""
     format: int = FORMAT
+    parts: list[str] = field(default_factory=list, compare=False, metadata=SINCE_SEALS)
+    seal: str = field(default="", compare=False, metadata=SINCE_SEALS)
 
     def __post_init__(self) -> None:
         self.digest = self.digest or content_digest(self.items)
+        self.parts = list(dict.fromkeys(item.part for item in self.items))
+
+    @property
+    def ref_digest(self) -> str:
+        """What a ref says of the content: for a model the meta values that rebuild the network enter as well."""
+        return model_digest(self.items, self.meta["model"]) if "model" in self.meta else self.digest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +96,8 @@ class Ref:
         failed: Number of failed items.
         run: Id of the run that set the ref.
         tag: Empty for the ref that other stages read.
+        manifest: Seal of the manifest as it was when the ref was set; empty where it has none.
+        seal: Digest of the file, filled in when it is written.
     """
 
     instance: str
@@ -100,11 +114,23 @@ class Ref:
     run: str = ""
     tag: str = ""
     format: int = FORMAT
+    manifest: str = field(default="", compare=False, metadata=SINCE_SEALS)
+    seal: str = field(default="", compare=False, metadata=SINCE_SEALS)
+
+    @property
+    def stage(self) -> str:
+        """Name of the stage."""
+        return stage_of(self.instance)
 
 
 def content_digest(items: Iterable[ManifestItem]) -> str:
     """Digest the ordered pairs of id and content digest."""
     return digest(*(text for item in items for text in (item.id, item.digest)))
+
+
+def model_digest(items: Iterable[ManifestItem], meta: Mapping[str, Any]) -> str:
+    """Digest a model: tensors, and the meta values that rebuild the network around them."""
+    return digest(content_digest(items), canonical_json(dict(meta)))
 
 
 class Catalog:
@@ -128,132 +154,143 @@ class Catalog:
             Whether it was written; False when a manifest of this key was there first, which then stands.
         """
         path = self.manifest_path(manifest.stage, manifest.key)
-        data = _to_json(manifest)
+        data = to_json(manifest)
         if replace:
             write_atomically(path, data)
-            return True
-        return write_if_absent(path, data)
+        elif not write_if_absent(path, data):
+            return False
+        manifest.seal = intact_seal(data)
+        return True
 
     def load(self, stage: str, key: str) -> Manifest | None:
         """Read a manifest; None when there is none.
 
         Raises:
-            ArtifactError: the file is damaged or of another format.
+            ArtifactError: the file is of another format.
+            DamageError: it is not what was written, or not what its name says.
         """
         path = self.manifest_path(stage, key)
+        values = read_record(path, Manifest, stage)
+        if values is None:
+            return None
         try:
-            values = _read_json(path, Manifest)
-            if values is None:
-                return None
-            values["items"] = [ManifestItem(*row) for row in values["items"]]
-        except TypeError as error:
-            raise ArtifactError(f"{path} is damaged: {error}. {self.remedy(stage, key=key)}") from error
-        except ArtifactError as error:
-            raise ArtifactError(f"{error} {self.remedy(stage, key=key)}") from error
-        return Manifest(**values)
+            values["items"] = _items(values["items"])
+            manifest = Manifest(**values)
+            if (manifest.stage, manifest.key) != (stage, key):
+                raise ValueError(f"it is the manifest {manifest.key} of {manifest.stage}")
+            if manifest.digest != content_digest(manifest.items):
+                raise ValueError("its digest is not that of its items")
+        except (TypeError, ValueError) as error:
+            raise DamageError(f"{path} is damaged: {error}. {repair(stage)}") from error
+        return manifest
+
+    def named(self, ref: Ref) -> Manifest:
+        """Read the manifest that a ref names.
+
+        Raises:
+            MissingArtifactError: there is none.
+            ArtifactError: it cannot be read, or has another content than the ref says.
+        """
+        path = self.manifest_path(ref.stage, ref.key)
+        manifest = self.load(ref.stage, ref.key)
+        if manifest is None:
+            command = run_command(ref.instance, ref.split, unsaved=bool(ref.tag))
+            raise MissingArtifactError(f"{path} is gone. Run: {command}")
+        if (manifest.ref_digest, len(manifest.items), len(manifest.failed)) != (ref.digest, ref.count, ref.failed):
+            raise ArtifactError(f"{path} is another one than {ref.instance} was set to. {repair(ref.stage)}")
+        return manifest
+
+    def sound(self, stage: str, key: str) -> Manifest | None:
+        """Read a manifest; None when there is none that can be read."""
+        with suppress(ArtifactError):
+            return self.load(stage, key)
+        return None
 
     def manifests(self) -> list[tuple[str, str]]:
         """List (stage, key) of every manifest, sorted, without reading any."""
         return sorted((path.parent.name, path.stem) for path in self.root.glob("manifests/*/*.json"))
 
-    def remedy(self, stage: str, *, key: str = "", part: str = "") -> str:
-        """Say how to get back what is gone or damaged: the command that rebuilds each result made of it.
-
-        Args:
-            stage: Stage of the manifest or the part.
-            key: Key of the manifest; empty where a part is meant.
-            part: Id of the part.
-        """
-        commands = [
-            run_command(ref.instance, ref.split, force=True, unsaved=bool(ref.tag))
-            for ref in self._readable_refs()
-            if stage_of(ref.instance) == stage and (ref.key == key or part in self._parts(stage, ref.key))
-        ]
-        return f"Rebuild: {'; '.join(commands)}" if commands else "No result is made of it. To remove it: labelseg gc"
-
-    def _readable_refs(self) -> list[Ref]:
-        """Read all refs, tagged ones as well, that are not damaged."""
-        found = []
-        for path in sorted(self.root.glob("refs/*/*.json")):
-            with suppress(ArtifactError):
-                found.append(_read_ref(path))
-        return [ref for ref in found if ref is not None]
-
-    def _parts(self, stage: str, key: str) -> set[str]:
-        """List the parts that a manifest names; none where it cannot be read."""
-        try:
-            values = _read_json(self.manifest_path(stage, key), Manifest)
-            return {row[2] for row in values["items"]} if values else set()
-        except (ArtifactError, TypeError, IndexError):
-            return set()
-
     def set_ref(self, ref: Ref, tag: str | None = None) -> None:
         """Make ``ref`` what its instance and split stand for; under ``tag`` the main ref stays as it is."""
         ref = dataclasses.replace(ref, tag=tag or "")
-        write_atomically(self.ref_path(ref.instance, ref.split, tag), _to_json(ref))
+        write_atomically(self.ref_path(ref.instance, ref.split, tag), to_json(ref))
 
     def ref(self, instance: str, split: str = "", tag: str | None = None) -> Ref | None:
         """Read a ref; None when the instance never finished in this split.
 
         Raises:
-            ArtifactError: the file is damaged or of another format.
+            ArtifactError: the file is of another format.
+            DamageError: it is not what was written, or that of another instance, split or tag.
         """
-        return _read_ref(self.ref_path(instance, split, tag))
+        return self._read(self.ref_path(instance, split, tag))
 
     def refs(self, *, tagged: bool = False, instance: str | None = None) -> list[Ref]:
-        """Read all main refs, or those of an instance, sorted by instance, split and tag; with ``tagged`` the tagged ones as well.
-
-        Raises:
-            ArtifactError: a file is damaged or of another format.
-        """
-        paths = [
-            path
-            for path in self.root.glob(f"refs/{'*' if instance is None else quote(instance, safe='@ ')}/*.json")
-            if tagged or "@" not in path.name
-        ]
-        found = [ref for ref in map(_read_ref, paths) if ref is not None]
+        """Read all main refs that can be read, or those of an instance, sorted by instance, split and tag; with ``tagged`` the tagged too."""
+        found = [ref for _, ref in self.ref_files(tagged=tagged, instance=instance) if isinstance(ref, Ref)]
         return sorted(found, key=lambda ref: (ref.instance, ref.split, ref.tag))
 
+    def ref_files(self, *, tagged: bool = False, instance: str | None = None) -> Iterator[tuple[Path, Ref | ArtifactError]]:
+        """Read the file of every ref, sorted; what is wrong with it stands in place of one that cannot be read."""
+        for path in sorted(self.root.glob(f"refs/{'*' if instance is None else quote(instance, safe='@ ')}/*.json")):
+            if tagged or "@" not in path.name:
+                try:
+                    ref = self._read(path)
+                except ArtifactError as error:
+                    yield path, error
+                else:
+                    if ref is not None:
+                        yield path, ref
+
     def manifest_path(self, stage: str, key: str) -> Path:
-        """Where a manifest lies."""
-        return self.root / "manifests" / stage / f"{key}.json"
+        """Where a manifest lies.
+
+        Raises:
+            DamageError: the key has not the form of one.
+        """
+        if not is_key(key):
+            raise DamageError(f"{key!r} is no key of {stage}: expected 32 hex characters. {repair(stage)}")
+        return below(self.root / "manifests", stage, f"{key}.json")
 
     def ref_path(self, instance: str, split: str = "", tag: str | None = None) -> Path:
         """Where a ref lies; names are quoted, so that any split and tag makes one file name."""
         name = quote(split or MODEL_REF, safe=" ")
-        return self.root / "refs" / quote(instance, safe="@ ") / (f"{name}@{quote(tag, safe=' ')}.json" if tag else f"{name}.json")
+        return below(self.root / "refs", quote(instance, safe="@ "), f"{name}@{quote(tag, safe=' ')}.json" if tag else f"{name}.json")
+
+    def _read(self, path: Path) -> Ref | None:
+        """Read one ref and compare it with its path."""
+        stage = stage_of(path.parent.name)
+        values = read_record(path, Ref, stage)
+        if values is None:
+            return None
+        ref = Ref(**values)
+        odd = [name for name in ("key", "digest") if not is_key(getattr(ref, name))]
+        if odd:
+            raise DamageError(f"{path} is damaged: its {odd[0]} is not one. {repair(stage)}")
+        if self.ref_path(ref.instance, ref.split, ref.tag) != path:
+            raise DamageError(f"{path} is the ref of {ref.instance}{' in ' + ref.split if ref.split else ''}. {repair(stage)}")
+        return ref
 
 
-def _to_json(record: Manifest | Ref) -> bytes:
-    """Write a record as JSON, one field a line so that a person finds the way in it."""
-    values = ((f.name, getattr(record, f.name)) for f in fields(record))
-    lines = (f"{json.dumps(name)}: {json.dumps(value, separators=(',', ':'), allow_nan=False)}" for name, value in values)
-    return ("{\n" + ",\n".join(lines) + "\n}\n").encode("ascii")
+def ref_names(path: Path) -> tuple[str, str]:
+    """Tell by the path of a ref of which instance in which split it is; the split of a model is empty."""
+    split = path.stem.partition("@")[0]
+    return unquote(path.parent.name), "" if split == MODEL_REF else unquote(split)
 
 
-def _read_json(path: Path, record: type) -> dict[str, Any] | None:
-    """Read the fields of a record; None when there is no file. What to do about an error is for the caller to add."""
-    try:
-        values = json.loads(path.read_bytes())
-        found = values["format"]
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ArtifactError(f"{path} is damaged: {error or type(error).__name__}.") from error
-    if found != FORMAT:
-        raise ArtifactError(f"{path} is format {found}, expected {FORMAT}.")
-    expected = {f.name for f in fields(record)}
-    if values.keys() != expected:
-        raise ArtifactError(f"{path} is damaged: fields {sorted(values.keys() ^ expected)} are missing or unknown.")
-    return values
+def _items(rows: list[Any]) -> list[ManifestItem]:
+    """Read the items of a manifest and check the form of what they say.
 
-
-def _read_ref(path: Path) -> Ref | None:
-    """Read one ref."""
-    try:
-        values = _read_json(path, Ref)
-    except ArtifactError as error:
-        split, _, tag = path.stem.partition("@")
-        command = run_command(unquote(path.parent.name), "" if split == MODEL_REF else unquote(split), unsaved=bool(tag))
-        raise ArtifactError(f"{error} Delete the file, then run: {command}") from error
-    return None if values is None else Ref(**values)
+    Raises:
+        ValueError, TypeError: they are no items.
+    """
+    items = [ManifestItem(*row) for row in rows]
+    columns = list(zip(*items, strict=True)) or [()] * 5
+    for name, column, kind in zip(ManifestItem._fields, columns, (str, str, str, int, str), strict=True):
+        if set(map(type, column)) - {kind}:
+            raise ValueError(f"{name} of an item is of another type")
+    odd = next((part for part in set(columns[2]) if not is_key(part)), None)
+    if odd is not None:
+        raise ValueError(f"{odd!r} is no part")
+    if climbing(columns[0]):
+        raise ValueError(f"the item '{climbing(columns[0])}' would lead out of a folder")
+    return items

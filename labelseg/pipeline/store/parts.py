@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 from zarr.storage import LocalStore
 
-from labelseg.errors import ArtifactError
+from labelseg.errors import ArtifactError, DamageError
 from labelseg.pipeline.files.digests import DIGEST_BYTES
-from labelseg.pipeline.store.headers import ArraySlice, HeaderItem, PartHeader, part_id, remedy
+from labelseg.pipeline.store.headers import DTYPES, ArraySlice, HeaderItem, PartHeader, is_array_name, part_id, remedy
+from labelseg.pipeline.store.manifests import ManifestItem
 from labelseg.pipeline.store.shards import Shard
 
 CHUNK_BYTES = 256 << 10
-DTYPES = ("bool", "uint8", "int16", "int32", "int64", "float16", "float32", "float64")
 MASKS = (ZstdCodec(level=1, checksum=True),)
 NUMBERS = (BloscCodec(cname="zstd", clevel=1, shuffle="shuffle"), Crc32cCodec())
 
@@ -91,29 +91,34 @@ class OpenPart:
         self.header = PartHeader.read(path)
         self._flat: dict[str, Shard] = {}
 
-    def read(self, index: int) -> dict[str, NDArray]:
-        """Read the arrays of one item: of large arrays only the chunks that hold it.
+    def read(self, index: int, named: ManifestItem | None = None) -> dict[str, NDArray]:
+        """Read the arrays of one item and compare them with their digest: of large arrays only the chunks that hold it.
+
+        Args:
+            index: Place of the item in the part.
+            named: What a manifest says of it.
 
         Raises:
-            ArtifactError: the part has no such item, or its bytes are damaged.
+            DamageError: the part has no such item, or its bytes are not what was written.
         """
         if not 0 <= index < len(self.header.items):
-            raise ArtifactError(f"{self.path} has {len(self.header.items)} items, expected an item {index}. {remedy(self.path)}")
-        return {name: self._read(name, where) for name, where in self.header.items[index].arrays.items()}
+            raise DamageError(f"{self.path} has {len(self.header.items)} items, expected an item {index}. {remedy(self.path)}")
+        item = self.header.items[index]
+        if named is not None and (named.id, named.key, named.digest) != (item.id, item.key, item.digest):
+            raise DamageError(f"{named.id}: item {index} of {self.path} is another one, {item.id}. {remedy(self.path)}")
+        arrays = {name: self._read(name, where) for name, where in item.arrays.items()}
+        if array_digest(arrays) != item.digest:
+            raise DamageError(f"{item.id}: {self.path}: the content is not what was written. {remedy(self.path)}")
+        return arrays
 
-    def problems(self) -> Iterator[str]:
-        """Read all items back and compare ids and digests; one line for each problem."""
-        stated = [(item.id, item.key, item.digest) for item in self.header.items]
-        if part_id(self.header.stage, stated) != self.path.stem:
-            yield f"{self.path}: the header does not belong to this part. {remedy(self.path)}"
+    def problems(self) -> Iterator[tuple[int, str]]:
+        """Read all items back; (index, what is wrong) of each that is not what was written."""
         for item in self.header.items:
             try:
-                intact = array_digest(self.read(item.index)) == item.digest
-            except ArtifactError as error:
-                yield f"{item.id}: {error}"
-                continue
-            if not intact:
-                yield f"{item.id}: {self.path}: the content is not what was written. {remedy(self.path)}"
+                self.read(item.index)
+            except DamageError as error:
+                text = str(error)
+                yield item.index, text if text.startswith(f"{item.id}: ") else f"{item.id}: {text}"
 
     def _read(self, name: str, where: ArraySlice) -> NDArray:
         """Read one array of one item."""
@@ -124,16 +129,22 @@ class OpenPart:
         try:
             if stack not in self._flat:
                 self._flat[stack] = Shard(self.path / "data" / stack)
+            if where.offset + size > self._flat[stack].length:
+                raise ValueError(f"expected {where.offset + size} values, got {self._flat[stack].length}")
             return self._flat[stack].read(where.offset, where.offset + size).reshape(where.shape)
-        except (OSError, ValueError, RuntimeError, KeyError, TypeError, IndexError) as error:
-            raise ArtifactError(f"{self.path}: {name} is damaged ({type(error).__name__}: {error}). {remedy(self.path)}") from error
+        except OSError as error:
+            if not isinstance(error, FileNotFoundError | NotADirectoryError):
+                raise ArtifactError(f"{self.path} cannot be read: {error.strerror}. See that it can, then try again.") from error
+            raise DamageError(f"{self.path}: {name} is damaged ({type(error).__name__}: {error}). {remedy(self.path)}") from error
+        except (ValueError, RuntimeError, LookupError, TypeError, ArithmeticError) as error:
+            raise DamageError(f"{self.path}: {name} is damaged ({type(error).__name__}: {error}). {remedy(self.path)}") from error
 
 
 def _check(stage: str, item: str, name: str, array: NDArray) -> None:
     """Refuse what a part cannot hold."""
     if array.dtype.name not in DTYPES:
         raise ArtifactError(f"{stage} for {item}: array {name} is {array.dtype}, expected one of {', '.join(DTYPES)}.")
-    if not name or name.startswith((".", "_")) or "/" in name:
+    if not is_array_name(name):
         raise ArtifactError(f"{stage} for {item}: {name!r} cannot be the name of an array: letters, digits, '-', '_' and '.' can.")
 
 

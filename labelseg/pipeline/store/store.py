@@ -13,11 +13,13 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from labelseg.errors import ArtifactError
+from labelseg.errors import ArtifactError, DamageError
 from labelseg.pipeline.files.atomic import sync_folder, sync_tree
-from labelseg.pipeline.store.headers import PartHeader, part_path, part_paths
-from labelseg.pipeline.store.manifests import Catalog, Location, content_digest
+from labelseg.pipeline.store.checking import Problem, check
+from labelseg.pipeline.store.headers import PartHeader, part_path
+from labelseg.pipeline.store.manifests import Catalog, Location, ManifestItem
 from labelseg.pipeline.store.parts import OpenPart, PartItem, write_folder
+from labelseg.pipeline.store.soundness import Notes
 from labelseg.pipeline.store.sweeping import Swept, readable_headers, sweep
 
 OPEN_PARTS = 8
@@ -53,7 +55,7 @@ class Store:
         """
         if not items:
             return []
-        aside = self.root / "tmp" / uuid.uuid4().hex
+        aside = self.aside()
         try:
             written = write_folder(aside, stage, header, items)
             sync_tree(aside)
@@ -66,42 +68,71 @@ class Store:
         """Read the headers of all parts of a stage, in a fixed order; a part whose header is damaged covers nothing and is left out."""
         return readable_headers(self.root, stage)
 
-    def read(self, stage: str, part_id: str, index: int) -> dict[str, NDArray]:
-        """Read the arrays of one item, as fresh arrays that the caller may change.
+    def read(self, stage: str, part_id: str, index: int, named: ManifestItem | None = None) -> dict[str, NDArray]:
+        """Read the arrays of one item, as fresh arrays that the caller may change; damage is noted for the next run.
+
+        Args:
+            stage, part_id, index: Where the item lies.
+            named: What a manifest says of it.
 
         Raises:
-            ArtifactError: the part is missing or damaged, or has no such item.
+            ArtifactError: the part cannot be read.
+            DamageError: it is missing or damaged, or has no such item.
         """
-        with self._reading:
-            return self._part(stage, part_id).read(index)
+        try:
+            with self._reading:
+                return self._part(stage, part_id).read(index, named)
+        except DamageError:
+            Notes(self.root).add(stage, part_id)
+            raise
+
+    def read_item(self, stage: str, item: ManifestItem) -> dict[str, NDArray]:
+        """Read the arrays of an item of a manifest, and see that it is the one meant.
+
+        Raises:
+            ArtifactError: the part cannot be read.
+            DamageError: it is missing, damaged, or holds something else there.
+        """
+        return self.read(stage, item.part, item.index, item)
+
+    def problems(self, stage: str | None = None) -> list[Problem]:
+        """Read everything back and compare digests; nothing when all is well. Damaged parts are noted, sound ones struck out."""
+        found = list(check(self.root, stage))
+        notes = Notes(self.root)
+        damaged = {(p.path.parent.parent.name, p.path.stem) for p in found if p.path.suffix == ".zarr"}
+        for name in damaged:
+            notes.add(*name)
+        for name in notes.all() - damaged:
+            if stage in (None, name[0]):
+                notes.remove(*name)
+        return found
 
     def verify(self, stage: str | None = None) -> list[str]:
-        """Read every part, manifest and ref back and compare digests; one line for each problem, none when all is well."""
-        problems: list[str] = []
-        there: set[tuple[str, int, str, str, str]] = set()
-        for path in part_paths(self.root, stage or "*"):
-            try:
-                part = OpenPart(path)
-                there |= {(part.header.part_id, item.index, item.id, item.key, item.digest) for item in part.header.items}
-                problems.extend(part.problems())
-            except ArtifactError as error:
-                problems.append(str(error))
-        for name, key in self.catalog.manifests():
-            if stage in (None, name):
-                problems.extend(self._manifest_problems(name, key, there))
-        return problems
+        """Read everything back; one line for each problem, none when all is well."""
+        return [problem.text for problem in self.problems(stage)]
+
+    def forget_open(self) -> None:
+        """Close the parts that are open, before any of them changes its place."""
+        self._open.clear()
+
+    def aside(self) -> Path:
+        """Make up a path for work in progress."""
+        (self.root / "tmp").mkdir(parents=True, exist_ok=True)
+        return self.root / "tmp" / uuid.uuid4().hex
 
     def sweep(
         self,
         keep: Collection[tuple[str, str]] | None = None,
         keep_checkpoints: Collection[tuple[str, str | None]] | None = None,
         *,
+        gone: Collection[Path] = (),
+        logs: Collection[Path] = (),
         dry_run: bool = False,
     ) -> Swept:
         """Remove what is not kept, and ``tmp``; see ``sweeping.sweep``."""
         if not dry_run:
-            self._open.clear()
-        return sweep(self.root, keep, keep_checkpoints, dry_run=dry_run)
+            self.forget_open()
+        return sweep(self.root, keep, keep_checkpoints, gone=gone, logs=logs, dry_run=dry_run)
 
     def _part(self, stage: str, part_id: str) -> OpenPart:
         """Open a part, or take it from the few used last."""
@@ -121,26 +152,10 @@ class Store:
                 raise
             if _is_intact(path):
                 return
-            os.rename(path, self.root / "tmp" / uuid.uuid4().hex)
+            os.rename(path, self.aside())
             os.rename(aside, path)
+        Notes(self.root).remove(path.parent.parent.name, path.stem)
         sync_folder(path.parent)
-
-    def _manifest_problems(self, stage: str, key: str, there: set[tuple[str, int, str, str, str]]) -> Iterator[str]:
-        """Compare a manifest with the items that are there."""
-        path = self.catalog.manifest_path(stage, key)
-        remedy = self.catalog.remedy(stage, key=key)
-        try:
-            manifest = self.catalog.load(stage, key)
-        except ArtifactError as error:
-            yield str(error)
-            return
-        if manifest is None:
-            return
-        if (manifest.stage, manifest.key) != (stage, key) or content_digest(manifest.items) != manifest.digest:
-            yield f"{path}: the content is not what was written. {remedy}"
-        for item in manifest.items:
-            if (item.part, item.index, item.id, item.key, item.digest) not in there:
-                yield f"{item.id}: {path} names item {item.index} of part {item.part}, which is not there. {remedy}"
 
 
 class PartWriter:

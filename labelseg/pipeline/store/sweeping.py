@@ -1,30 +1,39 @@
-"""Listing parts and removing what nothing names any more; plain JSON, without zarr."""
+"""Listing parts and removing what nothing names any more; plain JSON, without zarr. No link is followed."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import uuid
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from labelseg.errors import ArtifactError
-from labelseg.pipeline.instances import stage_of
+from labelseg.pipeline.files.paths import remove, size_of, unlinked
 from labelseg.pipeline.store.headers import PartHeader, part_paths
-from labelseg.pipeline.store.manifests import Catalog
+from labelseg.pipeline.store.manifests import Catalog, Ref
 
-WRITTEN_ASIDE = ("", "manifests/*/", "refs/*/", "runs/markers/", "locks/")  # folders in which files are written atomically
+# Folders in which files are written atomically: those of a write that was killed lie beside their goal.
+WRITTEN_ASIDE = ("", "manifests/*/", "refs/*/", "runs/markers/", "locks/", "objects/*/*/")
+SWEPT = ("objects", "manifests", "refs", "checkpoints", "tmp", "runs")
 
 
 @dataclass(frozen=True)
 class Swept:
-    """What a sweep removed, or would remove."""
+    """What a sweep removed, or would remove.
+
+    Attributes:
+        manifests, parts, checkpoints, logs: How many of each.
+        bytes: How many bytes all of them are.
+        kept: Why something stayed, a line for each cause.
+    """
 
     manifests: int
     parts: int
     checkpoints: int
+    logs: int
     bytes: int
+    kept: tuple[str, ...] = ()
 
 
 def readable_headers(root: Path, stage: str) -> Iterator[PartHeader]:
@@ -41,62 +50,82 @@ def sweep(
     keep: Collection[tuple[str, str]] | None = None,
     keep_checkpoints: Collection[tuple[str, str | None]] | None = None,
     *,
+    gone: Collection[Path] = (),
+    logs: Collection[Path] = (),
     dry_run: bool = False,
 ) -> Swept:
     """Remove manifests that are not kept, parts that no kept manifest names, checkpoints that are not kept, and everything under ``tmp``.
 
-    Call it under the workspace lock: what a running stage has written so far is named by no manifest yet.
+    Where a ref cannot be read, no manifest goes, and no part; where a kept manifest cannot be read, no part of its stage. Call it under the
+    workspace lock: what a running stage has written so far is named by no manifest yet.
 
     Args:
         root: The ``.labelseg`` folder.
         keep: (stage, key) of the manifests to keep; None keeps those that a ref names, tagged or not.
         keep_checkpoints: (stage, key) of the trainings whose checkpoints to keep, (stage, None) for all of a stage; None keeps all.
-        dry_run: Only count.
-
-    Raises:
-        ArtifactError: a kept manifest or a ref cannot be read; nothing was removed.
+        gone: Refs to remove as well.
+        logs: Folders of logs to remove as well.
+        dry_run: Only count; nothing on disk changes.
     """
     catalog = Catalog(root)
-    kept = _referenced(catalog) if keep is None else set(keep)
-    parts_kept = {(stage, item.part) for stage, key in kept for item in getattr(catalog.load(stage, key), "items", ())}
-    manifests = [catalog.manifest_path(*name) for name in catalog.manifests() if name not in kept]
-    parts = [path for path in part_paths(root) if (path.parent.parent.name, path.stem) not in parts_kept]
-    # Files of an atomic write that was killed lie beside their goal.
-    rubbish = [path for folder in WRITTEN_ASIDE for path in root.glob(f"{folder}.*.tmp")] + list(root.glob("tmp/*"))
-    checkpoints = [] if keep_checkpoints is None else _checkpoints(root, set(keep_checkpoints))
-    swept = Swept(len(manifests), len(parts), len(checkpoints), sum(map(_size, [*manifests, *parts, *checkpoints, *rubbish])))
+    told = [f"{root / name} is a link: what it leads to stays." for name in SWEPT if (root / name).is_symlink()]
+    kept, unreadable = _referenced(catalog, set(gone)) if keep is None else (set(keep), [])
+    told += unreadable
+    manifests = [path for path in unlinked(root, "manifests/*/*.json") if (path.parent.name, path.stem) not in kept and not unreadable]
+    named, lost = _named_parts(catalog, kept, told)
+    parts = [
+        path
+        for path in unlinked(root, "objects/*/*/*.zarr")
+        if not unreadable and (path.parent.parent.name, path.stem) not in named and path.parent.parent.name not in lost
+    ]
+    rubbish = [path for folder in WRITTEN_ASIDE for path in unlinked(root, f"{folder}.*.tmp")] + list(unlinked(root, "tmp/*"))
+    checkpoints = [] if keep_checkpoints is None else _checkpoints(catalog, set(keep_checkpoints))
+    size = sum(map(size_of, [*manifests, *parts, *checkpoints, *rubbish, *logs]))
+    swept = Swept(len(manifests), len(parts), len(checkpoints), len(logs), size, tuple(told))
     if dry_run:
         return swept
-    # Manifests go first: killed in between, the sweep leaves parts without a manifest, never a manifest without its parts.
-    for path in manifests:
-        path.unlink()
+    # Refs go first, then manifests: killed in between, nothing names what is not there.
+    for path in (*gone, *manifests):
+        remove(path)
     for path in parts:
-        aside = root / "tmp" / uuid.uuid4().hex
-        aside.parent.mkdir(exist_ok=True)
         # A part leaves by a rename, as it came, so that no half of it is ever seen.
+        aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
         os.rename(path, aside)
-        rubbish.append(aside)
-    for path in (*checkpoints, *rubbish):
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+        remove(aside)
+        remove(root / "damaged" / path.parent.parent.name / path.stem)
+    for path in (*checkpoints, *rubbish, *logs):
+        remove(path)
     return swept
 
 
-def _checkpoints(root: Path, keep: Collection[tuple[str, str | None]]) -> list[Path]:
-    """List the folders ``checkpoints/<stage>/<key>`` of trainings that are not kept."""
+def _named_parts(catalog: Catalog, kept: Collection[tuple[str, str]], told: list[str]) -> tuple[set[tuple[str, str]], set[str]]:
+    """List (stage, part) that kept manifests name, and the stages of those that cannot be read, which are told."""
+    named, lost = set(), set()
+    for stage, key in sorted(kept):
+        try:
+            manifest = catalog.load(stage, key)
+            if manifest is None:
+                raise ArtifactError(f"{catalog.manifest_path(stage, key)} is gone. Repair: labelseg verify --repair {stage}")
+        except ArtifactError as error:
+            lost.add(stage)
+            told.append(f"No part of {stage} goes, because {error}")
+        else:
+            named |= {(stage, part) for part in manifest.parts}
+    return named, lost
+
+
+def _checkpoints(catalog: Catalog, keep: Collection[tuple[str, str | None]]) -> list[Path]:
+    """List the folders ``checkpoints/<stage>/<key>`` of trainings that are not kept, and of those that were killed after their end."""
     return [
-        path for path in sorted(root.glob("checkpoints/*/*")) if not {(path.parent.name, path.name), (path.parent.name, None)} & set(keep)
+        path
+        for path in unlinked(catalog.root, "checkpoints/*/*")
+        if not {(path.parent.name, path.name), (path.parent.name, None)} & set(keep)
+        or catalog.sound(path.parent.name, path.name) is not None
     ]
 
 
-def _referenced(catalog: Catalog) -> set[tuple[str, str]]:
-    """List (stage, key) of the manifests that refs name."""
-    return {(stage_of(ref.instance), ref.key) for ref in catalog.refs(tagged=True)}
-
-
-def _size(path: Path) -> int:
-    """Count the bytes of a file, or of the files below a folder."""
-    files = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files if file.is_file())
+def _referenced(catalog: Catalog, gone: Collection[Path]) -> tuple[set[tuple[str, str]], list[str]]:
+    """List (stage, key) of the manifests that refs name, and what keeps others from being read."""
+    found = [(path, ref) for path, ref in catalog.ref_files(tagged=True) if path not in gone]
+    unreadable = [f"No artifact goes, because {ref}" for _, ref in found if not isinstance(ref, Ref)]
+    return {(ref.stage, ref.key) for _, ref in found if isinstance(ref, Ref)}, unreadable

@@ -133,7 +133,7 @@ TEXTS = {
     Reason("model", "net", "aa", "bb"): "net was retrained",
     Reason("never-ran"): "never ran",
     Reason("manifest-gone"): "its manifest is gone",
-    Reason("manifest-damaged"): "its manifest is damaged",
+    Reason("damaged", after="a.json is damaged."): "a.json is damaged.",
     Reason("will-change", "", None, ("cam", "net")): "cam, net will change",
     Reason("unchecked", "", None, "no split 'nowhere'."): "no split 'nowhere'.",
     Reason("asked", "", None, "three wait."): "three wait.",

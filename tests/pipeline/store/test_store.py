@@ -18,13 +18,15 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
 from labelseg.errors import ArtifactError
+from labelseg.pipeline.files.digests import digest
 from labelseg.pipeline.store import parts, store
-from labelseg.pipeline.store.headers import part_path
+from labelseg.pipeline.store.headers import DTYPES, part_path
 from labelseg.pipeline.store.manifests import Manifest, ManifestItem, Ref
-from labelseg.pipeline.store.parts import DTYPES, PartItem, array_digest
+from labelseg.pipeline.store.parts import PartItem, array_digest
 from labelseg.pipeline.store.shards import Shard
 from labelseg.pipeline.store.store import PartWriter, Store
 
+F00D = "f00d" * 8
 REPOSITORY = Path(store.__file__).parents[3]
 
 IMPORTS = """
@@ -89,7 +91,7 @@ def part_folder(artifacts, location, stage="cam"):
 
 def publish(artifacts, stage, items, locations, **changes):
     rows = [ManifestItem(item.id, item.key, *location) for item, location in zip(items, locations, strict=True)]
-    artifacts.catalog.publish(Manifest(**{"stage": stage, "version": 1, "key": "f00d", "params": {}, "items": rows, **changes}))
+    artifacts.catalog.publish(Manifest(**{"stage": stage, "version": 1, "key": F00D, "params": {}, "items": rows, **changes}))
 
 
 def flip(path, position):
@@ -364,16 +366,14 @@ def test_a_changed_byte_is_never_read_as_data(artifacts, written, stack, place):
     _, locations = written
     path = shard(artifacts, locations[0], stack)
     flip(path, int(place * (path.stat().st_size - 1)))
-    assert any(
-        "is damaged" in problem and "No result is made of it. To remove it: labelseg gc" in problem for problem in artifacts.verify()
-    )
+    assert any("is damaged" in problem and "Repair: labelseg verify --repair cam" in problem for problem in artifacts.verify())
 
 
 @pytest.mark.parametrize("size", [0, 1, 1000])
 def test_a_truncated_file_is_reported(artifacts, written, size):
     _, locations = written
     os.truncate(shard(artifacts, locations[0], "mask.uint8"), size)
-    with pytest.raises(ArtifactError, match=r"cam/.*zarr: mask is damaged .*No result is made of it. To remove it: labelseg gc"):
+    with pytest.raises(ArtifactError, match=r"cam/.*zarr: mask is damaged .*Repair: labelseg verify --repair cam"):
         artifacts.read("cam", *locations[0][:2])
 
 
@@ -400,7 +400,7 @@ def test_a_missing_part_and_a_missing_item_are_reported(artifacts, written):
         artifacts.read("cam", locations[0].part, 3)
     with pytest.raises(ArtifactError, match="has 3 items, expected an item -1"):
         artifacts.read("cam", locations[0].part, -1)
-    with pytest.raises(ArtifactError, match=r"is missing\. No result is made of it. To remove it: labelseg gc"):
+    with pytest.raises(ArtifactError, match=r"is missing\. Repair: labelseg verify --repair cam"):
         artifacts.read("cam", "0" * 32, 0)
 
 
@@ -413,7 +413,7 @@ def test_a_part_with_a_damaged_header_covers_nothing_and_is_reported(artifacts, 
     (part_folder(artifacts, locations[0]) / "zarr.json").write_bytes(content)
     assert list(artifacts.part_headers("cam")) == []
     assert len(artifacts.verify()) == 1
-    with pytest.raises(ArtifactError, match=r"No result is made of it. To remove it: labelseg gc"):
+    with pytest.raises(ArtifactError, match="Repair: labelseg verify --repair cam"):
         artifacts.read("cam", *locations[0][:2])
 
 
@@ -421,7 +421,7 @@ def test_a_header_of_another_part_is_reported(artifacts, written):
     items, locations = written
     (other,) = artifacts.write_part("cam", {}, items[:1])
     shutil.copy(part_folder(artifacts, locations[0]) / "zarr.json", part_folder(artifacts, other) / "zarr.json")
-    assert any("the header does not belong to this part" in problem for problem in artifacts.verify())
+    assert any("it is the header of another part" in problem for problem in artifacts.verify())
 
 
 def test_content_that_is_sound_zarr_but_not_what_was_written_is_reported(artifacts, written):
@@ -442,12 +442,12 @@ def test_verify_reports_manifests_that_lie(artifacts, written):
     items, locations = written
     publish(artifacts, "cam", items, locations)
     assert artifacts.verify() == artifacts.verify("cam") == []
-    publish(artifacts, "cam", items, locations, key="beef", digest="wrong")
-    publish(artifacts, "cam", items[:1], [locations[0]._replace(part="0" * 32)], key="cafe")
-    artifacts.catalog.manifest_path("cam", "dead").write_bytes(b"{")
+    publish(artifacts, "cam", items, locations, key="beef" * 8, digest="wrong")
+    publish(artifacts, "cam", items[:1], [locations[0]._replace(part="0" * 32)], key="cafe" * 8)
+    artifacts.catalog.manifest_path("cam", "dead" * 8).write_bytes(b"{")
     problems = artifacts.verify("cam")
     assert len(problems) == 3
-    assert "beef.json: the content is not what was written" in problems[0]
+    assert "beef.json is damaged: its digest is not that of its items" in problems[0]
     assert "names item 0 of part 00000000" in problems[1]
     assert "dead.json is damaged" in problems[2]
     assert artifacts.verify("refine") == []
@@ -461,10 +461,11 @@ def swept_store(artifacts):
     """Two parts under manifests with refs, one part without manifest, a manifest without ref, rubbish."""
     for key, tag in (("main", None), ("tagged", "t")):
         items = [noise(key, "toy")]
-        publish(artifacts, "cam", items, artifacts.write_part("cam", {}, items), key=key)
-        artifacts.catalog.set_ref(Ref(instance="cam@wide", split="train", key=key, digest="d"), tag=tag)
+        publish(artifacts, "cam", items, artifacts.write_part("cam", {}, items), key=digest(key))
+        made = artifacts.catalog.load("cam", digest(key))
+        artifacts.catalog.set_ref(Ref(instance="cam@wide", split="train", key=made.key, digest=made.digest, count=1), tag=tag)
     items = [noise("old", "toy")]
-    publish(artifacts, "cam", items, artifacts.write_part("cam", {}, items), key="old")
+    publish(artifacts, "cam", items, artifacts.write_part("cam", {}, items), key=digest("old"))
     artifacts.write_part("cam", {}, [noise("alone", "toy")])
     (artifacts.root / "tmp" / "dead").mkdir(parents=True)
     (artifacts.root / "tmp" / "dead" / "half").write_bytes(b"123")
@@ -480,7 +481,7 @@ def test_a_sweep_keeps_what_refs_name_and_removes_the_rest(swept_store):
     swept = swept_store.sweep()
     assert (swept.manifests, swept.parts) == (1, 2)
     assert ids(swept_store) == {"toy/main", "toy/tagged"}
-    assert swept_store.catalog.manifests() == [("cam", "main"), ("cam", "tagged")]
+    assert swept_store.catalog.manifests() == sorted([("cam", digest("main")), ("cam", digest("tagged"))])
     assert swept_store.verify() == []
     assert [path.name for path in swept_store.root.rglob("*") if path.suffix == ".tmp" or path.parent.name == "tmp"] == []
     again = swept_store.sweep()
@@ -488,7 +489,7 @@ def test_a_sweep_keeps_what_refs_name_and_removes_the_rest(swept_store):
 
 
 def test_a_sweep_may_be_told_what_to_keep(swept_store):
-    swept_store.sweep(keep={("cam", "old")})
+    swept_store.sweep(keep={("cam", digest("old"))})
     assert ids(swept_store) == {"toy/old"}
 
 
@@ -500,9 +501,46 @@ def test_a_dry_sweep_counts_and_removes_nothing(swept_store):
     assert swept.bytes > 5
 
 
-def test_a_sweep_that_cannot_read_a_kept_manifest_removes_nothing(swept_store):
-    swept_store.catalog.manifest_path("cam", "main").write_bytes(b"{")
-    before = sorted(swept_store.root.rglob("*"))
-    with pytest.raises(ArtifactError, match="is damaged"):
-        swept_store.sweep()
-    assert sorted(swept_store.root.rglob("*")) == before
+@pytest.mark.parametrize("harm", [Path.unlink, lambda path: path.write_bytes(b"{")], ids=["gone", "damaged"])
+def test_a_sweep_keeps_every_part_of_a_stage_whose_kept_manifest_cannot_be_read(swept_store, harm):
+    harm(swept_store.catalog.manifest_path("cam", digest("main")))
+    swept = swept_store.sweep()
+    assert ids(swept_store) == {"toy/main", "toy/tagged", "toy/old", "toy/alone"}
+    assert (swept.parts, swept.manifests) == (0, 1)
+    assert "No part of cam goes, because" in swept.kept[0]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"{}", b"[1]"])
+def test_a_sweep_that_cannot_read_a_ref_removes_no_artifact(swept_store, content):
+    swept_store.catalog.ref_path("cam@wide", "train", "t").write_bytes(content)
+    swept = swept_store.sweep()
+    assert ids(swept_store) == {"toy/main", "toy/tagged", "toy/old", "toy/alone"}
+    assert len(swept_store.catalog.manifests()) == 3
+    assert "No artifact goes, because" in swept.kept[0]
+    assert "Repair: labelseg verify --repair cam" in swept.kept[0]
+
+
+@pytest.mark.parametrize("name", ["tmp", "checkpoints", "objects", "manifests", "runs"])
+def test_a_sweep_follows_no_link(swept_store, tmp_path, name):
+    scratch, folder = tmp_path / "scratch", swept_store.root / name
+    shutil.move(folder, scratch) if folder.exists() else scratch.mkdir()
+    (scratch / "cam" / ("0" * 32)).mkdir(parents=True, exist_ok=True)
+    (scratch / "precious.zarr").write_text("1")
+    before = sorted(scratch.rglob("*"))
+    folder.symlink_to(scratch)
+    swept = swept_store.sweep(keep_checkpoints=())
+    assert sorted(scratch.rglob("*")) == before
+    assert any(f"{name} is a link" in line for line in swept.kept)
+
+
+def test_a_link_inside_goes_without_what_it_leads_to(swept_store, tmp_path):
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "x").write_text("1")
+    for place in ("tmp/link", "tmp/dead/link", "checkpoints/train/link", f"objects/cam/00/{'0' * 32}.zarr", "manifests/cam/link.json"):
+        link = swept_store.root / place
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(precious)
+    swept_store.sweep(keep_checkpoints=())
+    assert [path for path in swept_store.root.rglob("*") if path.is_symlink()] == []
+    assert (precious / "x").read_text() == "1"

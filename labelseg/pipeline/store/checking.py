@@ -1,0 +1,121 @@
+"""Reads everything back and says what is wrong: refs, manifests, parts whether named or not, checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from labelseg.errors import ArtifactError, DamageError, LabelsegError
+from labelseg.pipeline.files.paths import is_key
+from labelseg.pipeline.files.seals import intact_tensors
+from labelseg.pipeline.instances import stage_of
+from labelseg.pipeline.store.headers import part_paths, remedy
+from labelseg.pipeline.store.manifests import Catalog, Ref
+from labelseg.pipeline.store.parts import OpenPart
+from labelseg.pipeline.store.records import repair
+
+Found = set[tuple[str, str, int, str, str, str]]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that is not what was written.
+
+    Attributes:
+        path: Of the record, the part or the checkpoint.
+        text: What is wrong, and which command repairs it.
+        items: Indices of damaged items of a part that can be read otherwise.
+        certain: Whether the bytes are damaged, as opposed to could not be read this time.
+    """
+
+    path: Path
+    text: str
+    items: frozenset[int] = frozenset()
+    certain: bool = True
+
+
+def check(root: Path, stage: str | None = None) -> Iterator[Problem]:
+    """Read everything that a stage has made back, or all stages.
+
+    Args:
+        root: The ``.labelseg`` folder.
+        stage: Name of the stage; None checks all.
+    """
+    there: Found = set()
+    told: set[tuple[str, str]] = set()
+    yield from _check_parts(root, stage, there, told)
+    yield from _check_manifests(root, stage, there, told)
+    yield from _check_refs(root, stage)
+    yield from _check_checkpoints(root, stage)
+
+
+def _check_parts(root: Path, stage: str | None, there: Found, told: set[tuple[str, str]]) -> Iterator[Problem]:
+    """Read all parts, and collect the items that are sound, and the parts that are not."""
+    for path in part_paths(root, stage or "*"):
+        try:
+            if not is_key(path.stem):
+                raise DamageError(f"{path} has not the name of a part. {remedy(path)}")
+            part = OpenPart(path)
+            found = dict(part.problems())
+        except ArtifactError as error:
+            told.add((path.parent.parent.name, path.stem))
+            yield _problem(path, error)
+            continue
+        there |= {(part.header.stage, path.stem, i.index, i.id, i.key, i.digest) for i in part.header.items if i.index not in found}
+        if found:
+            told.add((part.header.stage, path.stem))
+        for text in found.values():
+            yield Problem(path, text, frozenset(found))
+
+
+def _check_manifests(root: Path, stage: str | None, there: Found, told: set[tuple[str, str]]) -> Iterator[Problem]:
+    """Compare all manifests with the items that are there, unless they lie in a part of which something was told."""
+    catalog = Catalog(root)
+    for name, key in catalog.manifests():
+        if stage not in (None, name):
+            continue
+        path = root / "manifests" / name / f"{key}.json"
+        try:
+            if not is_key(key):
+                raise DamageError(f"{path} has not the name of a manifest. {repair(name)}")
+            manifest = catalog.load(name, key)
+        except ArtifactError as error:
+            yield _problem(path, error)
+            continue
+        for item in manifest.items if manifest else ():
+            if (name, item.part) not in told and (name, item.part, item.index, item.id, item.key, item.digest) not in there:
+                yield Problem(path, f"{item.id}: {path} names item {item.index} of part {item.part}, which is not there. {repair(name)}")
+
+
+def _check_refs(root: Path, stage: str | None) -> Iterator[Problem]:
+    """Compare all refs with their manifests; what is wrong with those was told."""
+    catalog = Catalog(root)
+    for path, ref in catalog.ref_files(tagged=True):
+        if stage not in (None, stage_of(path.parent.name)):
+            continue
+        if not isinstance(ref, Ref):
+            yield _problem(path, ref)
+            continue
+        try:
+            catalog.named(ref)
+        except DamageError:
+            continue
+        except LabelsegError as error:
+            yield Problem(path, f"{path}: {error}")
+
+
+def _check_checkpoints(root: Path, stage: str | None) -> Iterator[Problem]:
+    """Read all checkpoints."""
+    for path in sorted(root.glob(f"checkpoints/{stage or '*'}/*/*.safetensors")):
+        try:
+            intact_tensors(path)
+        except ValueError as error:
+            yield Problem(path, f"{path} is damaged: {error}. {repair(path.parent.parent.name)}")
+        except OSError as error:
+            yield Problem(path, f"{path} cannot be read: {error.strerror}. See that it can, then try again.", certain=False)
+
+
+def _problem(path: Path, error: ArtifactError) -> Problem:
+    """Tell of a record or a part that could not be read."""
+    return Problem(path, str(error), certain=isinstance(error, DamageError))

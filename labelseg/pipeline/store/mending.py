@@ -1,0 +1,135 @@
+"""Takes out what is damaged, so that all that is left is sound and what is missing is computed again by itself.
+
+Sound items of a damaged part move to a new one. Manifests that name lost items name them as failed; models that lost a tensor, damaged
+manifests and damaged refs go. Killed anywhere, the same call again ends in the same state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from labelseg.errors import DamageError
+from labelseg.pipeline.files.atomic import sync_folder
+from labelseg.pipeline.files.paths import remove
+from labelseg.pipeline.store.checking import Problem
+from labelseg.pipeline.store.headers import PartHeader, part_path, part_paths
+from labelseg.pipeline.store.manifests import Location, Manifest, ManifestItem, Ref
+from labelseg.pipeline.store.parts import OpenPart, PartItem
+from labelseg.pipeline.store.soundness import Notes
+from labelseg.pipeline.store.store import Store
+
+LOST = "what was stored for it was damaged and has been taken out"
+Moves = dict[tuple[str, str], dict[int, Location | None]]
+
+
+def mend(store: Store, problems: Iterable[Problem]) -> list[Path]:
+    """Take out what is damaged; call it under the workspace lock.
+
+    Args:
+        store: The store.
+        problems: What was found.
+
+    Returns:
+        The paths of the refs that do not stand for what they stood for before.
+    """
+    root = store.root
+    store.forget_open()
+    kinds: dict[str, dict[Path, Problem]] = {}
+    for problem in problems:
+        if problem.certain:
+            kinds.setdefault(problem.path.relative_to(root).parts[0], {})[problem.path] = problem
+    parts = kinds.get("objects", {})
+    # Everything is read before anything goes: what cannot be read at this moment stops the mending here.
+    there = {(h.stage, h.part_id, *item[:4]) for path in part_paths(root) if path not in parts for h in _header(path) for item in h.items}
+    manifests = [(stage, key, _manifest(store, stage, key)) for stage, key in store.catalog.manifests()]
+    moves: Moves = {(path.parent.parent.name, path.stem): _salvage(store, path, problem.items) for path, problem in parts.items()}
+    for path in (*kinds.get("checkpoints", {}), *kinds.get("refs", {})):
+        remove(path)
+    changed = list(kinds.get("refs", {}))
+    for stage, key, manifest in manifests:
+        now = None if manifest is None else _mended(manifest, moves, there)
+        if now is None:
+            remove(root / "manifests" / stage / f"{key}.json")
+        elif now is not manifest:
+            store.catalog.publish(now, replace=True)
+    for path, ref in list(store.catalog.ref_files(tagged=True)):
+        if isinstance(ref, Ref) and _mend_ref(store, ref):
+            changed.append(path)
+    for path in parts:
+        aside = store.aside()
+        with suppress(FileNotFoundError):
+            path.rename(aside)
+            sync_folder(path.parent)
+        remove(aside)
+        Notes(root).remove(path.parent.parent.name, path.stem)
+    return [path for path in changed if "@" not in path.name]
+
+
+def mend_noted(store: Store) -> None:
+    """Look again at the parts that someone found damaged, and take out what is; call it under the workspace lock."""
+    noted = Notes(store.root).all()
+    if noted:
+        names = {part_path(store.root, *name) for name in noted}
+        mend(store, [problem for stage in {name for name, _ in noted} for problem in store.problems(stage) if problem.path in names])
+
+
+def _header(path: Path) -> list[PartHeader]:
+    """Read the header of a part, if it is sound."""
+    with suppress(DamageError):
+        return [PartHeader.read(path)]
+    return []
+
+
+def _manifest(store: Store, stage: str, key: str) -> Manifest | None:
+    """Read a manifest; None where it is damaged."""
+    with suppress(DamageError):
+        return store.catalog.load(stage, key)
+    return None
+
+
+def _salvage(store: Store, path: Path, damaged: frozenset[int]) -> dict[int, Location | None]:
+    """Write the sound items of a damaged part into a new one; say where each item is now."""
+    if not damaged:  # nothing in it can be read
+        return {}
+    part = OpenPart(path)
+    sound = [item for item in part.header.items if item.index not in damaged]
+    items = [PartItem(item.id, item.key, part.read(item.index)) for item in sound]
+    locations = store.write_part(part.header.stage, part.header.header, items)
+    return dict.fromkeys(damaged) | {item.index: location for item, location in zip(sound, locations, strict=True)}
+
+
+def _mended(manifest: Manifest, moves: Moves, there: set[tuple[str, str, str, str, int, str]]) -> Manifest | None:
+    """Let a manifest name what is there; None where too little is left, or a tensor of a model is lost."""
+    kept: list[ManifestItem] = []
+    for item in manifest.items:
+        name = (manifest.stage, item.part)
+        if name in moves:
+            at = moves[name].get(item.index)
+            kept += [ManifestItem(item.id, item.key, *at)] if at is not None and at.digest == item.digest else []
+        elif (*name, item.id, item.key, item.index, item.digest) in there:
+            kept.append(item)
+    if kept == manifest.items:
+        return manifest
+    found = {item.id for item in kept}
+    lost = [item.id for item in manifest.items if item.id not in found]
+    if not kept or (lost and "model" in manifest.meta):
+        return None
+    failed = manifest.failed + [{"id": name, "error": LOST} for name in lost]
+    return replace(manifest, items=kept, failed=failed, digest="")
+
+
+def _mend_ref(store: Store, ref: Ref) -> bool:
+    """Let a ref say what its manifest holds now; whether it stands for something else than before."""
+    manifest = store.catalog.load(ref.stage, ref.key)
+    if manifest is None:
+        if ref.tag:
+            remove(store.catalog.ref_path(ref.instance, ref.split, ref.tag))
+        return True  # the main one stays until it is made again: it says how that was made
+    if (manifest.ref_digest, len(manifest.failed)) == (ref.digest, ref.failed):
+        return False
+    now = replace(ref, digest=manifest.ref_digest, count=len(manifest.items), failed=len(manifest.failed), manifest=manifest.seal)
+    store.catalog.set_ref(now, ref.tag or None)
+    return True

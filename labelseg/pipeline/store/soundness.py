@@ -1,0 +1,102 @@
+"""Whether what a ref names is still there and what was written, as far as that can be told from plain JSON without reading arrays.
+
+Damage of arrays is found by whoever reads them, and noted: a file ``damaged/<stage>/<part>`` says that a part was found damaged.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from pathlib import Path
+
+from labelseg.errors import ArtifactError, LabelsegError
+from labelseg.pipeline.files.paths import below, is_key
+from labelseg.pipeline.files.seals import intact_seal
+from labelseg.pipeline.store.headers import is_in_place, part_path
+from labelseg.pipeline.store.manifests import Catalog, Ref
+from labelseg.pipeline.store.records import repair
+
+_PARTS = b'\n"parts": '
+
+
+class Notes:
+    """What was found damaged by those who read it.
+
+    Args:
+        root: The ``.labelseg`` folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._folder = Path(root) / "damaged"
+
+    def add(self, stage: str, part: str) -> None:
+        """Note a part; where that cannot be written it is found again."""
+        with suppress(OSError, ArtifactError):
+            path = below(self._folder, stage, part)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+
+    def remove(self, stage: str, part: str) -> None:
+        """Strike a part out."""
+        with suppress(OSError, ArtifactError):
+            below(self._folder, stage, part).unlink()
+
+    def all(self) -> set[tuple[str, str]]:
+        """List (stage, part) of what is noted."""
+        return {(path.parent.name, path.name) for path in self._folder.glob("*/*") if is_key(path.name)}
+
+
+class Soundness:
+    """Tells of refs whether what they name is sound; every part is looked at once.
+
+    Args:
+        catalog: Manifests and refs.
+    """
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._noted = Notes(catalog.root).all()
+        self._parts: dict[tuple[str, str], bool] = {}
+
+    def manifest_problem(self, ref: Ref) -> str:
+        """Say what is wrong with the manifest that a ref names; empty when nothing is."""
+        try:
+            self._named_parts(ref)
+        except LabelsegError as error:
+            return str(error)
+        return ""
+
+    def part_problem(self, ref: Ref) -> str:
+        """Say how many items of what a ref names lie in damaged parts; empty when none does, or when its manifest cannot be read."""
+        try:
+            odd = {part for part in self._named_parts(ref) if not self._is_sound(ref.stage, part)}
+            if not odd:
+                return ""
+            manifest = self._catalog.load(ref.stage, ref.key)
+        except LabelsegError as error:
+            return str(error)
+        count = sum(item.part in odd for item in (manifest.items if manifest else ()))
+        where = part_path(self._catalog.root, ref.stage, min(odd))
+        return f"{count:,} of {ref.count:,} items lie in damaged parts such as {where}. {repair(ref.stage)}"
+
+    def _named_parts(self, ref: Ref) -> list[str]:
+        """List the parts of what a ref names.
+
+        Raises:
+            ArtifactError: its manifest is gone, damaged or another one than the ref was set to.
+        """
+        path = self._catalog.manifest_path(ref.stage, ref.key)
+        with suppress(OSError, ValueError):
+            data = path.read_bytes()
+            if ref.manifest and intact_seal(data) == ref.manifest:
+                # What is sealed is what we wrote, so this line alone can be read: thousands of items wait in others.
+                start = data.rindex(_PARTS) + len(_PARTS)
+                return list(json.loads(data[start : data.index(b",\n", start)]))
+        return self._catalog.named(ref).parts
+
+    def _is_sound(self, stage: str, part: str) -> bool:
+        """Whether a part is in its place and was not found damaged."""
+        if (stage, part) not in self._parts:
+            path = part_path(self._catalog.root, stage, part)
+            self._parts[stage, part] = (stage, part) not in self._noted and is_in_place(path)
+        return self._parts[stage, part]
