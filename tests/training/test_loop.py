@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import nn
 
-from labelseg.errors import ArtifactError, LabelsegError, UsageError
+from labelseg.errors import LabelsegError, UsageError
 from labelseg.training.loop import TrainTask, train
 from labelseg.training.optimization import Optimization, ParameterGroup, parameter_groups
 
@@ -390,23 +390,70 @@ def test_write_that_fails_leaves_the_checkpoint_before(tmp_path, monkeypatch):
     assert equal(train(task(checkpoints=folder)).last, train(task()).last)
 
 
-def test_checkpoint_of_another_training_is_refused(tmp_path):
-    train(task(checkpoints=tmp_path / "run"))
-    with pytest.raises(ArtifactError, match="another training"):
-        train(task(checkpoints=tmp_path / "run", seed=8))
+def half_trained(folder, **changes):
+    """Leave the checkpoints of a training that was killed in its fourth update."""
+    with pytest.raises(Crash):
+        train(task(loss=crash_at(4), checkpoints=folder, checkpoint_seconds=0, **changes))
+    return folder / "last.safetensors", folder / "before.safetensors"
 
 
-def test_damaged_checkpoint_is_reported_with_its_path(tmp_path):
-    folder = tmp_path / "run"
-    train(task(checkpoints=folder))
-    (folder / "last.safetensors").write_bytes((folder / "last.safetensors").read_bytes()[:100])
-    with pytest.raises(ArtifactError, match=r"last\.safetensors.*Delete"):
-        train(task(checkpoints=folder))
+def test_checkpoint_of_another_training_is_told_and_never_becomes_this_one(tmp_path, caplog):
+    half_trained(tmp_path / "run")
+    assert equal(train(task(checkpoints=tmp_path / "run", seed=8)).last, train(task(seed=8)).last)
+    assert "last.safetensors is of another training" in caplog.text
 
 
-def test_only_one_best_state_is_kept(tmp_path):
+def test_checkpoint_of_equal_settings_under_another_key_is_told_and_not_used(tmp_path, caplog):
+    half_trained(tmp_path / "a")
+    (tmp_path / "a").rename(tmp_path / "b")
+    assert equal(train(task(checkpoints=tmp_path / "b")).last, train(task()).last)
+    assert "last.safetensors is of another training" in caplog.text
+
+
+def flip(path, position):
+    data = bytearray(path.read_bytes())
+    data[int(position * (len(data) - 1))] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("position", [0.0, 0.1, 0.3, 0.6, 0.9, 1.0])
+def test_training_goes_on_from_the_checkpoint_before_a_damaged_one_to_the_same_weights(tmp_path, caplog, position):
+    last, _ = half_trained(tmp_path / "run")
+    flip(last, position)
+    resumed = train(task(checkpoints=tmp_path / "run", loss=crash_at(8)))  # two of the nine updates stand
+    assert "last.safetensors is not a readable checkpoint" in caplog.text
+    assert equal(resumed.last, train(task()).last)
+
+
+def test_changed_counters_of_a_checkpoint_are_noticed(tmp_path, caplog):
+    last, before = half_trained(tmp_path / "run")
+    for path in (last, before):
+        path.write_bytes(path.read_bytes().replace(b'\\"iteration\\": ', b'\\"iteration\\":1'))
+    assert equal(train(task(checkpoints=tmp_path / "run")).last, train(task()).last)
+    assert caplog.text.count("is not a readable checkpoint") == 2
+
+
+def test_a_damaged_checkpoint_never_takes_the_place_of_the_one_before(tmp_path):
+    last, before = half_trained(tmp_path / "run")
+    sound = before.read_bytes()
+    flip(last, 0.9)
+    with pytest.raises(Crash):
+        train(task(loss=crash_at(2), checkpoints=tmp_path / "run", checkpoint_seconds=0))
+    assert before.read_bytes() == sound
+
+
+def test_best_state_of_another_epoch_is_noticed(tmp_path, caplog):
+    scored = {"evaluate": lambda net, epoch: {"score": epoch}, "select": "score"}
+    train(task(checkpoints=tmp_path / "run", **scored))
+    (tmp_path / "run" / "best-2.safetensors").replace(tmp_path / "run" / "best-3.safetensors")
+    assert equal(train(task(checkpoints=tmp_path / "run", **scored)).best, train(task(**scored)).best)
+    assert "best-3.safetensors is of another training, or another epoch of this one" in caplog.text
+
+
+def test_only_the_best_states_of_both_checkpoints_are_kept(tmp_path):
     train(task(checkpoints=tmp_path / "run", evaluate=lambda net, epoch: {"score": epoch}, select="score"))
-    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["best-3.safetensors", "last.safetensors"]
+    found = sorted(path.name for path in (tmp_path / "run").iterdir())
+    assert found == ["before.safetensors", "best-2.safetensors", "best-3.safetensors", "last.safetensors"]
 
 
 @pytest.mark.parametrize("missing", [{}, {"score": float("nan"), "other": 1.0}])
