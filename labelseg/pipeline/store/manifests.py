@@ -225,7 +225,7 @@ class Catalog:
         return self._read(self.ref_path(instance, split, tag))
 
     def refs(self, *, tagged: bool = False, instance: str | None = None) -> list[Ref]:
-        """Read all main refs that can be read, or those of an instance, sorted by instance, split and tag; with ``tagged`` the tagged too."""
+        """Read all main refs that can be read, or those of an instance, sorted; with ``tagged`` the tagged ones as well."""
         found = [ref for _, ref in self.ref_files(tagged=tagged, instance=instance) if isinstance(ref, Ref)]
         return sorted(found, key=lambda ref: (ref.instance, ref.split, ref.tag))
 
