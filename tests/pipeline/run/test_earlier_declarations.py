@@ -1,0 +1,130 @@
+"""What was made under an earlier declaration is known under that of today: nothing is computed for a change of names or effects alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import pytest
+
+from labelseg.pipeline.declare.stage import file_option, like, option, source, split_option
+from tests.pipeline import toy
+from tests.pipeline.toy import STAGES, ToyWorkspace, computed, make, set_image
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierParams:
+    rounds: int = option(3, help="Rounds; 0 takes three.", minimum=0, formerly="epochs")
+    weights: str = file_option("none", help="Initial weights.")
+    split: str = split_option("train", help="Split to learn from.")
+    fail: bool = option(False, help="Fail.", effective=lambda params: params.rounds > 3)
+
+    def __post_init__(self):
+        object.__setattr__(self, "rounds", self.rounds or 3)
+
+    @property
+    def epochs(self):
+        return self.rounds
+
+
+@dataclass(frozen=True, kw_only=True)
+class CamParams(toy.CamParams):
+    flip: bool = like(toy.CamParams, "flip", effective=lambda params: len(params.scales) > 2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefineParams:
+    maps: str = source("cam", help="Maps.", kind="map", formerly="cam")
+    ceiling: float = option(4.0, help="Exponent.", minimum=0.0, formerly="alpha")
+
+    @property
+    def alpha(self):
+        return self.ceiling
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmenterParams(toy.SegmenterParams):
+    unlabeled: str = like(toy.SegmenterParams, "unlabeled", effective=lambda params: params.seed > 0)
+
+
+TODAY = tuple(
+    replace(stage, params=params)
+    for stage, params in zip(STAGES, (ClassifierParams, CamParams, RefineParams, SegmenterParams, toy.SpreadParams), strict=True)
+)
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A workspace in which everything ran as it was declared before."""
+    root = make(tmp_path / "w")
+    ToyWorkspace(root).write_config("train-segmenter", {"unlabeled": "val"})
+    ToyWorkspace(root).run()
+    computed(root)
+    return root
+
+
+def today(root):
+    return ToyWorkspace(root, TODAY)
+
+
+def without_unread(root):
+    """Leave out what the segmenter does not read by the declaration of today."""
+    today(root).write_config("train-segmenter", {"unlabeled": None})
+    return today(root)
+
+
+def test_all_is_fresh_and_nothing_is_computed(root):
+    without_unread(root).run()
+    assert computed(root) == []
+    assert {line.state for line in today(root).status()} == {"fresh"}
+
+
+def test_an_image_that_is_added_costs_itself_alone(root):
+    without_unread(root)
+    set_image(root, "t900", 9)
+    today(root).run()
+    assert computed(root) == ["cam t900", "refine t900", "spread t900"]
+    assert today(root).store.verify() == []
+
+
+def test_items_keep_the_keys_they_were_made_under(root):
+    before = ToyWorkspace(root).store.catalog
+    keys = {item.id: item.key for item in before.load("cam", before.ref("cam", "train").key).items}
+    without_unread(root)
+    set_image(root, "t900", 9)
+    today(root).run()
+    catalog = today(root).store.catalog
+    after = {item.id: item.key for item in catalog.load("cam", catalog.ref("cam", "train").key).items}
+    assert {name: after[name] for name in keys} == keys
+
+
+def test_a_value_that_changes_and_comes_back_finds_what_was_made_under_the_earlier_declaration(root):
+    workspace = without_unread(root)
+    workspace.run("cam", "train", scales=(1.0, 3.0, 4.0))
+    assert len(computed(root)) == 6
+    workspace.run("cam", "train", scales=(1.0, 2.0))
+    workspace.run("train-classifier", rounds=5)
+    computed(root)
+    workspace.run("train-classifier", rounds=0)
+    assert computed(root) == []
+
+
+def test_a_change_that_has_an_effect_is_told_by_the_name_of_today(root):
+    without_unread(root).write_config("refine", {"ceiling": 2.0})
+    (line,) = [line for line in today(root).status() if line.instance == "refine"]
+    assert [str(reason) for reason in line.reasons] == ["parameter ceiling: 4.0 -> 2.0"]
+
+
+def test_another_source_is_told_by_the_name_of_today(root):
+    workspace = without_unread(root)
+    workspace.write_config("cam@wide", {"scales": (3.0,)})
+    workspace.write_config("refine", {"maps": "cam@wide"})
+    today(root).run("cam@wide", "train")
+    (line,) = [line for line in today(root).status() if line.instance == "refine"]
+    assert [str(reason) for reason in line.reasons] == ["maps: cam -> cam@wide"]
+
+
+def test_what_has_an_effect_again_is_computed(root):
+    without_unread(root).run("cam", "train", scales=(1.0, 2.0, 3.0), flip=True)
+    computed(root)
+    today(root).run("cam", "train", flip=False)
+    assert len(computed(root)) == 6
