@@ -15,7 +15,7 @@ from benchmarks.faults.ground.places import Places
 from benchmarks.faults.kinds.corruptions import Corruptions
 from benchmarks.faults.kinds.hostile import Hostile
 from benchmarks.faults.kinds.hostilities import all_hostilities
-from benchmarks.faults.kinds.kills import TOYS, Kills, scenarios
+from benchmarks.faults.kinds.kills import SCENARIOS, TOYS, Kills
 from benchmarks.faults.kinds.races import Races
 from benchmarks.faults.outcomes import BAD, Trial, table, text
 from benchmarks.recording import origin
@@ -29,7 +29,7 @@ Try = Callable[[int, random.Random], Trial]
 
 def kinds(places: Places, *, short: bool) -> dict[str, Try]:
     """What is tried, by kind."""
-    kills = Kills(places, TOYS if short else scenarios())
+    kills = Kills(places, TOYS if short else SCENARIOS)
     return {
         "kills": kills.kill,
         "races": Races(places).race,

@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +34,6 @@ from labelseg.workspace import Workspace
 from tests.faults.mutations import bytes_changed, value_changed
 
 TRIALS = 100
-# Readers that still let errors of other kinds through; a name leaves this list with the fault.
-OPEN_BYTES = ()
-OPEN_VALUES = ()
 KEY = "0123456789abcdef" * 2
 NAMES = ("background", "cat", "dog")
 TOML = """\
@@ -179,12 +176,6 @@ OTHER_FILES: dict[str, tuple[str, Callable[[Path], Any]]] = {
 }
 
 
-def marked(names: Iterable[str], unfinished: tuple[str, ...]) -> list[Any]:
-    """Parameters of a test, of which some are known to fail."""
-    reason = "an error that is none of labelseg's comes out"
-    return [pytest.param(n, marks=[pytest.mark.xfail(strict=True, reason=reason)] * (n in unfinished)) for n in names]
-
-
 def replaced(data: bytes, texts: Mapping[bytes, bytes]) -> bytes:
     """Put texts in the places of others."""
     for text, other in texts.items():
@@ -220,11 +211,11 @@ def test_the_workspace_reads_well_as_long_as_nothing_is_changed(root):
         read(root)
 
 
-@pytest.mark.parametrize("name", marked(JSON_FILES | OTHER_FILES, OPEN_BYTES))
+@pytest.mark.parametrize("name", JSON_FILES | OTHER_FILES)
 def test_changed_bytes_give_an_error_of_ours_or_a_result(root, name):
     assert crashes(root, *(JSON_FILES | OTHER_FILES)[name], bytes_changed) == []
 
 
-@pytest.mark.parametrize("name", marked(JSON_FILES, OPEN_VALUES))
+@pytest.mark.parametrize("name", JSON_FILES)
 def test_changed_values_give_an_error_of_ours_or_a_result(root, name):
     assert crashes(root, *JSON_FILES[name], value_changed) == []

@@ -58,16 +58,9 @@ SCENARIOS = (
     Scenario("done", ("status",), 1),
     Scenario("new", ("run", "--workers", "2"), 1),
     Scenario("scenes-stale", RUN, 1, (RUN,)),
+    Scenario("damaged", ("verify", "--repair"), 6),
 )
-REPAIR = Scenario("damaged", ("verify", "--repair"), 6)
 TOYS = tuple(s for s in SCENARIOS if not s.state.startswith("scenes") and "2" not in s.words[2:])
-
-
-def scenarios() -> tuple[Scenario, ...]:
-    """All scenarios; those of commands that this version does not have are left out."""
-    from labelseg.commands.running.upkeep import verify
-
-    return (*SCENARIOS, REPAIR) if any(option.name == "repair" for option in verify.params) else SCENARIOS
 
 
 @dataclass(frozen=True)
