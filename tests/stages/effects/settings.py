@@ -6,7 +6,7 @@ from dataclasses import asdict, fields, replace
 from types import SimpleNamespace
 
 from labelseg.stages import STAGES
-from tests.stages.by_hand import CLASSES
+from tests.stages.contract.by_hand import CLASSES
 
 STAGE = {stage.name: stage for stage in STAGES}
 TINY = {"backbone": "tiny", "weights": "none", "freeze_batchnorm": False, "crop": 32, "batch_size": 2, "epochs": 1}

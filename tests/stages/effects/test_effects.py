@@ -20,7 +20,7 @@ from labelseg.pipeline.declare.stage import is_effective, key_name
 from labelseg.pipeline.engines.inputs import Item
 from labelseg.pipeline.plan.keys import key_params
 from labelseg.stages import STAGES
-from tests.stages import by_hand
+from tests.stages.contract import by_hand
 from tests.stages.effects.settings import FILES, NEW, SETTINGS, STAGE, TRAINED, Recorded, changed, params_of, plain, title
 
 ALL = [pytest.param(setting, id=title(setting)) for setting in [*SETTINGS, *FILES]]

@@ -11,7 +11,7 @@ import pytest
 
 from labelseg.ops.crf import dense_crf
 from labelseg.stages import STAGES
-from tests.stages import by_hand
+from tests.stages.contract import by_hand
 
 STAGE = {stage.name: stage for stage in STAGES}
 CRF = {"crf": True, "crf_iters": 3}

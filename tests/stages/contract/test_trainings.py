@@ -15,7 +15,7 @@ from labelseg.stages.segmentation import train_segmenter
 from labelseg.stages.tags import train_affinity, train_classifier
 from labelseg.training import fitting
 from labelseg.training.samples import LabelledGrid, MaskedImage, TaggedImage, source_mask
-from tests.stages.by_hand import CLASSES, HandItem, picture
+from tests.stages.contract.by_hand import CLASSES, HandItem, picture
 
 TINY = {"backbone": "tiny", "weights": "none", "crop": 32, "jitter": 0.25}
 IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))

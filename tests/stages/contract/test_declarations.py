@@ -16,7 +16,7 @@ from labelseg.pipeline.declare.stage import is_effective
 from labelseg.pipeline.run.options import RunOptions
 from labelseg.stages import STAGES
 from labelseg.workspace import Workspace
-from tests.stages.recording import Reading, recording_params, recording_stages
+from tests.stages.contract.recording import Reading, recording_params, recording_stages
 
 # Numbers of scenes: labelled ones with all classes, those of the last without new ones.
 SPLITS = {"few": (1, 3, 8, 13), "many": (2, 5), "held": (7, 9), "negative": (0,), "stored": (10,)}
