@@ -12,8 +12,9 @@ from labelseg.commands.context import Invocation, no_wait, talk
 from labelseg.commands.tables import format_table, percent, seconds_text
 from labelseg.pipeline.plan.reasons import reasons_text
 from labelseg.pipeline.run.options import RunOptions
+from labelseg.pipeline.run.planning import planned
 from labelseg.pipeline.run.report import NodeResult, Report
-from labelseg.pipeline.run.runner import run as run_target
+from labelseg.pipeline.run.runner import execute
 
 if TYPE_CHECKING:
     from labelseg.workspace import Workspace
@@ -65,13 +66,7 @@ def carry_out(invocation: Invocation, target: str | None, split: str | None, par
     """
     workspace = invocation.workspace()
     options = replace(options, wait=invocation.wait)
-    plan = run_target(workspace, target, split, params=params, options=replace(options, dry_run=True))
-    if options.dry_run:
-        click.echo(plan_text(plan))
-        return
-    talk(plan_text(plan))
-    count = len(plan.work)
-    done = 0
+    count = done = 0
 
     def tell(event: Literal["start", "done"], result: NodeResult) -> None:
         nonlocal done
@@ -81,7 +76,13 @@ def carry_out(invocation: Invocation, target: str | None, split: str | None, par
         elif result.action not in ("fresh", "outdated-kept"):
             talk(f"      {_name(result)}: {_outcome(workspace, result, options.tag)}")
 
-    run_target(workspace, target, split, params=params, options=replace(options, on_event=tell))
+    with planned(workspace, target, split, params=params, options=options) as plan:
+        if options.dry_run:
+            click.echo(plan_text(plan.report))
+            return
+        talk(plan_text(plan.report))
+        count = len(plan.report.work)
+        execute(plan, tell)
 
 
 def plan_text(plan: Report) -> str:

@@ -47,6 +47,7 @@ class Planner:
         self.soundness = Soundness(catalog)
         self._manifests: dict[tuple[str, str], Manifest | None] = {}
         self._stages: dict[str, Stage] = {}
+        self._entries: dict[tuple[Any, ...], list[Entry]] = {}
 
     def ref(self, node_id: NodeId) -> Ref | None:
         """Read the ref of a node, the tagged one first; one that is damaged is none."""
@@ -68,6 +69,7 @@ class Planner:
     def forget(self, stage: str, key: str) -> None:
         """Drop a manifest that was replaced."""
         self._manifests.pop((stage, key), None)
+        self._entries.clear()  # they may say where items of it lay
 
     def recipe(self, node: Node, standings: Mapping[NodeId, Standing]) -> dict[str, Any]:
         """Say how a node is made: its own declaration and, for each source, the instance and how that is made."""
@@ -128,7 +130,16 @@ class Planner:
         """List the items that a node works on in one of its splits.
 
         Items that failed in a map it reads are left out; so are, for a training, those without the ground truth it learns from.
+        They are listed once for each state of what the node reads.
         """
+        read = [_finished(standings, p.node) for p in node.parents if p.node is not None and not p.is_model]
+        name = (node, split_param, *((ref.key, ref.digest) for ref in read))
+        if name not in self._entries:
+            self._entries[name] = self._list_entries(node, split_param, standings)
+        return self._entries[name]
+
+    def _list_entries(self, node: Node, split_param: str, standings: Mapping[NodeId, Standing]) -> list[Entry]:
+        """List the items of a node; see ``entries``."""
         at_home = split_param == SPLIT_PARAM
         found: dict[str, dict[str, ManifestItem]] = {}
         stages: dict[str, str] = {}

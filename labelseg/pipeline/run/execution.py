@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,14 +20,15 @@ from labelseg.pipeline.engines.progress import show_progress
 from labelseg.pipeline.files.digests import digest
 from labelseg.pipeline.files.paths import below
 from labelseg.pipeline.instances import stage_of
-from labelseg.pipeline.plan.decisions import Decision, Entry, Standing
+from labelseg.pipeline.plan.decisions import Decision, Standing
 from labelseg.pipeline.plan.graph import SPLIT_PARAM, NodeId
 from labelseg.pipeline.plan.keys import params_json
 from labelseg.pipeline.plan.planner import Planner
 from labelseg.pipeline.plan.runlog import RunLog, now
+from labelseg.pipeline.run.prospect import MapWork, Prospect
 from labelseg.pipeline.store.artifacts import TENSOR, Model
-from labelseg.pipeline.store.headers import is_in_place, part_path
-from labelseg.pipeline.store.manifests import Location, Manifest, ManifestItem, Ref
+from labelseg.pipeline.store.headers import part_path
+from labelseg.pipeline.store.manifests import Manifest, ManifestItem, Ref
 from labelseg.pipeline.store.parts import PartItem
 from labelseg.pipeline.store.store import PartWriter, Store
 
@@ -69,67 +70,51 @@ class Execution:
         self._log = log
         self._options = options
 
-    def perform(self, decision: Decision, *, forced: bool) -> Done:
+    def perform(self, decision: Decision, prospect: Prospect, *, forced: bool) -> Done:
         """Make the artifact of a node and publish it; one that was made before under the same key serves again.
 
         Raises:
             LabelsegError: every item failed, the training failed, or there is nothing to work on.
         """
-        if decision.key is None:
-            raise ArtifactError(f"{decision.node.id}: something it reads is not there. Run: labelseg run")
-        for same in () if forced else self._ways(decision):
-            known = reusable(self._store, same)
-            if known is not None and not known.failed:
-                return Done("reused", self._ref(same, known), 0)
-        return self._train(decision, forced) if decision.node.is_model else self._map(decision, forced)
+        if prospect.manifest is not None:
+            return Done("reused", self._ref(prospect.found_as or decision, prospect.manifest), 0)
+        return self._train(decision, forced) if prospect.work is None else self._map(decision, prospect.work)
 
-    def _ways(self, decision: Decision) -> Iterator[Decision]:
-        """Yield a decision, then the same with parameters as they lie on disk where those amount to the same under today's declaration."""
-        yield decision
-        node, tried = decision.node, [decision.recipe["params"]]
-        for header in self._store.part_headers(node.stage.name):
-            params = header.header.get("params")
-            if header.header.get("version") != node.stage.version or params in tried:
-                continue
-            tried.append(params)
-            recipe = self._planner.as_recorded(decision.recipe, {**decision.recipe, "params": params})
-            if recipe["params"] == params:
-                key = self._planner.key(node, recipe, decision.inputs or {}, None, self._standings)
-                yield replace(decision, recipe=recipe, key=key)
-
-    def _map(self, decision: Decision, forced: bool) -> Done:
+    def _map(self, decision: Decision, work: MapWork) -> Done:
         """Compute the items of a map that no part holds yet."""
         node = decision.node
         started = time.monotonic()
-        entries, todo = missing_items(self._store, self._planner, decision, self._standings, forced)
-        if not entries:
+        if not work.entries:
             raise DataError(f"{node.instance}: split '{node.split}' has no images that everything it reads could be computed for.")
-        places = {} if forced else finished_items(self._store, self._planner, decision)
-        keys = self._planner.item_keys(decision.recipe, node, decision.inputs or {}, entries)
         device = "cpu"
         outcome = Outcome()
-        if todo:
+        if work.todo:
             # Only a stage that reads a model runs a network; all others gain more from many processes.
             uses_model = any(parent.is_model for parent in node.parents)
             device = self._workspace.pick_device(self._options.device.split(",")[0]) if uses_model else "cpu"
-            outcome = self._compute(decision, [Task(entry, keys[entry.id]) for entry in todo], device)
+            tasks = [Task(entry, work.keys[entry.id]) for entry in work.todo]
+            workers = self._workers(len(tasks), device)
+            with show_progress(len(tasks), str(node.id)) as progress:
+
+                def watch(message: Message) -> None:
+                    if isinstance(message, Computed | Failed):
+                        progress.update(1)
+
+                outcome = compute_items(self._job(decision, device, workers), tasks, workers, watch)
         for failure in outcome.failed:
             self._log.failed_item(node.id, failure.id, failure.error, failure.trace)
-        if len(outcome.failed) == len(entries):
-            raise LabelsegError(f"{node.id} failed on all {len(entries):,} images. The first: {_first(outcome.failed)}")
-        items = [
-            ManifestItem(e.id, keys[e.id], *(outcome.places.get(e.id) or places[e.id, keys[e.id]]))
-            for e in entries
-            if e.id in outcome.places or (e.id, keys[e.id]) in places
-        ]
+        if len(outcome.failed) == len(work.entries):
+            raise LabelsegError(f"{node.id} failed on all {len(work.entries):,} images. The first: {_first(outcome.failed)}")
+        places = {entry.id: outcome.places.get(entry.id) or work.places.get((entry.id, work.keys[entry.id])) for entry in work.entries}
+        items = [ManifestItem(image_id, work.keys[image_id], *place) for image_id, place in places.items() if place is not None]
         manifest = self._manifest(decision, items, device, time.monotonic() - started)
-        order = {entry.id: position for position, entry in enumerate(entries)}
+        order = {entry.id: position for position, entry in enumerate(work.entries)}
         manifest.failed = [{"id": f.id, "error": f.error} for f in sorted(outcome.failed, key=lambda f: order[f.id])]
         self._demand_parts(node.stage.name, {item.part for item in items})
         # Under the lock a manifest of this key is one with failed items, or is to be replaced.
         self._store.catalog.publish(manifest, replace=True)
         self._planner.forget(node.stage.name, manifest.key)
-        return Done("computed" if todo else "reused", self._ref(decision, manifest), len(outcome.places), _first(outcome.failed))
+        return Done("computed" if work.todo else "reused", self._ref(decision, manifest), len(outcome.places), _first(outcome.failed))
 
     def _demand_parts(self, stage: str, parts: set[str]) -> None:
         """Refuse to publish what was deleted while it was made.
@@ -143,10 +128,9 @@ class Execution:
                 f"{gone[0]} was deleted while {stage} ran. Leave {self._workspace.folder} alone, and run the same command again."
             )
 
-    def _compute(self, decision: Decision, tasks: list[Task], device: str) -> Outcome:
-        """Run the map stage over items."""
+    def _job(self, decision: Decision, device: str, workers: int) -> MapJob:
+        """Gather what a map stage needs to work on its items, in whatever process."""
         node = decision.node
-        workers = self._workers(len(tasks), device)
         inputs = Inputs(
             dataset=self._workspace.dataset,
             store=self._store,
@@ -158,16 +142,9 @@ class Execution:
             run_log=self._log,
         )
         header = {"version": node.stage.version, "params": decision.recipe["params"], "run": self._log.id, "device": device}
-        job = MapJob(
+        return MapJob(
             node.stage.name, node.stage.run, self._params(decision), inputs, header, node.stage.has_masks, self._workspace.set_threads
         )
-        with show_progress(len(tasks), str(node.id)) as progress:
-
-            def watch(message: Message) -> None:
-                if isinstance(message, Computed | Failed):
-                    progress.update(1)
-
-            return compute_items(job, tasks, workers, watch)
 
     def _train(self, decision: Decision, forced: bool) -> Done:
         """Train a model and store its tensors."""
@@ -283,40 +260,6 @@ class Execution:
             return min(self._options.workers, count)
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         return 0 if count <= ITEMS_A_WORKER or cores == 1 else min(cores, -(-count // ITEMS_A_WORKER))
-
-
-def finished_items(store: Store, planner: Planner, decision: Decision) -> dict[tuple[str, str], Location]:
-    """Map (id, key) of every item that lies on disk to its place; what the node stands for now comes before other parts."""
-    stage = decision.node.stage.name
-    rows = [(i.id, i.key, Location(part.part_id, i.index, i.digest)) for part in store.part_headers(stage) for i in part.items]
-    places = {(image_id, key): place for image_id, key, place in rows}
-    manifest = None if decision.ref is None else store.catalog.sound(stage, decision.ref.key)
-    if manifest is not None:
-        there = set(rows)
-        named = ((item.id, item.key, Location(item.part, item.index, item.digest)) for item in manifest.items)
-        places |= {(row[0], row[1]): row[2] for row in named if row in there}
-    return places
-
-
-def reusable(store: Store, decision: Decision) -> Manifest | None:
-    """Read the manifest of the key that a node needs, if there is one and all that it names is there."""
-    stage = decision.node.stage.name
-    manifest = store.catalog.sound(stage, str(decision.key))
-    if manifest is None or not all(is_in_place(part_path(store.root, stage, part)) for part in manifest.parts):
-        return None
-    return manifest
-
-
-def missing_items(
-    store: Store, planner: Planner, decision: Decision, standings: Mapping[NodeId, Standing], forced: bool
-) -> tuple[list[Entry], list[Entry]]:
-    """List all items of a map, and those of them that have to be computed."""
-    entries = planner.entries(decision.node, SPLIT_PARAM, standings)
-    if forced:
-        return entries, entries
-    keys = planner.item_keys(decision.recipe, decision.node, decision.inputs or {}, entries)
-    places = finished_items(store, planner, decision)
-    return entries, [entry for entry in entries if (entry.id, keys[entry.id]) not in places]
 
 
 def _truth(decision: Decision) -> frozenset[str]:
