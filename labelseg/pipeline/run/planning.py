@@ -238,7 +238,7 @@ def _demand(config: Config, goal: Goal, decision: Decision, options: RunOptions)
     if mixed_ids(then, now):
         raise NotFreshError(
             f"{goal.target.instance} reads {node.id}, which was made with other classes than the data has now: "
-            f"{mix_text(then, now)}. Run: {command}"
+            f"{mix_text(then, now)}. Run: {'labelseg run' if options.from_ else command}"
         )
 
 

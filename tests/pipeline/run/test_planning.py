@@ -79,7 +79,7 @@ def test_only_what_reads_something_that_changes_is_decided_again(root, decided):
 
 def test_the_parts_of_a_stage_are_read_once_for_plan_and_work(root, looked_up):
     run(root)
-    assert looked_up == ["cam", "refine", "spread"]
+    assert looked_up == CHAIN
     toy.set_image(root, "t001", 9)
     looked_up.clear()
     run(root)
