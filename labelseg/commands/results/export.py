@@ -12,6 +12,7 @@ import click
 from labelseg.commands.context import Invocation, pass_invocation, talk
 from labelseg.commands.results.outputs import demand_own_folder
 from labelseg.errors import UsageError
+from labelseg.pipeline.files.paths import below
 from labelseg.pipeline.instances import stage_of
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def export(
     classes = classes_of(ref, artifact.manifest)
     _refuse_other_classes(output, name, classes)
     with show_progress(len(artifact), f"export {instance}") as progress:
-        count = export_masks(_masks(artifact, progress), output, workspace.dataset.image if overlay else None)
+        count = export_masks(_masks(artifact, output, progress), output, workspace.dataset.image if overlay else None)
     (output / "classes.txt").write_text("".join(f"{title}\n" for title in classes), encoding="utf-8")
     talk(f"Wrote {count:,} masks and classes.txt to {output}.")
     if changed := changes_of_data(workspace, classes):
@@ -87,9 +88,10 @@ def _refuse_other_classes(output: Path, name: Named, classes: tuple[str, ...]) -
         )
 
 
-def _masks(artifact: Artifact, progress: Any) -> Iterator[tuple[str, NDArray[Any]]]:
-    """Read one mask after the other."""
+def _masks(artifact: Artifact, output: Path, progress: Any) -> Iterator[tuple[str, NDArray[Any]]]:
+    """Read one mask after the other; none whose id leads out of the folder, by its name or by a link."""
     for image_id in artifact:
+        below(output, f"{image_id}.png")
         yield image_id, artifact[image_id]["mask"]
         progress.update(1)
 

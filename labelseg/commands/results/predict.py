@@ -14,6 +14,7 @@ from labelseg.commands.results.outputs import demand_own_folder
 from labelseg.errors import ItemsFailedError, LabelsegError, UsageError
 from labelseg.file_kinds import naming
 from labelseg.pipeline.files.mishaps import ends_all
+from labelseg.pipeline.files.paths import below
 from labelseg.pipeline.plan.reasons import reasons_text
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def _write(output: Path, name: str, file: Path, item: Mapping[str, NDArray[Any]]
     from labelseg.data.folder.images import read_image
     from labelseg.data.formats.png import write_overlay, write_palette_png
 
-    path = output / f"{name}.png"
+    path = below(output, f"{name}.png")
     path.parent.mkdir(parents=True, exist_ok=True)
     write_palette_png(item["mask"], path)
     if confidence:

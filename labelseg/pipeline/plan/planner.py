@@ -113,9 +113,12 @@ class Planner:
                     reason = Reason("failed-items", after=counts)
                     return Decision(node, "failed", (reason,), recipe, inputs, key, candidate)
                 return Decision(node, "fresh", (), recipe, inputs, key, candidate)
+        reasons = [] if ref is None else self._stale_reasons(recipe, ref)
+        if (reasons or broken) and not self.catalog.manifest_path(node.stage.name, key).exists():
+            older = self._made_before(node, recipe)
+            ref, reasons = (ref, reasons) if older is None else (older, [])
         if ref is None:
             return Decision(node, "missing", (broken or Reason("never-ran"),), recipe, inputs, key, None)
-        reasons = self._stale_reasons(recipe, ref)
         if reasons:
             return Decision(node, "stale", tuple(reasons), recipe, inputs, key, ref)
         problem = self.soundness.part_problem(ref)
@@ -241,12 +244,23 @@ class Planner:
 
     def _predict(self, node: Node, recipe: dict[str, Any], ref: Ref | None, broken: Reason | None, moving: list[str]) -> Decision:
         """Decide while something that the node reads is going to change."""
+        reasons = [] if ref is None else self._stale_reasons(recipe, ref)
+        older = self._made_before(node, recipe) if reasons or broken else None
+        ref, reasons = (ref, reasons) if older is None else (older, [])
         if ref is None:
             return Decision(node, "missing", (broken or Reason("never-ran"),), recipe, None, None, None)
-        reasons = self._stale_reasons(recipe, ref)
         state: State = "outdated" if node.is_model and not reasons else "stale"
         expected = Reason("will-change", after=list(dict.fromkeys(moving)))
         return Decision(node, state, tuple(reasons) or (expected,), recipe, None, None, ref)
+
+    def _made_before(self, node: Node, recipe: Mapping[str, Any]) -> Ref | None:
+        """Find the last model that was made as asked for, from whatever images: back to old parameters, an outdated one serves again."""
+        if not node.is_model:
+            return None
+        names = [name for name in self.catalog.manifests() if name[0] == node.stage.name]
+        refs = [manifest.as_ref(*node.id) for manifest in (self.catalog.sound(*name) for name in names) if manifest is not None]
+        fitting = [ref for ref in refs if not self._stale_reasons(recipe, ref) and not self.soundness.part_problem(ref)]
+        return max(fitting, key=lambda ref: ref.created, default=None)
 
     def _data_reasons(
         self, node: Node, recipe: Mapping[str, Any], inputs: Mapping[str, str], ref: Ref, standings: Mapping[NodeId, Standing]

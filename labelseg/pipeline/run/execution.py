@@ -218,21 +218,8 @@ class Execution:
     def _ref(self, decision: Decision, manifest: Manifest) -> Ref:
         """Say that a node stands for an artifact."""
         node = decision.node
-        return Ref(
-            instance=node.instance,
-            split=node.split,
-            key=manifest.key,
-            digest=manifest.ref_digest,
-            manifest=manifest.seal,
-            count=len(manifest.items),
-            failed=len(manifest.failed),
-            recipe=_recorded(decision),
-            params=params_json(node.params),
-            version=manifest.version,
-            created=manifest.created,
-            seconds=manifest.seconds,
-            run=self._log.id,
-        )
+        made = manifest.as_ref(*node.id, run=self._log.id)
+        return replace(made, recipe=_recorded(decision), params=params_json(node.params))
 
     def _params(self, decision: Decision) -> Any:
         """Return the parameters with paths as the work function can open them: relative ones start from the workspace."""

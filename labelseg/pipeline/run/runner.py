@@ -124,6 +124,10 @@ class _Run:
                 ref = replace(ref, recipe=recorded)
                 self._set_ref(ref)
             self.markers.clear(decision.node.id)
+        elif not self.options.dry_run:
+            standing = self.planner.ref(decision.node.id)
+            if standing is None or standing.key != ref.key:  # an outdated model of old parameters serves again
+                self._set_ref(replace(ref, run=self.log.id))
         self.standings[decision.node.id] = Standing(decision.recipe, ref, True)
         self._tell(idle_result(decision, action))
 

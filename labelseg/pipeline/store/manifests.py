@@ -83,6 +83,14 @@ class Manifest:
         """What a ref says of the content: for a model the meta values that rebuild the network enter as well."""
         return model_digest(self.items, self.meta["model"]) if "model" in self.meta else self.digest
 
+    def as_ref(self, instance: str, split: str = "", run: str = "") -> Ref:
+        """Make a ref by which an instance stands for this artifact."""
+        return Ref(
+            instance=instance, split=split, key=self.key, digest=self.ref_digest, count=len(self.items), failed=len(self.failed),
+            recipe=self.recipe, params=self.params, version=self.version, created=self.created, seconds=self.seconds, run=run,
+            manifest=self.seal,
+        )  # fmt: skip
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ref:

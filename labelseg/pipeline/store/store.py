@@ -99,7 +99,7 @@ class Store:
         """Read everything back and compare digests; nothing when all is well. Damaged parts are noted, sound ones struck out."""
         found = list(check(self.root, stage))
         notes = Notes(self.root)
-        damaged = {(p.path.parent.parent.name, p.path.stem) for p in found if p.path.suffix == ".zarr"}
+        damaged = {(p.path.parent.parent.name, p.path.stem) for p in found if p.path.suffix == ".zarr" and p.certain}
         for name in damaged:
             notes.add(*name)
         for name in notes.all() - damaged:

@@ -539,3 +539,25 @@ from tests.pipeline import toy
 from labelseg.pipeline.run.options import RunOptions
 toy.ToyWorkspace(Path(sys.argv[1])).run("cam", options=RunOptions(workers=0, device="cpu"))
 """
+
+
+def test_an_outdated_model_serves_again_when_its_parameters_come_back(done):
+    toy.set_image(done, "t900", 7)
+    run(done)  # the models stay, on six of seven images
+    run(done, "refine", "train", params={"alpha": 0.5})
+    run(done)
+    toy.computed(done)
+    run(done, "refine", "train", params={"alpha": 4.0})
+    assert actions(run(done, dry_run=True))["train-segmenter"] == "outdated-kept"
+    report = run(done)
+    assert actions(report)["train-segmenter"] == "outdated-kept"
+    assert toy.computed(done) == []
+    assert actions(run(done))["spread"] == "fresh"
+    (reason,) = next(result.reasons for result in report.results if result.instance == "train-segmenter")
+    assert str(reason) == "trained on 6 of 7 images"
+
+
+def test_a_model_of_other_parameters_never_serves(done):
+    toy.set_image(done, "t900", 7)
+    run(done)
+    assert actions(run(done, "train-segmenter", params={"seed": 1}))["train-segmenter"] == "trained"

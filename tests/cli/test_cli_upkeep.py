@@ -1,0 +1,124 @@
+"""What gc clears and what it never touches; what verify tells and repairs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from labelseg.pipeline.files.seals import BLANK, seal_tensors
+from tests.cli.conftest import labelseg
+
+
+def folder(root: Path) -> Path:
+    return root / ".labelseg"
+
+
+def everything(root: Path) -> dict[Path, tuple[int, float]]:
+    return {path: (path.lstat().st_size, path.lstat().st_mtime_ns) for path in root.rglob("*")}
+
+
+def checkpoint(root: Path, key: str) -> Path:
+    """Leave a checkpoint as a training does."""
+    path = folder(root) / "checkpoints" / "train-net" / key / "last.safetensors"
+    path.parent.mkdir(parents=True)
+    save_file({"w": np.zeros(3)}, path, metadata={"record": "{}", "seal": BLANK})
+    seal_tensors(path)
+    return path
+
+
+def test_a_dry_run_of_gc_writes_nothing_at_all(finished):
+    shutil.rmtree(folder(finished) / "locks", ignore_errors=True)
+    shutil.rmtree(folder(finished) / "refs" / "spread")
+    (folder(finished) / "tmp" / "left").mkdir(parents=True)
+    before = everything(finished)
+    result = labelseg(finished, "gc", "--dry-run")
+    assert result.output.startswith("Would remove: 1 artifact, ")
+    assert everything(finished) == before
+
+
+def test_checkpoints_of_finished_trainings_go_and_those_of_unfinished_ones_stay(finished):
+    ref = json.loads((folder(finished) / "refs" / "train-net" / "model.json").read_text())
+    left = checkpoint(finished, ref["key"])
+    assert "1 checkpoint," in labelseg(finished, "gc").output
+    assert not left.exists()
+    (folder(finished) / "manifests" / "train-net" / f"{ref['key']}.json").unlink()
+    left = checkpoint(finished, ref["key"])
+    labelseg(finished, "gc")
+    assert left.exists()
+
+
+def test_old_logs_go_unless_something_that_stands_was_made_by_the_run(finished):
+    runs = folder(finished) / "runs"
+    made = {json.loads(path.read_text())["run"] for path in folder(finished).glob("refs/*/*.json")}
+    for name in ("20200101-000000-0123ab", "2020-notes"):
+        (runs / name).mkdir()
+    (runs / "20200102-000000-0123ab").symlink_to(finished / "images")
+    assert "2 logs" in labelseg(finished, "gc").output
+    assert not (runs / "20200101-000000-0123ab").exists()
+    assert not (runs / "20200102-000000-0123ab").is_symlink()
+    labelseg(finished, "gc", "--keep-logs", 0)
+    assert made <= {path.name for path in runs.iterdir()}
+    assert (runs / "2020-notes").exists()
+
+
+def test_digests_of_images_that_are_gone_are_forgotten(finished):
+    index = folder(finished) / "files.json"
+    index.write_text(json.dumps({"format": 1, "files": {"/gone/a.png": [1, 2, 3, "0" * 32]}}))
+    assert "1 remembered digest" in labelseg(finished, "gc").output
+    assert "/gone/a.png" not in json.loads(index.read_text())["files"]
+
+
+def test_gc_removes_no_artifact_while_a_ref_cannot_be_read(finished):
+    (folder(finished) / "refs" / "spread" / "train.json").write_text("{")
+    parts = sorted(folder(finished).glob("objects/*/*/*"))
+    result = labelseg(finished, "gc")
+    assert "No artifact goes, because" in result.output
+    assert "labelseg verify --repair spread" in result.output
+    assert sorted(folder(finished).glob("objects/*/*/*")) == parts
+    assert labelseg(finished, "verify", "--repair").exit_code == 0
+    assert "No artifact goes" not in labelseg(finished, "gc").output
+
+
+@pytest.mark.parametrize("position", [8, 60, -1])
+def test_a_damaged_checkpoint_is_told_and_taken_out(finished, position):
+    path = checkpoint(finished, "0" * 32)
+    assert labelseg(finished, "verify").exit_code == 0
+    data = bytearray(path.read_bytes())
+    data[position] ^= 1
+    path.write_bytes(data)
+    result = labelseg(finished, "verify")
+    assert (result.exit_code, str(path) in result.stdout) == (1, True)
+    assert "labelseg verify --repair train-net" in result.stdout
+    assert labelseg(finished, "verify", "--repair", "train-net").exit_code == 0
+    assert not path.exists()
+
+
+def test_a_damaged_part_that_nothing_names_is_told_and_taken_out(finished):
+    part = next(folder(finished).glob("objects/spread/*/*.zarr"))
+    (folder(finished) / "refs" / "spread" / "train.json").unlink()
+    next(folder(finished).glob("manifests/spread/*")).unlink()
+    next(part.rglob("c/0")).write_bytes(b"")
+    assert "labelseg verify --repair spread" in labelseg(finished, "verify").stdout
+    assert labelseg(finished, "verify", "--repair").exit_code == 0
+    assert not part.exists()
+
+
+def test_export_writes_through_no_link_that_leads_out_of_its_folder(finished, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a1.png").symlink_to(tmp_path / "victim.png")
+    result = labelseg(finished, "export", "spread", "-o", tmp_path / "out")
+    assert (result.exit_code, "leads out of" in result.output) == (1, True)
+    assert not (tmp_path / "victim.png").exists()
+
+
+def test_what_is_lost_as_a_whole_is_made_as_it_is_asked_for_now(finished):
+    next(folder(finished).glob("objects/spread/*/*.zarr/zarr.json")).write_text("{")
+    labelseg(finished, "config", "spread.rows", 3)
+    result = labelseg(finished, "verify", "--repair")
+    assert (result.exit_code, "spread (train): computed, 3 of 3 items" in result.output) == (0, True)
+    assert labelseg(finished, "status", "--exit-code").exit_code == 0
