@@ -70,6 +70,7 @@ class Planner:
         """Drop a manifest that was replaced."""
         self._manifests.pop((stage, key), None)
         self._entries.clear()  # they may say where items of it lay
+        self.soundness.forget(stage, key)
 
     def recipe(self, node: Node, standings: Mapping[NodeId, Standing]) -> dict[str, Any]:
         """Say how a node is made: its own declaration and, for each source, the instance and how that is made."""

@@ -57,6 +57,13 @@ class Soundness:
         self._catalog = catalog
         self._noted = Notes(catalog.root).all()
         self._parts: dict[tuple[str, str], bool] = {}
+        self._named: dict[tuple[str, str, str, str], list[str]] = {}
+
+    def forget(self, stage: str, key: str) -> None:
+        """Look again at a manifest that was replaced, and at the parts that it names."""
+        for name in [name for name in self._named if name[:2] == (stage, key)]:
+            for part in self._named.pop(name):
+                self._parts.pop((stage, part), None)
 
     def manifest_problem(self, ref: Ref) -> str:
         """Say what is wrong with the manifest that a ref names; empty when nothing is."""
@@ -85,18 +92,28 @@ class Soundness:
         Raises:
             ArtifactError: its manifest is gone, damaged or another one than the ref was set to.
         """
+        name = (ref.stage, ref.key, ref.digest, ref.manifest)
+        if name not in self._named:
+            self._named[name] = self._read_parts(ref)
+        return self._named[name]
+
+    def _read_parts(self, ref: Ref) -> list[str]:
+        """Read the names of the parts from a manifest."""
         path = self._catalog.manifest_path(ref.stage, ref.key)
         with suppress(OSError, ValueError):
             data = path.read_bytes()
             if ref.manifest and intact_seal(data) == ref.manifest:
                 # What is sealed is what we wrote, so this line alone can be read: thousands of items wait in others.
                 start = data.rindex(_PARTS) + len(_PARTS)
-                return list(json.loads(data[start : data.index(b",\n", start)]))
+                parts = json.loads(data[start : data.index(b",\n", start)])
+                if all(map(is_key, parts)):
+                    return list(parts)
         return self._catalog.named(ref).parts
 
     def _is_sound(self, stage: str, part: str) -> bool:
         """Whether a part is in its place and was not found damaged."""
         if (stage, part) not in self._parts:
-            path = part_path(self._catalog.root, stage, part)
+            # A key makes a plain name, and a header names its part: links need not be looked at before arrays are read.
+            path = self._catalog.root / "objects" / stage / part[:2] / f"{part}.zarr"
             self._parts[stage, part] = (stage, part) not in self._noted and is_in_place(path)
         return self._parts[stage, part]
