@@ -116,9 +116,11 @@ def test_export_writes_through_no_link_that_leads_out_of_its_folder(finished, tm
     assert not (tmp_path / "victim.png").exists()
 
 
-def test_what_is_lost_as_a_whole_is_made_as_it_is_asked_for_now(finished):
+def test_what_is_stale_anyway_loses_what_is_damaged_and_is_left_to_the_next_run(finished):
     next(folder(finished).glob("objects/spread/*/*.zarr/zarr.json")).write_text("{")
     labelseg(finished, "config", "spread.rows", 3)
     result = labelseg(finished, "verify", "--repair")
-    assert result.exit_code == 0, result.output
+    assert (result.exit_code, labelseg(finished, "verify").exit_code) == (0, 0)
+    assert "spread (train) is stale: what was damaged is taken out. Run: labelseg spread --split train" in result.output
+    assert labelseg(finished, "spread", "--split", "train").exit_code == 0
     assert labelseg(finished, "status", "--exit-code").exit_code == 0
