@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from labelseg.errors import DataError, MissingArtifactError
 from labelseg.pipeline.declare.stage import Stage
-from labelseg.pipeline.instances import stage_of
+from labelseg.pipeline.instances import run_command, stage_of
 from labelseg.pipeline.plan.class_lists import class_changes, mix_text, mixed_ids, recorded_classes
 from labelseg.pipeline.store.manifests import Manifest, Ref
 from labelseg.suggestions import suggestion
@@ -98,7 +98,7 @@ def open_ref(workspace: Workspace, ref: Ref) -> Artifact:
 
 def classes_of(ref: Ref, manifest: Manifest) -> tuple[str, ...]:
     """Name the classes that an artifact was made with; id k is the k-th. The data may have others by now."""
-    return recorded_classes(manifest.recipe, ref_name(ref))
+    return recorded_classes(manifest.recipe, ref_name(ref), run_command(ref.instance, ref.split, force=True, unsaved=ref.tag == UNSAVED))
 
 
 def changes_of_data(workspace: Workspace, classes: tuple[str, ...]) -> str:

@@ -8,20 +8,20 @@ from typing import Any
 from labelseg.errors import ArtifactError
 
 
-def recorded_classes(recipe: Mapping[str, Any], name: str) -> tuple[str, ...]:
+def recorded_classes(recipe: Mapping[str, Any], name: str, command: str) -> tuple[str, ...]:
     """Read from a recorded recipe which classes an artifact was made with; id k is the k-th.
 
     Args:
         recipe: That of its manifest or ref.
         name: What to call the artifact in an error.
+        command: What makes it anew.
 
     Raises:
         ArtifactError: nothing of the kind is recorded.
     """
     classes = recipe.get("classes")
     if not isinstance(classes, list | tuple) or not classes or not all(isinstance(title, str) for title in classes):
-        stage = recipe.get("stage", "STAGE")
-        raise ArtifactError(f"{name}: expected the classes it was made with in its record. Rebuild: labelseg run --force {stage}")
+        raise ArtifactError(f"{name}: expected the classes it was made with in its record. Rebuild: {command}")
     return tuple(classes)
 
 

@@ -234,7 +234,7 @@ def _demand(config: Config, goal: Goal, decision: Decision, options: RunOptions)
         raise NotFreshError(f"{goal.target.instance} reads {node.id}, which is {decision.state}: {why}. Run: {command}")
     if decision.ref is None:
         raise MissingArtifactError(f"{goal.target.instance} needs {node.id}, which has never run here. Run: {command}")
-    then, now = recorded_classes(decision.ref.recipe, str(node.id)), decision.recipe["classes"]
+    then, now = recorded_classes(decision.ref.recipe, str(node.id), config.command(*node.id, force=True)), decision.recipe["classes"]
     if mixed_ids(then, now):
         raise NotFreshError(
             f"{goal.target.instance} reads {node.id}, which was made with other classes than the data has now: "

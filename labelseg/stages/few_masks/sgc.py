@@ -57,6 +57,7 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
     from labelseg.models.networks import load_network
     from labelseg.models.pseudoseg_net import Parts
     from labelseg.ops.few_masks.sgc import fuse, resize_bilinear
+    from labelseg.pipeline.instances import run_command
 
     device = torch.device(inputs.device)
     net = for_inference(load_network(inputs.model("model"), "pseudoseg")).to(device)
@@ -67,7 +68,8 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
         if params.tags == "predicted":
             return (net.tag_logits(high).sigmoid() >= params.tag_threshold).float()
         if item.tags is None:
-            raise DataError(f"sgc for {item.id}: expected tags, but the image is not in the label list. Run: labelseg sgc --tags predicted")
+            command = f"{run_command(inputs.instance)} --tags predicted"
+            raise DataError(f"{inputs.instance} for {item.id}: expected tags, but the image is not in the label list. Run: {command}")
         held = torch.zeros(1, len(inputs.classes) - first_class, device=device)
         held[0, torch.tensor(item.tags, dtype=torch.long) - first_class] = 1
         return held

@@ -53,6 +53,7 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
     from labelseg.models.fast.inference_form import for_inference
     from labelseg.models.networks import load_network
     from labelseg.ops.cam import merge_cams, normalize_cam
+    from labelseg.pipeline.instances import run_command
 
     first_class = 1 if inputs.has_background else 0
     net = for_inference(load_network(inputs.model("model"), "classifier"))
@@ -65,8 +66,8 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
             return np.array(item.tags, dtype=np.int16)
         if params.tags == "given":
             raise DataError(
-                f"cam for {item.id}: expected tags, but the image is not in the label list. "
-                "Add a line for it, or let the classifier tag such images: labelseg cam --tags given-or-predicted"
+                f"{inputs.instance} for {item.id}: expected tags, but the image is not in the label list. "
+                f"Add a line for it, or let the classifier tag such images: {run_command(inputs.instance)} --tags given-or-predicted"
             )
         return np.flatnonzero(tag_probabilities(tagger, item.image()) >= params.tag_threshold).astype(np.int16) + np.int16(first_class)
 

@@ -155,13 +155,13 @@ def test_masks_of_old_classes_are_compared_with_each_other_but_not_with_the_trut
 def test_the_manifests_of_all_artifacts_tell_their_classes(finished):
     catalog = Catalog(finished / ".labelseg")
     recipes = [catalog.load(stage, key).recipe for stage, key in catalog.manifests()]
-    assert {recorded_classes(recipe, "x") for recipe in recipes} == {("background", "cat", "dog")}
+    assert {recorded_classes(recipe, "x", "") for recipe in recipes} == {("background", "cat", "dog")}
 
 
 @pytest.mark.parametrize("recipe", [{}, {"classes": []}, {"classes": "ab"}, {"classes": [1, 2]}, {"classes": None}])
 def test_a_record_without_classes_is_refused(recipe):
-    with pytest.raises(ArtifactError, match=r"spread: expected the classes it was made with .* labelseg run --force spread"):
-        recorded_classes({"stage": "spread", **recipe}, "spread")
+    with pytest.raises(ArtifactError, match=r"spread: expected the classes it was made with .* Rebuild: labelseg spread --force"):
+        recorded_classes({"stage": "spread", **recipe}, "spread", "labelseg spread --force")
 
 
 def test_differences_of_lists_are_told():

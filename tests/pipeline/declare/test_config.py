@@ -183,3 +183,11 @@ def test_a_file_that_is_none_is_told(tmp_path):
     (tmp_path / "labelseg.toml").mkdir()
     with pytest.raises(UsageError, match=r"labelseg\.toml: expected a toml file, found a folder"):
         Config.load(tmp_path, toy.STAGES, {})
+
+
+def test_a_command_names_a_split_for_a_map_alone(tmp_path):
+    (tmp_path / "labelseg.toml").write_text("")
+    config = Config.load(tmp_path, toy.STAGES, {})
+    assert config.command("cam@b16", "val", force=True) == "labelseg cam --as b16 --split val --force"
+    assert config.command("train-classifier", "val", retrain=True) == "labelseg train-classifier --retrain"
+    assert config.command("gone", "val", unsaved=True) == "labelseg gone --split val --no-save"

@@ -166,3 +166,18 @@ def item_keys(planner, node, standings):
     entries = planner.entries(node, SPLIT_PARAM, standings)
     decision = planner.decide(node, standings)
     return planner.item_keys(decision.recipe, node, decision.inputs, entries)
+
+
+def test_items_are_listed_anew_for_another_state_of_what_is_read(root):
+    toy.ToyWorkspace(root).run("refine", options=HERE)
+    ws = toy.ToyWorkspace(root)
+    node = resolve(ws.config, "refine", "train")[-1]
+    planner = Planner(ws.dataset, ws.catalog, ws.index, ws.root)
+    before = {parent.node: as_it_stands(planner, parent.node) for parent in node.parents}
+    listed = planner.entries(node, SPLIT_PARAM, before)
+    assert planner.entries(node, SPLIT_PARAM, before) is listed
+    toy.ToyWorkspace(root, environ={"LABELSEG_CAM__SCALES": "1"}).run(CAM, options=HERE)
+    after = {parent.node: as_it_stands(planner, parent.node) for parent in node.parents}
+    anew = planner.entries(node, SPLIT_PARAM, after)
+    assert [entry.id for entry in anew] == [entry.id for entry in listed]
+    assert all(now.inputs["@cam"] != then.inputs["@cam"] for now, then in zip(anew, listed, strict=True))
