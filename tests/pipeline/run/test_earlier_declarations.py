@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from labelseg.pipeline.declare.stage import file_option, like, option, source, split_option
+from labelseg.pipeline.run.options import RunOptions
 from tests.pipeline import toy
 from tests.pipeline.toy import STAGES, ToyWorkspace, computed, make, set_image
 
@@ -127,4 +128,24 @@ def test_what_has_an_effect_again_is_computed(root):
     without_unread(root).run("cam", "train", scales=(1.0, 2.0, 3.0), flip=True)
     computed(root)
     today(root).run("cam", "train", flip=False)
+    assert len(computed(root)) == 6
+
+
+def test_a_model_stays_fresh_when_an_image_comes_that_it_does_not_learn_from(tmp_path):
+    root = make(tmp_path / "w")
+    (root / "masks" / "t000.txt").write_text("1")
+    ToyWorkspace(root).write_config("train-segmenter", {"labels": "masks", "unlabeled": "val"})
+    ToyWorkspace(root).run("train-segmenter")
+    computed(root)
+    without_unread(root)
+    set_image(root, "t900", 9)  # without a mask
+    today(root).run("train-segmenter", options=RunOptions(retrain=True))
+    assert computed(root) == []
+    assert [line.state for line in today(root).status() if line.instance == "train-segmenter"] == ["fresh"]
+
+
+def test_another_version_is_another_result(root):
+    without_unread(root)
+    raised = tuple(replace(stage, version=2) if stage.name == "cam" else stage for stage in TODAY)
+    ToyWorkspace(root, raised).run("cam", "train")
     assert len(computed(root)) == 6
