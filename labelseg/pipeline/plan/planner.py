@@ -230,7 +230,7 @@ class Planner:
         if not node.is_model:
             return digest("map", canonical_json([*own, dict(inputs)]))
         # Equal inputs make equal rows, so the rows of a training are listed only when something it reads changed.
-        if ref is not None and _among(inputs, ref.recipe.get("inputs") or {}) == inputs and _own(ref.recipe) == own:
+        if ref is not None and ref.recipe.get("inputs") == inputs and _own(ref.recipe) == own:
             return ref.key
         models = {p.role: inputs[p.role] for p in node.parents if p.is_model}
         return digest("model", canonical_json([*own, models, self.rows(node, standings)]))
@@ -291,11 +291,6 @@ class Planner:
 def _own(recipe: Mapping[str, Any]) -> list[Any]:
     """List what a recipe says of the node itself."""
     return [recipe.get(name) for name in ("stage", "version", "params", "classes")]
-
-
-def _among(names: Iterable[str], digests: Mapping[str, str]) -> dict[str, str]:
-    """Pick the digests of what is read today."""
-    return {name: digests[name] for name in names if name in digests}
 
 
 def without_inputs(recipe: Mapping[str, Any]) -> dict[str, Any]:
