@@ -157,7 +157,7 @@ def few_parts(folder: Path) -> list[str]:
         budgets = ", ".join(dict.fromkeys(f"{result['budget']:g}" for result in found))
         parts += [
             f"Every method goes on from one supervised checkpoint (*base*) and trains for as many updates as fit into {budgets} s by a "
-            "measurement beforehand; what they took in the end stands below. The last epoch counts. *watched*: "
+            "measurement beforehand; the time they really took is given below. The last epoch counts. *watched*: "
             f"unlabelled images whose masks no training saw. Settings: [benchmarks/settings/few_masks_{dataset.split('-')[1]}.toml]"
             f"(../benchmarks/settings/few_masks_{dataset.split('-')[1]}.toml).",
             bar_table(few_bars(dataset), found, in_mean=True),

@@ -37,7 +37,7 @@ DEVICE_OPTIONS = (
 )
 RUN_OPTIONS = (
     click.option("--retrain", is_flag=True, help="Train models again whose images changed."),
-    click.option("--dry-run", is_flag=True, help="Only tell what would be done, and why."),
+    click.option("--dry-run", is_flag=True, help="Only list what would be done, and why."),
     click.option("--keep-going", is_flag=True, help="When a stage fails, go on with what does not read it."),
     *DEVICE_OPTIONS,
     no_wait,
@@ -109,7 +109,7 @@ def _intention(result: NodeResult) -> str:
         return f"{result.computed:,} of {result.total:,} images"
     if result.action == "computed":
         return f"up to {result.total:,} images"
-    return {"trained": "train", "reused": "take up what was made before", "skipped": "skip"}.get(result.action, result.action)
+    return {"trained": "train", "reused": "reuse an earlier result", "skipped": "skip"}.get(result.action, result.action)
 
 
 def _outcome(workspace: Workspace, result: NodeResult, tag: str | None) -> str:
@@ -119,7 +119,7 @@ def _outcome(workspace: Workspace, result: NodeResult, tag: str | None) -> str:
     if result.action == "skipped":
         return f"skipped: {reasons_text(result.reasons)}"
     if result.action == "reused":
-        return "taken up as made before"
+        return "reused an earlier result"
     if result.action == "trained":
         return f"trained in {seconds_text(result.seconds)}{_metrics(workspace, result, tag)}"
     failed = f", {result.failed:,} failed" if result.failed else ""

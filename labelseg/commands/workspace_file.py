@@ -37,7 +37,7 @@ def workspace_text(
         remarks: Stage -> comment above its table.
     """
     lines = [
-        "# What is not said here is as `labelseg STAGE --help` tells; options given on a command line are written here.",
+        "# Parameters not set here have the defaults that `labelseg STAGE --help` shows. Options of a command line are written here.",
         "# `labelseg config` shows every value and where it comes from.",
         "",
         "[data]",

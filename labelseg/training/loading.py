@@ -1,4 +1,4 @@
-"""The batches of a training: which samples make each, and who loads them; what befalls a process that loads is told in one line."""
+"""The batches of a training: which samples make each, and who loads them; the failure of a loading process is reported in one line."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def run(
 ) -> None:
     """Bring the target of labelseg.toml and everything it reads up to date.
 
-    Only what is missing or changed is computed: `labelseg run --dry-run` tells what that is, and why.
+    Only what is missing or changed is computed: `labelseg run --dry-run` shows what that is, and why.
     """
     options = RunOptions(
         until=until,

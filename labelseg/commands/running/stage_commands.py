@@ -24,7 +24,7 @@ STAGE_OPTIONS = (
     click.option("--only", is_flag=True, help="Run this stage alone; refuse where something it reads is not fresh."),
     click.option("--force", is_flag=True, help="Compute again even if fresh."),
     click.option(
-        "--no-save", is_flag=True, help="Try: leave labelseg.toml and the results that stand as they are. See: labelseg evaluate --unsaved"
+        "--no-save", is_flag=True, help="Trial: leave labelseg.toml and the existing results as they are. See: labelseg evaluate --unsaved"
     ),
     *RUN_OPTIONS,
 )

@@ -27,7 +27,7 @@ def status(invocation: Invocation, as_json: bool, exit_code: bool) -> None:
     """Tell the state of every stage, and why it is not fresh.
 
     fresh: up to date. outdated: a model whose images changed since; it is used until `--retrain`. stale: made in another
-    way than now asked for. missing: never made. running, failed, waiting: how the last run stands.
+    way than now asked for. missing: never made. running, failed, waiting: the state of the last run.
     """
     workspace = invocation.workspace()
     rows = workspace.status()

@@ -53,7 +53,7 @@ def verify(invocation: Invocation, stage: str | None, repair: bool, device: str,
 
 
 @click.command()
-@click.option("--dry-run", is_flag=True, help="Only tell what would be removed.")
+@click.option("--dry-run", is_flag=True, help="Only list what would be removed.")
 @click.option("--unsaved", is_flag=True, help="Remove what --no-save has made as well.")
 @click.option(
     "--keep-logs",
@@ -66,7 +66,7 @@ def verify(invocation: Invocation, stage: str | None, repair: bool, device: str,
 @no_wait
 @pass_invocation
 def gc(invocation: Invocation, dry_run: bool, unsaved: bool, keep_logs: int) -> None:
-    """Remove artifacts that no stage or instance of labelseg.toml and no tag stands for any more, and remains of interrupted work.
+    """Remove artifacts that no stage or instance in labelseg.toml and no tag needs any more, and leftovers of interrupted work.
 
     Going back to parameters used before then computes again. Checkpoints of a training that would go on from them stay. What a record
     might name that cannot be read stays, and no link is followed.

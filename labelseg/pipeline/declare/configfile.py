@@ -23,7 +23,7 @@ def write_values(config: Config, name: str, values: Mapping[str, Any]) -> Config
     Args:
         config: The configuration as it was read.
         name: ``cam``, ``cam@wide`` (its table is made if need be) or ``run``.
-        values: Key -> value; None removes the key, and the default stands again.
+        values: Key -> value; None removes the key, so that the default holds again.
 
     Returns:
         The configuration after the change. The file is written only when its text changes.

@@ -76,7 +76,7 @@ class Item:
 
 
 class Items(Sequence[Item]):
-    """The items of a split, made on access; picklable, so it serves as the ground of a torch dataset."""
+    """The items of a split, made on access; picklable, so a torch dataset can be built on it."""
 
     def __init__(self, entries: Sequence[Entry], dataset: Images, store: Store, truth: frozenset[str] = frozenset()) -> None:
         self._entries = list(entries)

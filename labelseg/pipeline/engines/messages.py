@@ -1,4 +1,4 @@
-"""What an engine is given, and what its workers tell."""
+"""What an engine is given, and the messages its workers send."""
 
 from __future__ import annotations
 

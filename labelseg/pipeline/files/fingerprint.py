@@ -102,5 +102,5 @@ def _is_digest(rest: list) -> bool:
 
 
 def _identity(status: os.stat_result) -> list[int]:
-    """What tells one state of a file from another."""
+    """What distinguishes one state of a file from another."""
     return [status.st_size, status.st_mtime_ns, status.st_ino]

@@ -29,7 +29,7 @@ def workspace_lock(root: Path, purpose: str, wait: float = WAIT_SECONDS) -> Iter
 
     Args:
         root: The ``.labelseg`` folder.
-        purpose: What the lock is held for, such as ``labelseg run``; told to whoever finds the workspace locked.
+        purpose: What the lock is held for, such as ``labelseg run``; shown to others who find the workspace locked.
         wait: Seconds to wait for someone else who holds it; a warning tells whom. 0 waits for nobody.
 
     Raises:

@@ -19,7 +19,7 @@ class RunOptions:
         from_: Start at this instance; what comes before is used as it is.
         force: Instances to compute again even if they are there.
         retrain: Train outdated models again.
-        dry_run: Only tell what would be done; nothing on disk changes.
+        dry_run: Only plan: list what would be done; nothing on disk changes.
         only: Run the target alone; refuse where something it reads is not fresh.
         keep_going: When a stage fails, go on with what does not read it.
         create: The target may be a new instance, whose table is made.

@@ -35,7 +35,7 @@ class Goal:
     Attributes:
         target: The node to bring up to date.
         nodes: It and all it reads, parents first.
-        kept: Those of them that are used as they stand.
+        kept: Those of them whose existing result is used.
         params: Parameters given for this run.
         writes: (table, values) to write to the configuration file before the work.
     """
@@ -243,7 +243,7 @@ def _demand(config: Config, goal: Goal, decision: Decision, options: RunOptions)
 
 
 def _kept(config: Config, nodes: Sequence[Node], target: NodeId, options: RunOptions) -> frozenset[NodeId]:
-    """List the nodes that are used as they stand."""
+    """List the nodes whose existing result is used."""
     everything = frozenset(node.id for node in nodes)
     if options.only:
         return everything - {target}
