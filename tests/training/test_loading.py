@@ -1,4 +1,4 @@
-"""Trainings whose machine fails: processes that load, shared memory, memory; each is reported in one line, and the training can be resumed."""
+"""Trainings whose machine fails: loading processes, shared memory, memory; each is reported in one line, and can be resumed."""
 
 from __future__ import annotations
 
