@@ -97,6 +97,10 @@ def test_export_writes_masks_and_classes(finished, data, tmp_path):
 def test_export_of_a_model(finished, tmp_path):
     assert labelseg(finished, "export", "train-net", "--model", tmp_path / "net.safetensors").exit_code == 0
     assert load_file(tmp_path / "net.safetensors")["w"].tolist() == [2]
+    data = (tmp_path / "net.safetensors").read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    assert list(json.loads(data[8 : 8 + length])["__metadata__"]) == ["instance", "key", "meta", "metrics"]  # equal bytes in every process
+    assert length % 8 == 0
 
 
 @pytest.mark.parametrize(

@@ -109,5 +109,15 @@ def _export_model(workspace: Workspace, ref: Ref, path: Path) -> None:
         raise UsageError(f"--model {path}: expected a file name that ends in .safetensors.")
     model = read_model(workspace.store, load_manifest(workspace, ref))
     header = {"instance": ref.instance, "key": ref.key, "meta": json.dumps(model.meta), "metrics": json.dumps(model.metrics)}
-    write_atomically(path, save({name: np.ascontiguousarray(tensor) for name, tensor in model.tensors.items()}, metadata=header))
+    tensors = {name: np.ascontiguousarray(tensor) for name, tensor in model.tensors.items()}
+    write_atomically(path, _in_order(save(tensors, metadata=header)))
     talk(f"Wrote {len(model.tensors):,} tensors to {path}.")
+
+
+def _in_order(file: bytes) -> bytes:
+    """Sort the metadata of a safetensors file, which the library writes in an order that differs between processes."""
+    end = 8 + int.from_bytes(file[:8], "little")
+    header = json.loads(file[8:end])
+    text = json.dumps({**header, "__metadata__": dict(sorted(header["__metadata__"].items()))}, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8
+    return len(text).to_bytes(8, "little") + text + file[end:]
