@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from dataclasses import dataclass, replace
 
 import pytest
@@ -53,14 +55,29 @@ TODAY = tuple(
 )
 
 
-@pytest.fixture
-def root(tmp_path):
+HERE = RunOptions(workers=0)
+
+
+@pytest.fixture(autouse=True)
+def unsynced(monkeypatch):
+    """Leave flushing to the operating system: no test here cuts the power."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
     """A workspace in which everything ran as it was declared before."""
-    root = make(tmp_path / "w")
+    root = make(tmp_path_factory.mktemp("earlier") / "w")
     ToyWorkspace(root).write_config("train-segmenter", {"unlabeled": "val"})
-    ToyWorkspace(root).run()
+    ToyWorkspace(root).run(options=HERE)
     computed(root)
     return root
+
+
+@pytest.fixture
+def root(finished, tmp_path):
+    """A copy of it that a test may change."""
+    return shutil.copytree(finished, tmp_path / "w")
 
 
 def today(root):
@@ -74,7 +91,7 @@ def without_unread(root):
 
 
 def test_all_is_fresh_and_nothing_is_computed(root):
-    without_unread(root).run()
+    without_unread(root).run(options=HERE)
     assert computed(root) == []
     assert {line.state for line in today(root).status()} == {"fresh"}
 
@@ -82,7 +99,7 @@ def test_all_is_fresh_and_nothing_is_computed(root):
 def test_an_image_that_is_added_costs_itself_alone(root):
     without_unread(root)
     set_image(root, "t900", 9)
-    today(root).run()
+    today(root).run(options=HERE)
     assert computed(root) == ["cam t900", "refine t900", "spread t900"]
     assert today(root).store.verify() == []
 
@@ -92,7 +109,7 @@ def test_items_keep_the_keys_they_were_made_under(root):
     keys = {item.id: item.key for item in before.load("cam", before.ref("cam", "train").key).items}
     without_unread(root)
     set_image(root, "t900", 9)
-    today(root).run()
+    today(root).run(options=HERE)
     catalog = today(root).store.catalog
     after = {item.id: item.key for item in catalog.load("cam", catalog.ref("cam", "train").key).items}
     assert {name: after[name] for name in keys} == keys
@@ -100,12 +117,12 @@ def test_items_keep_the_keys_they_were_made_under(root):
 
 def test_a_value_that_changes_and_comes_back_finds_what_was_made_under_the_earlier_declaration(root):
     workspace = without_unread(root)
-    workspace.run("cam", "train", scales=(1.0, 3.0, 4.0))
+    workspace.run("cam", "train", scales=(1.0, 3.0, 4.0), options=HERE)
     assert len(computed(root)) == 6
-    workspace.run("cam", "train", scales=(1.0, 2.0))
-    workspace.run("train-classifier", rounds=5)
+    workspace.run("cam", "train", scales=(1.0, 2.0), options=HERE)
+    workspace.run("train-classifier", rounds=5, options=HERE)
     computed(root)
-    workspace.run("train-classifier", rounds=0)
+    workspace.run("train-classifier", rounds=0, options=HERE)
     assert computed(root) == []
 
 
@@ -119,15 +136,15 @@ def test_another_source_is_told_by_the_name_of_today(root):
     workspace = without_unread(root)
     workspace.write_config("cam@wide", {"scales": (3.0,)})
     workspace.write_config("refine", {"maps": "cam@wide"})
-    today(root).run("cam@wide", "train")
+    today(root).run("cam@wide", "train", options=HERE)
     (line,) = [line for line in today(root).status() if line.instance == "refine"]
     assert [str(reason) for reason in line.reasons] == ["maps: cam -> cam@wide"]
 
 
 def test_what_has_an_effect_again_is_computed(root):
-    without_unread(root).run("cam", "train", scales=(1.0, 2.0, 3.0), flip=True)
+    without_unread(root).run("cam", "train", scales=(1.0, 2.0, 3.0), flip=True, options=HERE)
     computed(root)
-    today(root).run("cam", "train", flip=False)
+    today(root).run("cam", "train", flip=False, options=HERE)
     assert len(computed(root)) == 6
 
 
@@ -135,11 +152,11 @@ def test_a_model_stays_fresh_when_an_image_comes_that_it_does_not_learn_from(tmp
     root = make(tmp_path / "w")
     (root / "masks" / "t000.txt").write_text("1")
     ToyWorkspace(root).write_config("train-segmenter", {"labels": "masks", "unlabeled": "val"})
-    ToyWorkspace(root).run("train-segmenter")
+    ToyWorkspace(root).run("train-segmenter", options=HERE)
     computed(root)
     without_unread(root)
     set_image(root, "t900", 9)  # without a mask
-    today(root).run("train-segmenter", options=RunOptions(retrain=True))
+    today(root).run("train-segmenter", options=RunOptions(workers=0, retrain=True))
     assert computed(root) == []
     assert [line.state for line in today(root).status() if line.instance == "train-segmenter"] == ["fresh"]
 
@@ -147,5 +164,5 @@ def test_a_model_stays_fresh_when_an_image_comes_that_it_does_not_learn_from(tmp
 def test_another_version_is_another_result(root):
     without_unread(root)
     raised = tuple(replace(stage, version=2) if stage.name == "cam" else stage for stage in TODAY)
-    ToyWorkspace(root, raised).run("cam", "train")
+    ToyWorkspace(root, raised).run("cam", "train", options=HERE)
     assert len(computed(root)) == 6
