@@ -124,3 +124,19 @@ def test_what_is_stale_anyway_loses_what_is_damaged_and_is_left_to_the_next_run(
     assert "spread (train) is stale: what was damaged is taken out. Run: labelseg spread --split train" in result.output
     assert labelseg(finished, "spread", "--split", "train").exit_code == 0
     assert labelseg(finished, "status", "--exit-code").exit_code == 0
+
+
+def test_a_run_that_repairs_what_a_tag_keeps_lets_the_tag_follow(finished):
+    assert labelseg(finished, "tag", "kept").exit_code == 0
+    whole = labelseg(finished, "evaluate", "spread", "--tag", "kept").stdout
+    chunk = next(next(folder(finished).glob("objects/spread/*/*.zarr")).glob("data/mask*/c/0"))
+    data = bytearray(chunk.read_bytes())
+    data[8:12] = b"XXXX"
+    chunk.write_bytes(data)
+    assert labelseg(finished, "evaluate", "spread").exit_code == 1
+    again = labelseg(finished, "spread")
+    assert again.exit_code == 0
+    assert "items were damaged" in again.stderr
+    assert "failed" not in again.stderr
+    assert labelseg(finished, "verify").exit_code == 0
+    assert labelseg(finished, "evaluate", "spread", "--tag", "kept").stdout == whole

@@ -21,7 +21,7 @@ from labelseg.pipeline.plan.graph import SPLIT_PARAM, Node, NodeId
 from labelseg.pipeline.plan.keys import item_key, key_params
 from labelseg.pipeline.plan.normal_form import normal_form, same_params
 from labelseg.pipeline.plan.reasons import Reason, State, data_reasons, stale_reasons
-from labelseg.pipeline.store.manifests import Catalog, Manifest, ManifestItem, Ref
+from labelseg.pipeline.store.manifests import LOST, Catalog, Manifest, ManifestItem, Ref
 from labelseg.pipeline.store.records import repair
 from labelseg.pipeline.store.soundness import Soundness
 from labelseg.protocols import Dataset, Kind
@@ -110,9 +110,7 @@ class Planner:
                 if problem:
                     return Decision(node, "failed", (Reason("damaged", after=problem),), recipe, inputs, key, candidate)
                 if candidate.failed:
-                    counts = {"failed": candidate.failed, "total": candidate.count + candidate.failed}
-                    reason = Reason("failed-items", after=counts)
-                    return Decision(node, "failed", (reason,), recipe, inputs, key, candidate)
+                    return Decision(node, "failed", self._missing_items(candidate), recipe, inputs, key, candidate)
                 return Decision(node, "fresh", (), recipe, inputs, key, candidate)
         reasons = [] if ref is None else self._stale_reasons(recipe, ref)
         if (reasons or broken) and not self.catalog.manifest_path(node.stage.name, key).exists():
@@ -129,6 +127,13 @@ class Planner:
         if not reasons:  # it was made from more than it reads today
             return Decision(node, "fresh", (), recipe, inputs, ref.key, ref)
         return Decision(node, "outdated" if node.is_model else "stale", tuple(reasons), recipe, inputs, key, ref)
+
+    def _missing_items(self, ref: Ref) -> tuple[Reason, ...]:
+        """Say why items of an artifact are missing: they failed, or what was stored for them was damaged."""
+        total = ref.count + ref.failed
+        lost = sum(failure["error"] == LOST for failure in self.manifest(ref.stage, ref.key).failed)
+        reasons = [Reason("lost-items", after={"lost": lost, "total": total})] * bool(lost)
+        return (*reasons, *[Reason("failed-items", after={"failed": ref.failed - lost, "total": total})] * (ref.failed > lost))
 
     def entries(self, node: Node, split_param: str, standings: Mapping[NodeId, Standing]) -> list[Entry]:
         """List the items that a node works on in one of its splits.

@@ -21,7 +21,7 @@ Kind = Literal[
     # Differences of the data.
     "images", "trained-images", "order", "failed-images", "model",
     # What stands.
-    "never-ran", "manifest-gone", "damaged", "failed-items", "will-change", "unchecked",
+    "never-ran", "manifest-gone", "damaged", "failed-items", "lost-items", "will-change", "unchecked",
     # What the last run left, or what this one was told.
     "asked", "running", "run-failed", "run-killed", "forced", "not-done",
 ]  # fmt: skip
@@ -84,6 +84,8 @@ class Reason:
                 return "its manifest is gone"
             case "failed-items":
                 return f"{now['failed']:,} of {now['total']:,} items failed"
+            case "lost-items":
+                return f"{now['lost']:,} of {now['total']:,} items were damaged"
             case "will-change":
                 return f"{', '.join(now)} will change"
             case "unchecked" | "asked" | "damaged":

@@ -113,6 +113,7 @@ class Execution:
         self._demand_parts(node.stage.name, {item.part for item in items})
         # Under the lock a manifest of this key is one with failed items, or is to be replaced.
         self._store.catalog.publish(manifest, replace=True)
+        self._store.catalog.follow(manifest)
         self._planner.forget(node.stage.name, manifest.key)
         return Done("computed" if work.todo else "reused", self._ref(decision, manifest), len(outcome.places), _first(outcome.failed))
 
@@ -186,6 +187,7 @@ class Execution:
             "rows": self._planner.rows(node, self._standings),
         }
         self._store.catalog.publish(manifest, replace=True)
+        self._store.catalog.follow(manifest)
         self._planner.forget(node.stage.name, manifest.key)
         shutil.rmtree(checkpoints, ignore_errors=True)
         return Done("trained", self._ref(decision, manifest), len(manifest.items))

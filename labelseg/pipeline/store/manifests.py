@@ -19,6 +19,7 @@ from labelseg.pipeline.instances import run_command, stage_of
 from labelseg.pipeline.store.records import FORMAT, read_record, repair, to_json
 
 MODEL_REF = "model"
+LOST = "what was stored for it was damaged and has been taken out"  # the error of an item that a repair took out
 SINCE_SEALS = {"since": 2}
 
 
@@ -222,6 +223,17 @@ class Catalog:
         """Make ``ref`` what its instance and split stand for; under ``tag`` the main ref stays as it is."""
         ref = dataclasses.replace(ref, tag=tag or "")
         write_atomically(self.ref_path(ref.instance, ref.split, tag), to_json(ref))
+
+    def follow(self, manifest: Manifest) -> None:
+        """Let every ref to a manifest of this key, tagged ones and those of other instances too, say what the published one holds."""
+        for _, ref in list(self.ref_files(tagged=True)):
+            if not isinstance(ref, Ref) or (ref.stage, ref.key) != (manifest.stage, manifest.key):
+                continue
+            now = dataclasses.replace(
+                ref, digest=manifest.ref_digest, count=len(manifest.items), failed=len(manifest.failed), manifest=manifest.seal
+            )
+            if now != ref:
+                self.set_ref(now, ref.tag or None)
 
     def ref(self, instance: str, split: str = "", tag: str | None = None) -> Ref | None:
         """Read a ref; None when the instance never finished in this split.

@@ -16,12 +16,11 @@ from labelseg.pipeline.files.atomic import sync_folder
 from labelseg.pipeline.files.paths import remove
 from labelseg.pipeline.store.checking import Problem
 from labelseg.pipeline.store.headers import PartHeader, part_path, part_paths
-from labelseg.pipeline.store.manifests import Location, Manifest, ManifestItem, Ref
+from labelseg.pipeline.store.manifests import LOST, Location, Manifest, ManifestItem, Ref
 from labelseg.pipeline.store.parts import OpenPart, PartItem
 from labelseg.pipeline.store.soundness import Notes
 from labelseg.pipeline.store.store import Store
 
-LOST = "what was stored for it was damaged and has been taken out"
 Moves = dict[tuple[str, str], dict[int, Location | None]]
 
 

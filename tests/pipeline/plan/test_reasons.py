@@ -144,6 +144,7 @@ TEXTS = {
     Reason("version", "", 1, 2, of="cam"): "cam changed: version 1 -> 2",
 }
 COUNTED = [
+    (Reason("lost-items", "", None, {"lost": 2, "total": 1006}), "2 of 1,006 items were damaged"),
     (Reason("failed-items", "", None, {"failed": 1, "total": 1006}), "1 of 1,006 items failed"),
     (Reason("images", "", {}, {"total": 3, "new": 2, "changed": 1, "removed": 0}), "2 new images, 1 changed"),
     (Reason("trained-images", "", {}, {"total": 3, "new": 1, "changed": 0, "removed": 4}), "trained on 2 of 3 images, 4 removed"),
