@@ -62,7 +62,7 @@ SETTINGS = [
     ("train-pseudoseg", {}, f"{UNWATCHED_FEW} take"),
     (
         "train-pseudoseg",
-        {"hard": True, "normalize": False, "head": "atrous", "iterations": 1, "validation": "val"},
+        {"hard": True, "threshold": 0.5, "normalize": False, "head": "atrous", "iterations": 1, "validation": "val"},
         "take temperature norm_scope width separable epochs",
     ),
     ("train-pseudoseg", {"init": "model", "take": "backbone", "hold": 0.5}, "weights"),
