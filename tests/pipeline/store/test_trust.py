@@ -17,6 +17,7 @@ from labelseg.errors import ArtifactError, DamageError, LabelsegError
 from labelseg.pipeline.files.seals import BLANK, intact_seal, seal
 from labelseg.pipeline.run.options import RunOptions
 from labelseg.pipeline.run.repair import repair
+from labelseg.pipeline.store.checking import Problem
 from labelseg.pipeline.store.headers import PartHeader
 from labelseg.pipeline.store.soundness import Notes
 from tests.pipeline import toy
@@ -285,6 +286,13 @@ def test_a_part_that_cannot_be_read_at_this_moment_is_never_taken_out(root, monk
         with pytest.raises(ArtifactError, match="cannot be read: Permission denied"):
             list(repair(ws, problems, HERE))
     assert [path for path in before if not path.exists()] == []
+    assert set(states(root).values()) == {"fresh"}
+
+
+def test_what_could_not_be_read_once_and_is_sound_now_stays(root):
+    doubtful = [part_of(root, "cam", "train"), manifest_of(root, "cam", "train"), ref_of(root, "cam", "train")]
+    list(repair(toy.ToyWorkspace(root), [Problem(path, "cannot be read", certain=False) for path in doubtful], HERE))
+    assert all(path.exists() for path in doubtful)
     assert set(states(root).values()) == {"fresh"}
 
 
