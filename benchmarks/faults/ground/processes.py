@@ -16,7 +16,7 @@ from typing import Any
 
 from labelseg.pipeline.declare.stage import Stage
 
-HANGS_S = 60.0
+HANGS_S = 300.0  # a busy machine takes its time
 
 
 @dataclass(frozen=True)
@@ -135,16 +135,18 @@ def commands(root: Path, lines: Sequence[Sequence[str]], stages: Sequence[Stage]
 
 
 def _work(work: Callable[[], Any], into: int, unused: int) -> None:
-    """The life of a forked process."""
-    os.close(unused)
-    answer: dict[str, Any] = {"value": None, "crash": ""}
+    """The life of a forked process; whatever happens it ends here and never goes on as its parent would."""
     try:
-        answer["value"] = work()
-    except BaseException as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        answer["crash"] = f"{type(error).__name__}: {error} at {Path(frames[-1].filename).name}:{frames[-1].lineno}"[:400]
-    data = json.dumps(answer).encode()
-    while data:
-        data = data[os.write(into, data) :]
-    sys.stdout.flush()
-    os._exit(0)
+        os.close(unused)
+        answer: dict[str, Any] = {"value": None, "crash": ""}
+        try:
+            answer["value"] = work()
+        except BaseException as error:
+            frames = traceback.extract_tb(error.__traceback__)
+            answer["crash"] = f"{type(error).__name__}: {error} at {Path(frames[-1].filename).name}:{frames[-1].lineno}"[:400]
+        data = json.dumps(answer).encode()
+        while data:
+            data = data[os.write(into, data) :]
+        sys.stdout.flush()
+    finally:
+        os._exit(0)

@@ -16,7 +16,7 @@ from benchmarks.faults.ground.reading import CRASH, ERROR, contents, failure, sa
 from benchmarks.faults.kinds.hostilities import Hostility, all_hostilities
 from benchmarks.faults.outcomes import Outcome, Trial
 
-HANGS_S = 10.0
+HANGS_S = 60.0
 STATE = "interrupted"
 OUTPUT = "OUT"
 # What comes first meets the folder as it was prepared; the others follow.

@@ -115,8 +115,8 @@ class Kills:
     def _undisturbed(self, scenario: Scenario) -> Undisturbed:
         """Run a scenario once without a fault."""
         if scenario.name not in self._known:
-            before = forked(lambda: contents(self._places.state(scenario.state)))
             root = self._places.copy(scenario.state)
+            before = forked(lambda: contents(root))
             counted = forked(lambda: _disturbed(root, scenario, "nothing", 0, 0))
             if counted["said"]["code"]:
                 raise RuntimeError(f"{scenario.name} ended with {counted['said']}")
