@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +12,7 @@ from labelseg.errors import ArtifactError, DamageError, LabelsegError
 from labelseg.pipeline.files.paths import is_key
 from labelseg.pipeline.files.seals import intact_tensors
 from labelseg.pipeline.instances import stage_of
-from labelseg.pipeline.store.headers import part_paths, remedy
+from labelseg.pipeline.store.headers import part_path, part_paths, remedy
 from labelseg.pipeline.store.manifests import Catalog, Ref
 from labelseg.pipeline.store.parts import OpenPart
 from labelseg.pipeline.store.records import repair
@@ -53,18 +55,24 @@ def check(root: Path, stage: str | None = None) -> Iterator[Problem]:
 def _check_parts(root: Path, stage: str | None, there: Found, told: set[tuple[str, str]]) -> Iterator[Problem]:
     """Read all parts, and collect the items that are sound, and the parts that are not."""
     for path in part_paths(root, stage or "*"):
-        try:
-            if not is_key(path.stem):
-                raise DamageError(f"{path} has not the name of a part. {remedy(path)}")
-            part = OpenPart(path)
-            found = dict(part.problems())
-        except ArtifactError as error:
+        yield from _check_part(path, there, told)
+
+
+def _check_part(path: Path, there: Found, told: set[tuple[str, str]]) -> Iterator[Problem]:
+    """Read one part; one that is gone is told of where something names it."""
+    try:
+        if not is_key(path.stem):
+            raise DamageError(f"{path} has not the name of a part. {remedy(path)}")
+        part = OpenPart(path)
+        found = dict(part.problems())
+    except ArtifactError as error:
+        if os.path.lexists(path):
             told.add((path.parent.parent.name, path.stem))
             yield _problem(path, error)
-            continue
-        there |= {(part.header.stage, path.stem, i.index, i.id, i.key, i.digest) for i in part.header.items if i.index not in found}
-        if found:
-            told.add((part.header.stage, path.stem))
+        return
+    there |= {(part.header.stage, path.stem, i.index, i.id, i.key, i.digest) for i in part.header.items if i.index not in found}
+    if found and os.path.lexists(path):
+        told.add((part.header.stage, path.stem))
         for text in found.values():
             yield Problem(path, text, frozenset(found))
 
@@ -72,6 +80,9 @@ def _check_parts(root: Path, stage: str | None, there: Found, told: set[tuple[st
 def _check_manifests(root: Path, stage: str | None, there: Found, told: set[tuple[str, str]]) -> Iterator[Problem]:
     """Compare all manifests with the items that are there, unless they lie in a part of which something was told."""
     catalog = Catalog(root)
+    seen: defaultdict[str, set[str]] = defaultdict(set)
+    for name, part in {row[:2] for row in there} | told:
+        seen[name].add(part)
     for name, key in catalog.manifests():
         if stage not in (None, name):
             continue
@@ -83,7 +94,12 @@ def _check_manifests(root: Path, stage: str | None, there: Found, told: set[tupl
         except ArtifactError as error:
             yield _problem(path, error)
             continue
-        for item in manifest.items if manifest else ():
+        items = manifest.items if manifest else ()
+        # Parts written since the others were read belong to what a run beside this check has finished.
+        for part in sorted({item.part for item in items} - seen[name]):
+            seen[name].add(part)
+            yield from _check_part(part_path(root, name, part), there, told)
+        for item in items if path.exists() else ():
             if (name, item.part) not in told and (name, item.part, item.index, item.id, item.key, item.digest) not in there:
                 yield Problem(path, f"{item.id}: {path} names item {item.index} of part {item.part}, which is not there. {repair(name)}")
 
@@ -102,7 +118,9 @@ def _check_refs(root: Path, stage: str | None) -> Iterator[Problem]:
         except DamageError:
             continue
         except LabelsegError as error:
-            yield Problem(path, f"{path}: {error}")
+            # A run or a gc beside this check may have replaced or removed it.
+            if path.exists() and catalog.ref(ref.instance, ref.split, ref.tag or None) == ref:
+                yield Problem(path, f"{path}: {error}")
 
 
 def _check_checkpoints(root: Path, stage: str | None) -> Iterator[Problem]:
