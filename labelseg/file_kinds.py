@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -27,6 +28,27 @@ def odd_kind(path: str | os.PathLike[str]) -> str:
     except (OSError, ValueError):
         return ""
     return next((name for is_kind, name in _KINDS if is_kind(mode)), "")
+
+
+def read_file(path: str | os.PathLike[str]) -> bytes:
+    """Read a whole file; what is none is not opened: a named pipe would wait for ever.
+
+    Raises:
+        OSError: it cannot be read, or is no file.
+    """
+    demand_file(path)
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def demand_file(path: str | os.PathLike[str]) -> None:
+    """Refuse what stands in place of a file.
+
+    Raises:
+        OSError: it is no file.
+    """
+    if kind := odd_kind(path):
+        raise OSError(errno.EINVAL, f"it is {kind}, not a file", os.fspath(path))
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from blake3 import blake3
 
+from labelseg.file_kinds import demand_file
 from labelseg.pipeline.files.digests import DIGEST_BYTES, digest
 
 BLANK = "0" * (2 * DIGEST_BYTES)
@@ -53,6 +54,7 @@ def intact_tensors(path: Path) -> bool:
         ValueError: the file is not what was sealed.
         OSError: it cannot be read.
     """
+    demand_file(path)
     with path.open("rb") as file:
         start, found = _tensor_seal(file.fileno())
         if start and os.pread(file.fileno(), len(BLANK), start).decode("ascii", "replace") != found:

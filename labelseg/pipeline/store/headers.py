@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from labelseg.errors import ArtifactError, DamageError
+from labelseg.file_kinds import read_file
 from labelseg.pipeline.files.digests import digest
 from labelseg.pipeline.files.paths import below, is_key
 from labelseg.pipeline.files.seals import BLANK, intact_seal, seal
@@ -106,7 +107,7 @@ _UNSEALED_START = _GROUP % UNSEALED
 def _read(path: Path) -> bytes:
     """Read the file of a header."""
     try:
-        return (path / "zarr.json").read_bytes()
+        return read_file(path / "zarr.json")
     except (FileNotFoundError, NotADirectoryError) as error:
         raise DamageError(f"{path} is missing. {remedy(path)}") from error
     except OSError as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from labelseg.errors import ArtifactError, DamageError
+from labelseg.file_kinds import read_file
 from labelseg.pipeline.files.seals import BLANK, intact_seal, seal
 
 FORMAT = 2
@@ -40,7 +41,7 @@ def read_record(path: Path, record: type, stage: str) -> dict[str, Any] | None:
         DamageError: it is not what was written, or of another format.
     """
     try:
-        data = path.read_bytes()
+        data = read_file(path)
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -18,6 +18,8 @@ import numpy as np
 from numcodecs import blosc, zstd
 from numpy.typing import NDArray
 
+from labelseg.file_kinds import read_file
+
 MISSING = 2**64 - 1  # offset and length of a chunk that is not in the shard
 CRC_BYTES = 4
 
@@ -35,7 +37,7 @@ class Shard:
     """
 
     def __init__(self, path: Path) -> None:
-        meta = json.loads((path / "zarr.json").read_bytes())
+        meta = json.loads(read_file(path / "zarr.json"))
         sharding = meta["codecs"][0]
         (self.length,) = meta["shape"]
         (extent,) = meta["chunk_grid"]["configuration"]["chunk_shape"]

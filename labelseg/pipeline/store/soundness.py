@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from labelseg.errors import ArtifactError, LabelsegError
+from labelseg.file_kinds import read_file
 from labelseg.pipeline.files.paths import below, is_key
 from labelseg.pipeline.files.seals import intact_seal
 from labelseg.pipeline.store.headers import is_in_place, part_path
@@ -101,7 +102,7 @@ class Soundness:
         """Read the names of the parts from a manifest."""
         path = self._catalog.manifest_path(ref.stage, ref.key)
         with suppress(OSError, ValueError):
-            data = path.read_bytes()
+            data = read_file(path)
             if ref.manifest and intact_seal(data) == ref.manifest:
                 # What is sealed is what we wrote, so this line alone can be read: thousands of items wait in others.
                 start = data.rindex(_PARTS) + len(_PARTS)
