@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
@@ -37,8 +38,7 @@ def read_file(path: str | os.PathLike[str]) -> bytes:
         OSError: it cannot be read, or is no file.
     """
     demand_file(path)
-    with open(path, "rb") as file:
-        return file.read()
+    return Path(path).read_bytes()
 
 
 def demand_file(path: str | os.PathLike[str]) -> None:
