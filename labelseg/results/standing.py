@@ -35,6 +35,18 @@ class Named(NamedTuple):
         return f"{self.instance}:{self.tag}" if self.tag else self.instance
 
 
+def missing_items(ref: Ref) -> str:
+    """Say that an artifact lacks items, which failed or were damaged, and how they come back; empty where it has all of them."""
+    if not ref.failed or not ref.split:
+        return ""
+    again = (
+        f"Run {ref.instance} with the parameters that `labelseg show {ref.instance} --tag {ref.tag}` lists, and it has them again"
+        if ref.tag
+        else f"Run: {run_command(ref.instance, ref.split)}"
+    )
+    return f"{ref_name(ref)} lacks {ref.failed:,} of {ref.count + ref.failed:,} images, which failed or were damaged. {again}"
+
+
 def ref_name(ref: Ref) -> str:
     """Name an artifact as a person would: ``propagate:before (train)``."""
     name = str(Named(ref.instance, ref.tag))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from labelseg.pipeline.files.seals import BLANK, seal_tensors
+from labelseg.pipeline.store.manifests import LOST, Catalog
 from tests.cli.conftest import labelseg
 
 
@@ -140,3 +142,46 @@ def test_a_run_that_repairs_what_a_tag_keeps_lets_the_tag_follow(finished):
     assert "failed" not in again.stderr
     assert labelseg(finished, "verify").exit_code == 0
     assert labelseg(finished, "evaluate", "spread", "--tag", "kept").stdout == whole
+
+
+def test_what_only_a_tag_keeps_is_missed_aloud_after_a_repair(finished):
+    assert labelseg(finished, "tag", "kept").exit_code == 0
+    part = next(folder(finished).glob("objects/spread/*/*.zarr"))
+    assert labelseg(finished, "spread", "--rows", "1").exit_code == 0
+    chunk = next(part.glob("data/mask*/c/0"))
+    chunk.write_bytes(chunk.read_bytes()[:-9])
+    mended = labelseg(finished, "verify", "--repair")
+    assert mended.exit_code == 1
+    assert "spread:kept (train) lacks" in mended.stderr
+    assert labelseg(finished, "verify").exit_code == 0
+    assert labelseg(finished, "spread", "--rows", "0").exit_code == 0
+    assert "lacks" not in labelseg(finished, "evaluate", "spread", "--tag", "kept").stderr
+
+
+def test_a_tag_that_kept_nothing_sound_is_named_when_it_goes(finished):
+    assert labelseg(finished, "tag", "kept", "spread").exit_code == 0
+    assert labelseg(finished, "spread", "--rows", "1").exit_code == 0
+    ref = json.loads((folder(finished) / "refs" / "spread" / "train@kept.json").read_text())
+    (folder(finished) / "manifests" / "spread" / f"{ref['key']}.json").write_bytes(b"{}")
+    mended = labelseg(finished, "verify", "--repair")
+    assert mended.exit_code == 1
+    assert "spread:kept (train) is gone" in mended.stderr
+    assert labelseg(finished, "verify").exit_code == 0
+
+
+def test_an_artifact_that_lacks_images_says_so_where_it_is_used(finished, tmp_path):
+    path = folder(finished) / "refs" / "spread" / "train.json"
+    catalog = Catalog(folder(finished))
+    manifest = catalog.load("spread", json.loads(path.read_text())["key"])
+    lost = manifest.items.pop()
+    catalog.publish(replace(manifest, digest="", failed=[{"id": lost.id, "error": LOST}]), replace=True)
+    catalog.follow(catalog.load("spread", manifest.key))
+    assert labelseg(finished, "tag", "kept", "spread").exit_code == 0
+    total = len(manifest.items) + 1
+    for words in (
+        ["evaluate", "spread", "--tag", "kept"],
+        ["export", "spread", "--tag", "kept", "--split", "train", "-o", tmp_path / "out"],
+    ):
+        assert f"spread:kept (train) lacks 1 of {total} images" in labelseg(finished, *words).stderr
+    assert labelseg(finished, "spread").exit_code == 0
+    assert "lacks" not in labelseg(finished, "evaluate", "spread", "--tag", "kept").stderr

@@ -13,7 +13,7 @@ from labelseg.commands.context import Invocation, pass_invocation, talk
 from labelseg.commands.tables import format_table, percent
 from labelseg.errors import DataError, UsageError
 from labelseg.pipeline.plan.reasons import reasons_text
-from labelseg.results.standing import UNSAVED
+from labelseg.results.standing import UNSAVED, missing_items
 from labelseg.suggestions import suggestion
 
 if TYPE_CHECKING:
@@ -88,6 +88,8 @@ def evaluate(
             talk(f"{entry.instance} ({entry.split}): {entry.left_out:,} images have no true mask and do not count.")
         if entry.data_changes:
             talk(f"{entry.instance} ({entry.split}) was made with other classes than the data has now: {entry.data_changes}.")
+    for missing in filter(None, map(missing_items, refs)):
+        talk(missing)
     for skipped in errors:
         talk(str(skipped))
     if not (unsaved or tag):

@@ -59,7 +59,7 @@ def export(
         raise UsageError(f"{instance} makes masks. Name a folder: labelseg export {instance} -o DIR")
     from labelseg.data.formats.png import export_masks
     from labelseg.pipeline.engines.progress import show_progress
-    from labelseg.results.standing import changes_of_data, classes_of, open_ref
+    from labelseg.results.standing import changes_of_data, classes_of, missing_items, open_ref
 
     demand_own_folder(workspace, output)
     (ref,) = find_refs(workspace, name, split)
@@ -70,6 +70,8 @@ def export(
         count = export_masks(_masks(artifact, output, progress), output, workspace.dataset.image if overlay else None)
     (output / "classes.txt").write_text("".join(f"{title}\n" for title in classes), encoding="utf-8")
     talk(f"Wrote {count:,} masks and classes.txt to {output}.")
+    if missing := missing_items(ref):
+        talk(missing)
     if changed := changes_of_data(workspace, classes):
         talk(f"{name} was made with other classes than the data has now ({changed}): classes.txt names those of the masks.")
 

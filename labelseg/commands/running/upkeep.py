@@ -9,7 +9,7 @@ import sys
 import time
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,7 +20,11 @@ from labelseg.errors import ArtifactError, LabelsegError
 from labelseg.libraries import LIBRARIES, library_versions
 from labelseg.pipeline.files.locks import workspace_lock
 from labelseg.pipeline.run.options import RunOptions
-from labelseg.results.standing import UNSAVED
+from labelseg.pipeline.store.manifests import lost_items
+from labelseg.results.standing import UNSAVED, missing_items, ref_name
+
+if TYPE_CHECKING:
+    from labelseg.workspace import Workspace
 
 
 @click.command()
@@ -43,13 +47,31 @@ def verify(invocation: Invocation, stage: str | None, repair: bool, device: str,
     if repair and problems:
         from labelseg.pipeline.run.repair import repair as repair_damage
 
+        kept = {ref_name(ref) for ref in workspace.catalog.refs(tagged=True) if ref.tag}
         for line in repair_damage(workspace, problems, RunOptions(device=device, workers=workers, wait=invocation.wait)):
             talk(line)
         found, problems = len(problems), workspace.store.problems(stage)
         talk(f"Repaired: {found - len(problems):,} of {found:,} problems.")
+        lacking = _lost(workspace, kept)
+        for line in lacking:
+            talk(line)
+        if lacking and not problems:
+            count = "1 tagged artifact lacks" if len(lacking) == 1 else f"{len(lacking):,} tagged artifacts lack"
+            raise ArtifactError(f"what is left is sound, but {count} what was damaged.")
     if problems:
         raise ArtifactError(f"{len(problems):,} {'problem' if len(problems) == 1 else 'problems'} found.")
     talk("All artifacts are what was written.")
+
+
+def _lost(workspace: Workspace, kept: set[str]) -> list[str]:
+    """Say what a repair took from what tags keep: images, or all of it. What stands for an instance itself is made again by a run."""
+    refs = [ref for ref in workspace.catalog.refs(tagged=True) if ref.tag]
+    lines = [missing_items(ref) for ref in refs if ref.failed and lost_items(workspace.catalog.sound(ref.stage, ref.key))]
+    gone = sorted(kept - {ref_name(ref) for ref in refs})
+    return [
+        *lines,
+        *(f"{name} is gone: nothing of it was sound. Run it with its parameters, then tag it again: labelseg tag" for name in gone),
+    ]
 
 
 @click.command()

@@ -21,7 +21,7 @@ from labelseg.pipeline.plan.graph import SPLIT_PARAM, Node, NodeId
 from labelseg.pipeline.plan.keys import item_key, key_params
 from labelseg.pipeline.plan.normal_form import normal_form, same_params
 from labelseg.pipeline.plan.reasons import Reason, State, data_reasons, stale_reasons
-from labelseg.pipeline.store.manifests import LOST, Catalog, Manifest, ManifestItem, Ref
+from labelseg.pipeline.store.manifests import Catalog, Manifest, ManifestItem, Ref, lost_items
 from labelseg.pipeline.store.records import repair
 from labelseg.pipeline.store.soundness import Soundness
 from labelseg.protocols import Dataset, Kind
@@ -131,7 +131,7 @@ class Planner:
     def _missing_items(self, ref: Ref) -> tuple[Reason, ...]:
         """Say why items of an artifact are missing: they failed, or what was stored for them was damaged."""
         total = ref.count + ref.failed
-        lost = sum(failure["error"] == LOST for failure in self.manifest(ref.stage, ref.key).failed)
+        lost = lost_items(self.manifest(ref.stage, ref.key))
         reasons = [Reason("lost-items", after={"lost": lost, "total": total})] * bool(lost)
         return (*reasons, *[Reason("failed-items", after={"failed": ref.failed - lost, "total": total})] * (ref.failed > lost))
 

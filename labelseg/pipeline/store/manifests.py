@@ -142,6 +142,11 @@ def model_digest(items: Iterable[ManifestItem], meta: Mapping[str, Any]) -> str:
     return digest(content_digest(items), canonical_json(dict(meta)))
 
 
+def lost_items(manifest: Manifest | None) -> int:
+    """Count the items that a repair took out of an artifact."""
+    return 0 if manifest is None else sum(failure["error"] == LOST for failure in manifest.failed)
+
+
 class Catalog:
     """The manifests and refs of a workspace.
 
