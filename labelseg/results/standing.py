@@ -69,6 +69,8 @@ def find_refs(workspace: Workspace, name: Named, split: str | None = None) -> li
     there = [ref for ref in own if ref.tag == name.tag and split in (None, ref.split) and _known(workspace, ref)]
     if there:
         return there
+    for damage in workspace.catalog.damaged_refs(tagged=bool(name.tag), instance=name.instance):
+        raise damage
     under = [ref for ref in workspace.catalog.refs(tagged=True) if ref.tag == name.tag]
     where = f" on {split}" if split else ""
     if name.tag in ("", UNSAVED) or not under:

@@ -185,3 +185,17 @@ def test_an_artifact_that_lacks_images_says_so_where_it_is_used(finished, tmp_pa
         assert f"spread:kept (train) lacks 1 of {total} images" in labelseg(finished, *words).stderr
     assert labelseg(finished, "spread").exit_code == 0
     assert "lacks" not in labelseg(finished, "evaluate", "spread", "--tag", "kept").stderr
+
+
+def test_a_damaged_ref_is_told_by_whatever_reads_it(finished, tmp_path):
+    path = folder(finished) / "refs" / "spread" / "train.json"
+    path.write_bytes(path.read_bytes()[:200])
+    others = labelseg(finished, "evaluate")
+    assert others.exit_code == 0
+    assert "cam" in others.stdout
+    assert str(path) in others.stderr
+    for words in (["evaluate", "spread"], ["show", "spread", "t000"], ["export", "spread", "-o", tmp_path / "out"]):
+        result = labelseg(finished, *words)
+        assert result.exit_code == 1
+        assert f"{path} is damaged" in result.stderr
+        assert "never run" not in result.stderr

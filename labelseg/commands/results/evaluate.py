@@ -90,7 +90,7 @@ def evaluate(
             talk(f"{entry.instance} ({entry.split}) was made with other classes than the data has now: {entry.data_changes}.")
     for missing in filter(None, map(missing_items, refs)):
         talk(missing)
-    for skipped in errors:
+    for skipped in (*errors, *workspace.catalog.damaged_refs(tagged=bool(unsaved or tag))):
         talk(str(skipped))
     if not (unsaved or tag):
         _tell_states(workspace, scores)

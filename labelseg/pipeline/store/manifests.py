@@ -266,6 +266,10 @@ class Catalog:
                     if ref is not None:
                         yield path, ref
 
+    def damaged_refs(self, *, tagged: bool = False, instance: str | None = None) -> list[ArtifactError]:
+        """List what is wrong with refs that cannot be read; of an instance, or of all."""
+        return [ref for _, ref in self.ref_files(tagged=tagged, instance=instance) if isinstance(ref, ArtifactError)]
+
     def manifest_path(self, stage: str, key: str) -> Path:
         """Where a manifest lies.
 
