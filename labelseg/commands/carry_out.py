@@ -12,9 +12,7 @@ from labelseg.commands.context import Invocation, no_wait, talk
 from labelseg.commands.tables import format_table, percent, seconds_text
 from labelseg.pipeline.plan.reasons import reasons_text
 from labelseg.pipeline.run.options import RunOptions
-from labelseg.pipeline.run.planning import planned
 from labelseg.pipeline.run.report import NodeResult, Report
-from labelseg.pipeline.run.runner import execute
 
 if TYPE_CHECKING:
     from labelseg.workspace import Workspace
@@ -64,6 +62,9 @@ def carry_out(invocation: Invocation, target: str | None, split: str | None, par
     Raises:
         LabelsegError: as ``labelseg.pipeline.run.runner.run``.
     """
+    from labelseg.pipeline.run.planning import planned
+    from labelseg.pipeline.run.runner import execute
+
     workspace = invocation.workspace()
     options = replace(options, wait=invocation.wait)
     count = done = 0

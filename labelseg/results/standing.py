@@ -8,11 +8,11 @@ from labelseg.errors import DataError, MissingArtifactError
 from labelseg.pipeline.declare.stage import Stage
 from labelseg.pipeline.instances import run_command, stage_of
 from labelseg.pipeline.plan.class_lists import class_changes, mix_text, mixed_ids, recorded_classes
-from labelseg.pipeline.store.manifests import Manifest, Ref
 from labelseg.suggestions import suggestion
 
 if TYPE_CHECKING:
     from labelseg.pipeline.store.artifacts import Artifact
+    from labelseg.pipeline.store.manifests import Manifest, Ref
     from labelseg.workspace import Workspace
 
 

@@ -11,7 +11,6 @@ import click
 from labelseg.commands.context import Invocation, pass_invocation
 from labelseg.commands.tables import format_table
 from labelseg.errors import NotFreshError
-from labelseg.pipeline.plan.graph import resolve
 from labelseg.pipeline.plan.reasons import reasons_text
 
 if TYPE_CHECKING:
@@ -51,6 +50,8 @@ def _record(row: StatusRow) -> dict[str, Any]:
 
 def _remedy(workspace: Workspace, behind: list[StatusRow]) -> str:
     """Write the command that brings up to date what is not: all that the target reads, or what stands first beside it."""
+    from labelseg.pipeline.plan.graph import resolve
+
     config = workspace.config
     target = config.run.get("target")
     read = {node.id for node in resolve(config, target, config.split_of(target))} if target else set()

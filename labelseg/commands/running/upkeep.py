@@ -17,10 +17,7 @@ from labelseg.commands.carry_out import with_device
 from labelseg.commands.context import Invocation, no_wait, pass_invocation, talk
 from labelseg.commands.tables import bytes_text
 from labelseg.errors import ArtifactError, LabelsegError
-from labelseg.libraries import LIBRARIES, library_versions
-from labelseg.pipeline.files.locks import workspace_lock
 from labelseg.pipeline.run.options import RunOptions
-from labelseg.pipeline.store.manifests import lost_items
 from labelseg.results.standing import UNSAVED, missing_items, ref_name
 
 if TYPE_CHECKING:
@@ -65,6 +62,8 @@ def verify(invocation: Invocation, stage: str | None, repair: bool, device: str,
 
 def _lost(workspace: Workspace, kept: set[str]) -> list[str]:
     """Say what a repair took from what tags keep: images, or all of it. What stands for an instance itself is made again by a run."""
+    from labelseg.pipeline.store.manifests import lost_items
+
     refs = [ref for ref in workspace.catalog.refs(tagged=True) if ref.tag]
     lines = [missing_items(ref) for ref in refs if ref.failed and lost_items(workspace.catalog.sound(ref.stage, ref.key))]
     gone = sorted(kept - {ref_name(ref) for ref in refs})
@@ -98,6 +97,8 @@ def gc(invocation: Invocation, dry_run: bool, unsaved: bool, keep_logs: int) -> 
 
     workspace = invocation.workspace()
     known = workspace.config.instances()
+    from labelseg.pipeline.files.locks import workspace_lock
+
     with nullcontext() if dry_run else workspace_lock(workspace.folder, "labelseg gc", invocation.wait):
         refs = workspace.catalog.refs(tagged=True)
         # What a tag keeps stays, also of instances that left the file.
@@ -124,6 +125,8 @@ def gc(invocation: Invocation, dry_run: bool, unsaved: bool, keep_logs: int) -> 
 @pass_invocation
 def doctor(invocation: Invocation) -> None:
     """Tell versions, devices, threads and free disk: what a report of a fault should hold."""
+    from labelseg.libraries import LIBRARIES, library_versions
+
     rows = [
         ("python", f"{platform.python_version()}, {sys.executable}"),
         ("system", platform.platform()),
