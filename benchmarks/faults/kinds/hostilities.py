@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import shutil
@@ -434,11 +435,13 @@ def _names() -> list[Hostility]:
             data = root.parent / "data"
             for kind in ("images", "masks"):
                 shutil.copy(data / kind / "a1.png", data / kind / f"{name}.png")
+            with (data / "labels.csv").open("a", newline="") as table:
+                csv.writer(table).writerow([name, "cat"])
             if "\n" not in name:
                 with (data / "train.txt").open("a") as file:
                     file.write(f"{name}\n")
 
-        found.append(Hostility(f"an image named {name[:20]!r}, {len(name)} letters", image))
+        found.append(Hostility(f"an image named {name[:20]!r}, {len(name)} letters", image, published=True))
 
     def undecodable(root: Path, victim: Path) -> None:
         data = os.fsencode(root.parent / "data" / "images")
