@@ -22,8 +22,8 @@ from benchmarks.recording import origin
 
 RESULT = Path(__file__).parent.parent / "results" / "faults.json"
 LONG = {"kills": 1_000, "races": 200, "full disks": 300, "corruptions": 500, "hostile folders": len(all_hostilities())}
-SHORT = {"kills": 4, "races": 1, "full disks": 2, "corruptions": 3, "hostile folders": 4}
-SHORT_STEP = 67  # of the hostile folders every so many in the short form
+SHORT = {"kills": 3, "races": 1, "full disks": 1, "corruptions": 2, "hostile folders": 3}
+SHORT_STEP = 95  # of the hostile folders every so many in the short form
 Try = Callable[[int, random.Random], Trial]
 
 
