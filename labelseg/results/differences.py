@@ -15,7 +15,7 @@ from labelseg.pipeline.engines.progress import show_progress
 from labelseg.pipeline.plan.class_lists import mix_text, mixed_ids
 from labelseg.pipeline.plan.reasons import stale_reasons
 from labelseg.pipeline.store.manifests import Manifest, Ref
-from labelseg.results.scores import counted_truth
+from labelseg.results.scores import counted_truth, number_or_none
 from labelseg.results.standing import classes_of, load_manifest, open_ref, ref_name
 
 if TYPE_CHECKING:
@@ -142,11 +142,11 @@ def compare_masks(workspace: Workspace, first: Ref, second: Ref, on: str | None 
         changed=(pixels - int(np.trace(matrix))) / pixels if pixels else 0.0,
         classes=classes,
         matrix=matrix,
-        iou={name: _number(value) for name, value in zip(classes, iou, strict=True)},
+        iou={name: number_or_none(value) for name, value in zip(classes, iou, strict=True)},
         miou=float(there.mean()) if there.size else None,
         truth_images=truth_images,
-        first_miou=_number(against_truth[0].miou()) if truth_images else None,
-        second_miou=_number(against_truth[1].miou()) if truth_images else None,
+        first_miou=number_or_none(against_truth[0].miou()) if truth_images else None,
+        second_miou=number_or_none(against_truth[1].miou()) if truth_images else None,
         no_truth=no_truth,
         image_changed=dict(sorted(shares.items(), key=lambda row: (-row[1], row[0]))),
         why=_why(one.manifest, other.manifest),
@@ -254,8 +254,3 @@ def _image(workspace: Workspace, image_id: str, size: tuple[int, ...]) -> NDArra
     except DataError:
         return grey
     return image if image.shape[:2] == tuple(size) else grey
-
-
-def _number(value: float) -> float | None:
-    """Turn NaN into None, which JSON can hold."""
-    return None if np.isnan(value) else float(value)

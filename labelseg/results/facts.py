@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from labelseg.pipeline.files.paths import size_of
 from labelseg.pipeline.instances import stage_of
 from labelseg.pipeline.plan.graph import GROUND_TRUTH, SPLIT_PARAM
 from labelseg.pipeline.plan.keys import params_json
@@ -136,7 +137,7 @@ def _lineage(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 def _part_bytes(workspace: Workspace, stage: str, part: str) -> int:
     """Count the bytes of a part on disk."""
-    return sum(file.stat().st_size for file in part_path(workspace.folder, stage, part).rglob("*") if file.is_file())
+    return size_of(part_path(workspace.folder, stage, part))
 
 
 def _text(value: Any) -> str:

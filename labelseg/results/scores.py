@@ -146,10 +146,10 @@ def score(workspace: Workspace, ref: Ref, on: str | None = None, threshold: floa
         for truth, arrays in _pairs(workspace, ref, artifact, with_truth):
             matrix.update(counted_truth(truth, arrays), predicted_mask(arrays, truth.shape, threshold))
             known = known or _step_classes(arrays)
-    iou = dict(zip(classes, map(_number, matrix.iou()), strict=True))
+    iou = dict(zip(classes, map(number_or_none, matrix.iou()), strict=True))
     return Score(
         ref.instance, ref.split, on or ref.split, len(with_truth), len(ids) - len(with_truth),
-        _number(matrix.miou()), _number(matrix.accuracy()), iou, threshold, tuned,
+        number_or_none(matrix.miou()), number_or_none(matrix.accuracy()), iou, threshold, tuned,
         *_step_scores(matrix, known, classes), ref.tag, changes_of_data(workspace, made_with),
     )  # fmt: skip
 
@@ -225,6 +225,6 @@ def _mean(values: NDArray[np.float64]) -> float | None:
     return float(there.mean()) if there.size else None
 
 
-def _number(value: float) -> float | None:
+def number_or_none(value: float) -> float | None:
     """Turn NaN into None, which JSON can hold."""
     return None if np.isnan(value) else float(value)

@@ -90,13 +90,14 @@ def load_manifest(workspace: Workspace, ref: Ref) -> Manifest:
     Raises:
         MissingArtifactError: it is gone.
     """
-    manifest = workspace.catalog.load(stage_of(ref.instance), ref.key)
-    if manifest is None:
+    try:
+        return workspace.catalog.named(ref)
+    except MissingArtifactError:
         lost = f"the manifest of {ref_name(ref)} is gone."
         if ref.tag not in ("", UNSAVED):
-            raise MissingArtifactError(f"{lost} Nothing makes it again under the tag: labelseg tag --delete {ref.tag}")
-        raise MissingArtifactError(f"{lost} Run: {workspace.config.command(ref.instance, ref.split, unsaved=bool(ref.tag))}")
-    return workspace.catalog.named(ref)
+            raise MissingArtifactError(f"{lost} Nothing makes it again under the tag: labelseg tag --delete {ref.tag}") from None
+        command = workspace.config.command(ref.instance, ref.split, unsaved=bool(ref.tag))
+        raise MissingArtifactError(f"{lost} Run: {command}") from None
 
 
 def open_ref(workspace: Workspace, ref: Ref) -> Artifact:

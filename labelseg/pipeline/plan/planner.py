@@ -132,8 +132,12 @@ class Planner:
         """Say why items of an artifact are missing: they failed, or what was stored for them was damaged."""
         total = ref.count + ref.failed
         lost = lost_items(self.manifest(ref.stage, ref.key))
-        reasons = [Reason("lost-items", after={"lost": lost, "total": total})] * bool(lost)
-        return (*reasons, *[Reason("failed-items", after={"failed": ref.failed - lost, "total": total})] * (ref.failed > lost))
+        reasons = []
+        if lost:
+            reasons.append(Reason("lost-items", after={"lost": lost, "total": total}))
+        if ref.failed > lost:
+            reasons.append(Reason("failed-items", after={"failed": ref.failed - lost, "total": total}))
+        return tuple(reasons)
 
     def entries(self, node: Node, split_param: str, standings: Mapping[NodeId, Standing]) -> list[Entry]:
         """List the items that a node works on in one of its splits.

@@ -14,6 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+from labelseg.pipeline.plan.class_lists import class_changes
+
 State = Literal["fresh", "outdated", "stale", "missing", "running", "failed", "waiting"]
 Kind = Literal[
     # Differences of recipes.
@@ -62,7 +64,7 @@ class Reason:
             case "file" | "artifact":
                 return f"{subject} changed"
             case "classes":
-                return _class_text(now, then)
+                return f"classes: {class_changes(now, then)}"
             case "split":
                 return f"{subject}: {then or 'none'} -> {now or 'none'}"
             case "source":
@@ -217,13 +219,6 @@ def _text(value: object) -> str:
     if isinstance(value, list):
         return f"[{', '.join(_text(v) for v in value)}]"
     return "a file" if _is_file(value) else str(value)
-
-
-def _class_text(now: list[str], then: list[str]) -> str:
-    """Tell which classes came and went."""
-    came, went = [c for c in now if c not in then], [c for c in then if c not in now]
-    parts = [f"{', '.join(came)} added"] * bool(came) + [f"{', '.join(went)} removed"] * bool(went)
-    return f"classes: {'; '.join(parts) or 'order changed'}"
 
 
 def _counts(counts: Mapping[str, int]) -> list[str]:

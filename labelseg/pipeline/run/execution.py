@@ -111,10 +111,7 @@ class Execution:
         order = {entry.id: position for position, entry in enumerate(work.entries)}
         manifest.failed = [{"id": f.id, "error": f.error} for f in sorted(outcome.failed, key=lambda f: order[f.id])]
         self._demand_parts(node.stage.name, {item.part for item in items})
-        # Under the lock a manifest of this key is one with failed items, or is to be replaced.
-        self._store.catalog.publish(manifest, replace=True)
-        self._store.catalog.follow(manifest)
-        self._planner.forget(node.stage.name, manifest.key)
+        self._publish(manifest)
         return Done("computed" if work.todo else "reused", self._ref(decision, manifest), len(outcome.places), _first(outcome.failed))
 
     def _demand_parts(self, stage: str, parts: set[str]) -> None:
@@ -132,20 +129,38 @@ class Execution:
     def _job(self, decision: Decision, device: str, workers: int) -> MapJob:
         """Gather what a map stage needs to work on its items, in whatever process."""
         node = decision.node
-        inputs = Inputs(
+        inputs, header = self._inputs(decision, device, workers), self._header(decision, device)
+        return MapJob(
+            node.stage.name, node.stage.run, self._params(decision), inputs, header, node.stage.has_masks, self._workspace.set_threads
+        )
+
+    def _inputs(self, decision: Decision, devices: str, workers: int) -> Inputs:
+        """Gather what every work function is given."""
+        return Inputs(
             dataset=self._workspace.dataset,
             store=self._store,
             models=self._models(decision),
             truth=_truth(decision),
-            devices=device,
+            devices=devices,
             workers=workers,
-            instance=node.instance,
+            instance=decision.node.instance,
             run_log=self._log,
         )
-        header = {"version": node.stage.version, "params": decision.recipe["params"], "run": self._log.id, "device": device}
-        return MapJob(
-            node.stage.name, node.stage.run, self._params(decision), inputs, header, node.stage.has_masks, self._workspace.set_threads
-        )
+
+    def _header(self, decision: Decision, device: str) -> dict[str, Any]:
+        """Record in each part how it was made."""
+        return {
+            "version": decision.node.stage.version,
+            "params": decision.recipe["params"],
+            "run": self._log.id,
+            "device": device,
+        }
+
+    def _publish(self, manifest: Manifest) -> None:
+        """Publish a manifest; under the lock one of its key is there with failed items, or is to be replaced."""
+        self._store.catalog.publish(manifest, replace=True)
+        self._store.catalog.follow(manifest)
+        self._planner.forget(manifest.stage, manifest.key)
 
     def _train(self, decision: Decision, forced: bool) -> Done:
         """Train a model and store its tensors."""
@@ -160,18 +175,7 @@ class Execution:
         checkpoints = below(self._workspace.folder / "checkpoints", node.stage.name, str(decision.key))
         if forced:
             shutil.rmtree(checkpoints, ignore_errors=True)
-        inputs = Inputs(
-            dataset=self._workspace.dataset,
-            store=self._store,
-            models=self._models(decision),
-            truth=_truth(decision),
-            devices=devices,
-            workers=self._options.workers if self._options.workers is not None else 0,
-            entries=entries,
-            checkpoints=checkpoints,
-            instance=node.instance,
-            run_log=self._log,
-        )
+        inputs = replace(self._inputs(decision, devices, self._options.workers or 0), entries=entries, checkpoints=checkpoints)
         if "," in devices:
             # Several devices take processes forked from one that has used no GPU, as this one may have.
             model = run_apart(node.stage.run, inputs, self._params(decision))
@@ -186,17 +190,13 @@ class Execution:
             "curves": list(model.curves),
             "rows": self._planner.rows(node, self._standings),
         }
-        self._store.catalog.publish(manifest, replace=True)
-        self._store.catalog.follow(manifest)
-        self._planner.forget(node.stage.name, manifest.key)
+        self._publish(manifest)
         shutil.rmtree(checkpoints, ignore_errors=True)
         return Done("trained", self._ref(decision, manifest), len(manifest.items))
 
     def _write_model(self, decision: Decision, model: Model, device: str) -> list[ManifestItem]:
         """Write the tensors of a model; they are its items."""
-        node = decision.node
-        header = {"version": node.stage.version, "params": decision.recipe["params"], "run": self._log.id, "device": device}
-        writer = PartWriter(self._store, node.stage.name, header)
+        writer = PartWriter(self._store, decision.node.stage.name, self._header(decision, device))
         keys = {name: digest("tensor", str(decision.key), name) for name in model.tensors}
         for name, tensor in model.tensors.items():
             writer.add(PartItem(name, keys[name], {TENSOR: tensor}))

@@ -116,18 +116,17 @@ class _Run:
         ref = decision.ref
         if ref is None:
             raise MissingArtifactError(f"{decision.node.id} has never run here. Run: {self.workspace.config.command(*decision.node.id)}")
+        standing = self.planner.ref(decision.node.id)
+        is_another = standing is None or standing.key != ref.key
         if action == "fresh":
             # What lies upstream may have changed and led to equal bytes; from now on it was made this way.
             recorded = {**decision.recipe, "inputs": decision.inputs}
-            standing = self.planner.ref(decision.node.id)
-            if ref.recipe != recorded or standing is None or standing.key != ref.key:
+            if ref.recipe != recorded or is_another:
                 ref = replace(ref, recipe=recorded)
                 self._set_ref(ref)
             self.markers.clear(decision.node.id)
-        elif not self.options.dry_run:
-            standing = self.planner.ref(decision.node.id)
-            if standing is None or standing.key != ref.key:  # an outdated model of old parameters serves again
-                self._set_ref(replace(ref, run=self.log.id))
+        elif is_another:  # an outdated model of old parameters serves again
+            self._set_ref(replace(ref, run=self.log.id))
         self.standings[decision.node.id] = Standing(decision.recipe, ref, True)
         self._tell(idle_result(decision, action))
 

@@ -231,14 +231,23 @@ class Catalog:
 
     def follow(self, manifest: Manifest) -> None:
         """Let every ref to a manifest of this key, tagged ones and those of other instances too, say what the published one holds."""
-        for _, ref in list(self.ref_files(tagged=True)):
-            if not isinstance(ref, Ref) or (ref.stage, ref.key) != (manifest.stage, manifest.key):
-                continue
-            now = dataclasses.replace(
-                ref, digest=manifest.ref_digest, count=len(manifest.items), failed=len(manifest.failed), manifest=manifest.seal
-            )
-            if now != ref:
-                self.set_ref(now, ref.tag or None)
+        for ref in self.refs(tagged=True):
+            if (ref.stage, ref.key) == (manifest.stage, manifest.key):
+                self.keep_up(ref, manifest)
+
+    def keep_up(self, ref: Ref, manifest: Manifest) -> bool:
+        """Let a ref say what its manifest holds now.
+
+        Returns:
+            Whether it said something else before.
+        """
+        now = dataclasses.replace(
+            ref, digest=manifest.ref_digest, count=len(manifest.items), failed=len(manifest.failed), manifest=manifest.seal
+        )
+        if now == ref:
+            return False
+        self.set_ref(now, ref.tag or None)
+        return True
 
     def ref(self, instance: str, split: str = "", tag: str | None = None) -> Ref | None:
         """Read a ref; None when the instance never finished in this split.

@@ -127,8 +127,4 @@ def _mend_ref(store: Store, ref: Ref) -> bool:
         if ref.tag:
             remove(store.catalog.ref_path(ref.instance, ref.split, ref.tag))
         return True  # the main one stays until it is made again: it says how that was made
-    if (manifest.ref_digest, len(manifest.failed)) == (ref.digest, ref.failed):
-        return False
-    now = replace(ref, digest=manifest.ref_digest, count=len(manifest.items), failed=len(manifest.failed), manifest=manifest.seal)
-    store.catalog.set_ref(now, ref.tag or None)
-    return True
+    return store.catalog.keep_up(ref, manifest)
