@@ -13,7 +13,8 @@ from typing import Any
 from benchmarks.faults.ground.places import LONGER, RUN, Places, stages_of
 from benchmarks.faults.ground.processes import Child, call, forked, said
 from benchmarks.faults.ground.reading import CRASH, ERROR, contents, failure, said_of
-from benchmarks.faults.kinds.hostilities import Hostility, all_hostilities
+from benchmarks.faults.kinds.hostilities import all_hostilities
+from benchmarks.faults.kinds.hostility import Hostility
 from benchmarks.faults.outcomes import Outcome, Trial
 
 HANGS_S = 60.0
