@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parent.parent / "labelseg"
 # function nor for type checking. Rooms of one line do not know each other.
 FLOORS = (
     ("errors", "class_ids", "suggestions", "libraries", "protocols", "file_kinds"),
-    ("ops.crf", "ops.affinity", "ops.few_masks", "ops.new_classes", "ops"),
+    ("ops.crf", "ops.affinity", "ops.few_masks", "ops.new_classes", "ops.active", "ops"),
     ("models.fast", "models.torchvision_shim"),
     ("models.encoders",),
     ("models.heads",),
@@ -26,6 +26,7 @@ FLOORS = (
     ("data",),
     ("inference",),
     ("pipeline.files", "pipeline"),
+    ("answers",),
     ("pipeline.store",),
     ("pipeline.declare",),
     ("pipeline.plan",),
@@ -46,6 +47,7 @@ ONLY = {
     "data": {"errors", "file_kinds", "class_ids", "suggestions", "protocols", "data"},
     "pipeline": {"errors", "file_kinds", "suggestions", "libraries", "protocols", "pipeline"},
     "inference": {"errors", "file_kinds", "class_ids", "protocols", "ops", "models", "data", "inference"},
+    "answers": {"errors", "file_kinds", "suggestions", "protocols", "pipeline", "answers"},
 }
 FOREIGN = {
     "errors": {"torch", "numpy", "zarr", "click", "PIL"},
@@ -53,6 +55,7 @@ FOREIGN = {
     "models": {"zarr", "click", "PIL"},
     "data": {"zarr", "click", "torch"},
     "pipeline": {"torch", "PIL", "click", "torchvision"},
+    "answers": {"torch", "numpy", "PIL", "click", "zarr"},
     "methods": {"zarr", "click"},
     "stages": {"zarr", "click"},
     "results": {"click", "torch"},

@@ -1,0 +1,221 @@
+"""Answers to questions about pixels, as JSON lines in ``answers/`` beside ``labelseg.toml``: the one module that knows the format.
+
+A file belongs to the instance that asked, such as ``answers/labor-select@1.jsonl``, and is only ever appended to: another answer to the
+same pixel, or the withdrawal of one, is another line. Nothing else in a workspace writes or removes these files. A line is
+
+    {"image": "target:12", "y": 40, "x": 7, "class": "cat", "who": "anna", "when": "2026-01-31T10:00:00+00:00", "ms": 900, "guess": "dog"}
+
+``y`` and ``x`` are row and column of the image itself, turned upright; ``class`` is a name, or null where the person cannot tell.
+``kind`` is there where it is no answer: ``undo`` withdraws the last answer of the same person to the pixel, ``repeat`` is a second answer
+that only tells how sure a person is, ``flag`` marks an image. Keys that are not known here are kept.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from filelock import FileLock
+
+from labelseg.errors import DataError
+from labelseg.file_kinds import odd_kind
+from labelseg.pipeline.files.atomic import sync_folder
+
+AnswerKind = Literal["answer", "undo", "repeat", "flag"]
+Point = tuple[str, int, int]  # id of an image, row and column of a pixel in it
+
+FOLDER = "answers"
+KINDS: tuple[AnswerKind, ...] = get_args(AnswerKind)
+_KEYS = ("image", "y", "x", "class", "who", "when", "ms", "guess", "kind")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a person said of a pixel.
+
+    Attributes:
+        image: Id of the image.
+        y, x: Row and column of the pixel in the image.
+        label: Name of its class; None where the person cannot tell.
+        who: The person, or what stands for one.
+        when: ISO 8601 with the zone; empty takes the time at which the answer is written.
+        ms: Milliseconds from question to answer; None where nobody measured.
+        guess: Name of the class that was guessed before; None where none was shown.
+        kind: ``answer``, or what else the line is.
+        more: Other keys, as JSON.
+    """
+
+    image: str
+    y: int
+    x: int
+    label: str | None
+    who: str = ""
+    when: str = ""
+    ms: int | None = None
+    guess: str | None = None
+    kind: AnswerKind = "answer"
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def point(self) -> Point:
+        """Image, row and column: what is asked."""
+        return self.image, self.y, self.x
+
+
+@dataclass(frozen=True)
+class BadLine:
+    """A line that is no answer: where it is, and what is wrong with it; ``cut`` where the file ends in the middle of it."""
+
+    path: Path
+    line: int
+    problem: str
+    cut: bool
+
+    def __str__(self) -> str:
+        """Tell it in one line."""
+        end = "the file ends in the middle of it" if self.cut else self.problem
+        return f"{self.path} line {self.line}: expected an answer, but {end}. The line stays as it is and counts as none."
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The content of a file: all lines that are answers, in order, and those that are not."""
+
+    lines: tuple[Answer, ...]
+    bad: tuple[BadLine, ...]
+
+    def current(self) -> dict[Point, Answer]:
+        """Map each pixel to the answer that counts: the last one that was not withdrawn."""
+        said: dict[Point, list[Answer]] = {}
+        for answer in self.lines:
+            before = said.setdefault(answer.point, [])
+            if answer.kind == "answer":
+                before.append(answer)
+            elif answer.kind == "undo" and (own := [place for place, one in enumerate(before) if one.who == answer.who]):
+                del before[own[-1]]
+        return {point: answers[-1] for point, answers in said.items() if answers}
+
+
+def answers_path(root: Path, instance: str) -> Path:
+    """Name the file of the answers to what an instance asks, in the workspace at ``root``."""
+    return Path(root) / FOLDER / f"{instance}.jsonl"
+
+
+def append_answers(path: Path, answers: Iterable[Answer]) -> None:
+    """Append answers; when this returns they are on the disk. Several processes may append at once.
+
+    A last line that was cut stays a line of its own. Where there is no room the file is left as it was.
+
+    Raises:
+        DataError: the path is no file.
+        OSError: it cannot be written.
+    """
+    data = b"".join(_line(answer) for answer in answers)
+    if not data:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _demand_file(path)
+    with FileLock(path.with_name(f".{path.name}.lock")):
+        is_new = not path.exists()
+        with path.open("ab+", buffering=0) as file:
+            size = file.seek(0, os.SEEK_END)
+            if size:
+                file.seek(size - 1)
+                data = data if file.read(1) == b"\n" else b"\n" + data
+            try:
+                while data:
+                    data = data[file.write(data) :]
+                os.fsync(file.fileno())
+            except OSError:
+                file.truncate(size)
+                raise
+    if is_new:
+        sync_folder(path.parent)
+
+
+def read_answers(path: Path) -> Answers:
+    """Read a file of answers; empty where there is none. What cannot be read is told and costs no other line.
+
+    Raises:
+        DataError: the path is no file.
+    """
+    _demand_file(path)
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        lines = [b""]
+    answers, bad = [], []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            answers.append(_answer(line))
+        except ValueError as error:
+            bad.append(BadLine(path, number, str(error), cut=number == len(lines)))
+    return Answers(tuple(answers), tuple(bad))
+
+
+def _line(answer: Answer) -> bytes:
+    """Write an answer as a line."""
+    values: dict[str, Any] = {"image": answer.image, "y": answer.y, "x": answer.x, "class": answer.label}
+    values |= {"who": answer.who, "when": answer.when or datetime.now(UTC).isoformat(timespec="milliseconds")}
+    values |= {"ms": answer.ms, "guess": answer.guess}
+    values |= {} if answer.kind == "answer" else {"kind": answer.kind}
+    values |= {name: value for name, value in answer.more.items() if name not in values}
+    return json.dumps(values, allow_nan=False).encode("ascii") + b"\n"
+
+
+def _answer(line: bytes) -> Answer:
+    """Read a line.
+
+    Raises:
+        ValueError: it is no answer.
+    """
+    try:
+        values = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ValueError("it is no JSON") from error
+    if not isinstance(values, dict):
+        raise ValueError("it is no table")
+    _demand(isinstance(values.get("image"), str) and values["image"] != "", "'image' is no id of an image")
+    for name in ("y", "x"):
+        _demand(_is_count(values.get(name)), f"'{name}' is no whole number of at least 0")
+    for name in ("class", "guess"):
+        _demand(name == "guess" or name in values, f"'{name}' is missing")
+        _demand(isinstance(values.get(name), str | None), f"'{name}' is neither the name of a class nor null")
+    for name in ("who", "when"):
+        _demand(isinstance(values.get(name, ""), str), f"'{name}' is no text")
+    _demand(values.get("ms") is None or _is_count(values["ms"]), "'ms' is no whole number of at least 0")
+    _demand(values.get("kind", "answer") in KINDS, f"'kind' is none of {', '.join(KINDS)}")
+    return Answer(
+        image=values["image"],
+        y=values["y"],
+        x=values["x"],
+        label=values["class"],
+        who=values.get("who", ""),
+        when=values.get("when", ""),
+        ms=values.get("ms"),
+        guess=values.get("guess"),
+        kind=values.get("kind", "answer"),
+        more={name: value for name, value in values.items() if name not in _KEYS},
+    )
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _demand(fits: bool, problem: str) -> None:
+    if not fits:
+        raise ValueError(problem)
+
+
+def _demand_file(path: Path) -> None:
+    """Refuse what is no file before it is opened: a pipe would be waited for."""
+    if kind := odd_kind(path):
+        raise DataError(f"{path}: expected a file of answers, found {kind}. Move it away.")
