@@ -31,6 +31,9 @@ def cli_reference() -> str:
         for name in names:
             command = program.commands[name]
             lines += [f"### labelseg {name}", "", f"`{_usage(name, command)}`", "", *_paragraphs(command.help or ""), *_options(command)]
+            for inner, part in getattr(command, "commands", {}).items():
+                whole = f"{name} {inner}"
+                lines += [f"#### labelseg {whole}", "", f"`{_usage(whole, part)}`", "", *_paragraphs(part.help or ""), *_options(part)]
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -30,6 +30,7 @@ from labelseg.commands.running.stage_commands import stage_command
 from labelseg.commands.running.status import status
 from labelseg.commands.running.upkeep import doctor, gc, verify
 from labelseg.commands.setup.config import config
+from labelseg.commands.setup.data_sets import data
 from labelseg.commands.setup.demo import demo
 from labelseg.commands.setup.init import init
 from labelseg.commands.setup.split import split
@@ -40,7 +41,7 @@ from labelseg.stages import STAGES
 from labelseg.suggestions import suggestion
 
 INTERRUPTED, TERMINATED = 130, 143
-COMMANDS = (init, split, run, status, evaluate, show, predict, export, log, diff, dag, tag, config, verify, gc, demo, doctor)
+COMMANDS = (init, data, split, run, status, evaluate, show, predict, export, log, diff, dag, tag, config, verify, gc, demo, doctor)
 
 
 class Failure(click.ClickException):

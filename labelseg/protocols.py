@@ -54,8 +54,8 @@ class Dataset(Images, ImageNames, Protocol):
     def ids(self, split: str) -> list[str]:
         """Sorted ids of a split."""
 
-    def identity(self, image_id: str, kind: Kind) -> Path | str:
-        """What identifies the content: a file, by its bytes, or a string, as it is."""
+    def identity(self, image_id: str, kind: Kind) -> Path | str | tuple[Path, str]:
+        """What identifies the content: a file, by its bytes, or a string, as it is, or both."""
 
 
 class Bar(Protocol):

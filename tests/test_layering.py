@@ -22,7 +22,7 @@ FLOORS = (
     ("models",),
     ("data.augment", "data.formats"),
     ("data.folder",),
-    ("data.scenes",),
+    ("data.scenes", "data.domains"),
     ("data",),
     ("inference",),
     ("pipeline.files", "pipeline"),

@@ -7,15 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from labelseg.class_ids import BACKGROUND
+from labelseg.data.domains.joint_dataset import JointDataset, check_name, match_classes
+from labelseg.data.domains.mapped_masks import MappedMasks
+from labelseg.data.domains.published_ids import id_table, label_map_ids
 from labelseg.data.folder.folder_dataset import FolderDataset
-from labelseg.data.folder.labels import check_classes
+from labelseg.data.folder.labels import check_classes, read_classes
 from labelseg.data.folder.splits import check_fractions
 from labelseg.errors import DataError, UsageError
 from labelseg.protocols import Dataset
 from labelseg.suggestions import suggestion
 
 PATH_KEYS = ("images", "labels", "masks", "splits", "voc")
-KEYS = (*PATH_KEYS, "classes", "fractions", "scenes")
+KEYS = (*PATH_KEYS, "classes", "fractions", "scenes", "label_map")
 VOC_CLASSES = (
     BACKGROUND, "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
     "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
@@ -29,24 +32,41 @@ def open_dataset(root: Path, table: Mapping[str, Any]) -> Dataset:
         root: The folder that relative paths start from.
         table: ``images`` folder; ``labels`` table; ``masks`` folder; ``classes`` file or list; ``splits`` folder of
             ``*.txt`` lists, or several; ``fractions`` such as ``{val = 0.2, seed = 0}``; ``voc`` folder of VOC2012, whose
-            parts the other keys may replace; ``scenes`` such as ``{train = 200, val = 100}`` for generated images.
+            parts the other keys may replace; ``scenes`` such as ``{train = 200, val = 100}`` for generated images; ``label_map``, the
+            name of published ids that masks hold. Any other key that holds a table is the name of a further data set of the same classes.
 
     Raises:
         UsageError: an unknown key, a value of the wrong type, or no images named.
-        DataError: ``voc`` is no VOC folder.
+        DataError: ``voc`` is no VOC folder, or a further data set has other classes.
     """
+    further = {key: value for key, value in table.items() if key not in KEYS and isinstance(value, Mapping)}
+    main = _open_one(root, {key: value for key, value in table.items() if key not in further}, "[data]")
+    others = {}
+    for name, inner in further.items():
+        check_name(name, KEYS)
+        others[name] = _open_one(root, inner, f"[data.{name}]", main)
+    return JointDataset(main, others) if others else main
+
+
+def _open_one(root: Path, table: Mapping[str, Any], where: str, main: Dataset | None = None) -> Dataset:
+    """Open one data set; a further one has the classes of the main one."""
     for key, value in table.items():
         if key not in KEYS:
-            raise UsageError(f"[data] has no key '{key}'.{suggestion(key, KEYS)}")
+            raise UsageError(f"{where} has no key '{key}'.{suggestion(key, KEYS)}")
         parts = value if key == "splits" and isinstance(value, list | tuple) else [value]
         if key in PATH_KEYS and not all(isinstance(part, str | Path) and str(part) and "\0" not in str(part) for part in parts):
-            raise UsageError(f"[data] {key}: expected a path, got {value!r}.")
+            raise UsageError(f"{where} {key}: expected a path, got {value!r}.")
     if "scenes" in table:
         from labelseg.data.scenes.scene_dataset import SceneDataset
 
         if table.keys() - {"scenes", "splits"}:
-            raise UsageError("[data] scenes can be combined with splits only: remove it or the other keys.")
-        return SceneDataset.from_table(table["scenes"], split_folders(root, table))
+            raise UsageError(f"{where} scenes can be combined with splits only: remove it or the other keys.")
+        scenes = SceneDataset.from_table(table["scenes"], split_folders(root, table))
+        if main is not None and scenes.classes != main.classes:
+            match_classes(scenes.classes, main.classes, where)
+            order = ", ".join(scenes.classes)
+            raise DataError(f"{where}: its classes have another order than those of [data]. List those as scenes do: {order}.")
+        return scenes
     paths = {key: root / table[key] for key in PATH_KEYS if key in table and key != "splits"}
     annotations = None
     if "voc" in paths:
@@ -54,14 +74,24 @@ def open_dataset(root: Path, table: Mapping[str, Any]) -> Dataset:
         annotations = None if "labels" in paths else voc / "Annotations"
         paths = {"images": voc / "JPEGImages", "masks": voc / "SegmentationClass", **paths}
     if "images" not in paths:
-        raise UsageError("[data] names no images. Set images, voc or scenes in labelseg.toml.")
+        raise UsageError(f"{where} names no images. Set images, voc or scenes in labelseg.toml.")
     fractions = table.get("fractions", {})
     if not isinstance(fractions, Mapping) or not isinstance(fractions.get("seed", 0), int):
-        raise UsageError(f"[data] fractions: expected a table such as {{val = 0.2, seed = 0}}, got {fractions!r}.")
+        raise UsageError(f"{where} fractions: expected a table such as {{val = 0.2, seed = 0}}, got {fractions!r}.")
     check_fractions({name: value for name, value in fractions.items() if name != "seed"})
-    return FolderDataset(
+    ids = label_map_ids(table["label_map"], f"{where} label_map") if "label_map" in table else None
+    named = tuple(ids) if ids else VOC_CLASSES if "voc" in table else None
+    classes = _classes_source(root, table, named, where)
+    if ids and classes is not None:
+        match_classes(_names(classes), tuple(ids), f"{where} label_map")
+    own = None
+    if main is not None:
+        own = main.classes if classes is None else _names(classes)
+        match_classes(own, main.classes, where)
+        classes = main.classes
+    dataset = FolderDataset(
         images=paths["images"],
-        classes_from=_classes_source(root, table, default=VOC_CLASSES if "voc" in paths else None),
+        classes_from=classes,
         labels=paths.get("labels"),
         annotations=annotations,
         masks=paths.get("masks"),
@@ -69,6 +99,11 @@ def open_dataset(root: Path, table: Mapping[str, Any]) -> Dataset:
         fractions={name: value for name, value in fractions.items() if name != "seed"},
         fraction_seed=fractions.get("seed", 0),
     )
+    if ids:
+        return MappedMasks(dataset, id_table(ids, dataset.classes))
+    if own is not None and own != dataset.classes:
+        return MappedMasks(dataset, id_table({name: k for k, name in enumerate(own)}, dataset.classes), len(own))
+    return dataset
 
 
 def split_folders(root: Path, table: Mapping[str, Any]) -> tuple[Path, ...]:
@@ -79,7 +114,7 @@ def split_folders(root: Path, table: Mapping[str, Any]) -> tuple[Path, ...]:
     return tuple(root / part for part in ([value] if isinstance(value, str | Path) else value))
 
 
-def _classes_source(root: Path, table: Mapping[str, Any], default: tuple[str, ...] | None) -> Path | tuple[str, ...] | None:
+def _classes_source(root: Path, table: Mapping[str, Any], default: tuple[str, ...] | None, where: str) -> Path | tuple[str, ...] | None:
     """Read the key ``classes``: a path or a list of names."""
     value = table.get("classes")
     if value is None:
@@ -87,8 +122,13 @@ def _classes_source(root: Path, table: Mapping[str, Any], default: tuple[str, ..
     if isinstance(value, str | Path) and "\0" not in str(value):
         return root / value
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return check_classes(value, "[data] classes")
-    raise UsageError(f"[data] classes: expected a file or a list of names, got {value!r}.")
+        return check_classes(value, f"{where} classes")
+    raise UsageError(f"{where} classes: expected a file or a list of names, got {value!r}.")
+
+
+def _names(classes: Path | tuple[str, ...]) -> tuple[str, ...]:
+    """Return class names, or read them from their file."""
+    return classes if isinstance(classes, tuple) else read_classes(classes)
 
 
 def _voc_folder(path: Path) -> Path:

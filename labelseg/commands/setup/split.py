@@ -83,11 +83,21 @@ def split(
     rest = [image_id for image_id in dataset.ids(rest_of or source) if image_id not in taken]
     if not rest:
         raise UsageError(f"split: no image of '{rest_of or source}' is left unlabelled. Label fewer, or name a larger split: --rest SPLIT")
+    _demand_main(dataset, [*chosen, *rest])
     with workspace_lock(workspace.folder, "labelseg split", invocation.wait):
         _write(workspace, {name: chosen, f"{name}{REST}": rest})
         used = _use(workspace, name) if use else []
     click.echo(_report(dataset, name, chosen, rest, classes_of))
     talk(f"Wrote {workspace.root / FOLDER / name}.txt and {name}{REST}.txt{'; used by ' + ', '.join(used) if used else ''}.")
+
+
+def _demand_main(dataset: Dataset, ids: list[str]) -> None:
+    """Refuse images of a further data set: lists of these lie in a folder of their own."""
+    if others := getattr(dataset, "others", {}):
+        foreign = next((image_id for image_id in ids if image_id.partition(":")[0] in others), None)
+        if foreign is not None:
+            name = foreign.partition(":")[0]
+            raise UsageError(f"split: '{foreign}' is of the data set '{name}'. Write its lists by hand: splits under [data.{name}]")
 
 
 def _candidates(dataset: Dataset, source: str) -> list[str]:

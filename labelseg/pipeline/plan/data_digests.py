@@ -47,6 +47,9 @@ class DataDigests:
         if isinstance(identity, str):
             return digest("text", identity)
         try:
+            if isinstance(identity, tuple):
+                path, read_as = identity
+                return digest("read as", self.index.digest(path), read_as)
             return self.index.digest(identity)
         except DataError:
             return UNREADABLE  # an item that reads it fails by itself, and the others are computed

@@ -1,0 +1,114 @@
+"""``labelseg data``: further data sets beside the first one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from labelseg.commands.context import Invocation, no_wait, pass_invocation, talk
+from labelseg.commands.tables import format_table
+from labelseg.commands.workspace_file import written_path
+from labelseg.errors import UsageError
+from labelseg.pipeline.files.locks import workspace_lock
+
+SCENES_TRAIN = 200
+
+
+def _folder(text: str) -> Any:
+    return {"type": click.Path(exists=True, file_okay=False, path_type=Path), "metavar": "DIR", "help": text}
+
+
+@click.group()
+def data() -> None:
+    """Further data sets beside the first one, such as the domain that a segmenter is to be carried over to."""
+
+
+@data.command()
+@click.argument("name")
+@click.option("--images", **_folder("Folder of images: jpg, png, webp, bmp, tiff."))
+@click.option("--masks", **_folder("True masks, to evaluate or to answer questions with; index or palette PNG, 255 = ignore."))
+@click.option(
+    "--classes",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Class names, where the masks count them in another order than those of the first data set.",
+)
+@click.option("--splits", **_folder("Folder of lists of images, such as train.txt and val.txt."))
+@click.option(
+    "--val", type=click.FloatRange(0, 1, min_open=True, max_open=True), metavar="SHARE", help="Share of the images to hold out as val."
+)
+@click.option("--label-map", metavar="NAME", help="Published ids that the masks hold: cityscapes, gta5, synthia, cityscapes-16, gta5-16.")
+@click.option(
+    "--scenes",
+    type=click.IntRange(min=1),
+    is_flag=False,
+    flag_value=SCENES_TRAIN,
+    metavar="[N]",
+    help=f"Built-in scenes at dusk: N to train on ({SCENES_TRAIN}) and half as many to evaluate on.",
+)
+@no_wait
+@pass_invocation
+def add(
+    invocation: Invocation,
+    name: str,
+    images: Path | None,
+    masks: Path | None,
+    classes: Path | None,
+    splits: Path | None,
+    val: float | None,
+    label_map: str | None,
+    scenes: int | None,
+) -> None:
+    """Add a data set under NAME, such as target; nothing is copied.
+
+    Its images are called NAME:..., its splits NAME:train, NAME:val and so on: labelseg segment --split target:val. It has the classes of
+    the first data set; where lists differ in more than their order it is refused.
+    """
+    from labelseg.data.dataset import KEYS, open_dataset
+    from labelseg.data.domains.joint_dataset import check_name
+
+    workspace = invocation.workspace()
+    check_name(name, KEYS)
+    if (images is None) == (scenes is None):
+        raise UsageError(f"data add {name}: give either --images DIR or --scenes.")
+    table: dict[str, Any]
+    if scenes is None:
+        paths = {"images": images, "masks": masks, "classes": classes, "splits": splits}
+        table = {key: written_path(workspace.root, path) for key, path in paths.items() if path is not None}
+        table |= {"fractions": {"val": val, "seed": 0}} if val else {}
+        table |= {"label_map": label_map} if label_map else {}
+    else:
+        if masks or classes or splits or val or label_map:
+            raise UsageError(f"data add {name}: scenes have masks and splits of their own. Leave out all options but --scenes.")
+        own = workspace.config.data.get("scenes", {})
+        seed = own.get("seed", 0) + 1 if isinstance(own, dict) else 1
+        table = {"scenes": {"train": scenes, "val": max(scenes // 2, 1), "style": "dusk", "seed": seed}}
+    with workspace_lock(workspace.folder, "labelseg data add", invocation.wait):
+        if name in workspace.config.data and workspace.config.data[name] != table:
+            where = workspace.config.path
+            raise UsageError(f"data add {name}: there is one already. Edit [data.{name}] in {where}, or choose another name.")
+        dataset = open_dataset(workspace.root, {**workspace.config.data, name: table})
+        own_splits = [split for split in dataset.splits() if split.startswith(f"{name}:")]
+        rows = [(split, len(ids), sum(dataset.has(i, "mask") for i in ids)) for split in own_splits for ids in (dataset.ids(split),)]
+        for split in dataset.splits():
+            dataset.ids(split)  # refuses what collides
+        workspace.write_config("data", {name: _toml_table(table)})
+    click.echo(format_table(("SPLIT", "IMAGES", "MASKS"), [(s, f"{n:,}", f"{m:,}") for s, n, m in rows], right=("IMAGES", "MASKS")))
+    talk(f"Wrote [data.{name}] to {workspace.config.path}.")
+
+
+def _toml_table(values: dict[str, Any]) -> Any:
+    """Make a toml table of its own, tables within it on one line, and a blank line after it."""
+    import tomlkit
+
+    table = tomlkit.table()
+    for key, value in values.items():
+        inner = value
+        if isinstance(value, dict):
+            inner = tomlkit.inline_table()
+            inner.update(value)
+        table.add(key, inner)
+    table.add(tomlkit.nl())
+    return table

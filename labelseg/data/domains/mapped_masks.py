@@ -1,0 +1,86 @@
+"""A folder of images whose masks hold other ids than those of the classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from labelseg.data.folder.folder_dataset import FolderDataset
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from labelseg.protocols import Kind
+
+
+@dataclass(frozen=True)
+class MappedMasks:
+    """A dataset that reads its masks through a table.
+
+    Attributes:
+        dataset: The folder; its classes are those after the table.
+        table: Class id of each of the 256 ids in a mask, 255 where that is none.
+        n_ids: Ids from here on are no ids, but for 255.
+    """
+
+    dataset: FolderDataset
+    table: bytes
+    n_ids: int = 256
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names by id."""
+        return self.dataset.classes
+
+    @property
+    def has_background(self) -> bool:
+        """Whether class 0 is the background."""
+        return self.dataset.has_background
+
+    def splits(self) -> list[str]:
+        """Names of the splits."""
+        return self.dataset.splits()
+
+    def ids(self, split: str) -> list[str]:
+        """Sorted ids of a split."""
+        return self.dataset.ids(split)
+
+    def matches(self, name: str) -> list[str]:
+        """List the ids that a name may mean."""
+        return self.dataset.matches(name)
+
+    def resolve(self, name: str, where: str) -> str:
+        """Find the id that a name means."""
+        return self.dataset.resolve(name, where)
+
+    def has(self, image_id: str, kind: Kind) -> bool:
+        """Whether there is an image, tags or a mask under this id."""
+        return self.dataset.has(image_id, kind)
+
+    def identity(self, image_id: str, kind: Kind) -> Path | str | tuple[Path, str]:
+        """What identifies the content; of a mask the file and the table."""
+        found = self.dataset.identity(image_id, kind)
+        return (found, self.table.hex()) if kind == "mask" and isinstance(found, Path) else found
+
+    def image(self, image_id: str) -> NDArray[Any]:
+        """Read an image, (H, W, 3) uint8 RGB."""
+        return self.dataset.image(image_id)
+
+    def tags(self, image_id: str) -> tuple[int, ...] | None:
+        """Sorted ids of the classes in the image; None when unknown."""
+        return self.dataset.tags(image_id)
+
+    def mask(self, image_id: str) -> NDArray[Any]:
+        """Read the true mask, (H, W) uint8 class ids, 255 = ignore.
+
+        Raises:
+            DataError: there is none, it cannot be read, holds what is no id, or differs in size from the image.
+        """
+        import numpy as np
+
+        from labelseg.data.folder.images import image_size, read_mask
+
+        path = Path(self.dataset.identity(image_id, "mask"))
+        mask = read_mask(path, self.n_ids, size=image_size(Path(self.dataset.identity(image_id, "image"))))
+        return np.frombuffer(self.table, np.uint8)[mask]
