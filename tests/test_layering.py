@@ -45,7 +45,7 @@ ONLY = {
     "ops": {"errors", "class_ids", "ops"},
     "models": {"errors", "class_ids", "ops", "models"},
     "data": {"errors", "file_kinds", "class_ids", "suggestions", "protocols", "data"},
-    "pipeline": {"errors", "file_kinds", "suggestions", "libraries", "protocols", "pipeline"},
+    "pipeline": {"errors", "file_kinds", "suggestions", "libraries", "protocols", "answers", "pipeline"},
     "inference": {"errors", "file_kinds", "class_ids", "protocols", "ops", "models", "data", "inference"},
     "answers": {"errors", "file_kinds", "suggestions", "protocols", "pipeline", "answers"},
 }

@@ -105,6 +105,10 @@ class Stage:
         has_masks: Whether the items hold an array ``mask`` and so can serve as a label source.
         has_scores: Whether the items hold arrays ``scores`` and ``class_ids`` in place of a mask, which a threshold on the background
             would make: they are compared with true masks at many thresholds.
+        asks: Whether the items hold questions for a person: ``points`` (n, 2), rows and columns, and ``guesses`` (n,), class ids, -1
+            where nothing is guessed; where whole regions are asked also ``regions`` (n,), the number of the region of each point.
+        answered: Role of the source that asks, for a map whose items depend on the answers too, or empty. Until all of its questions are
+            answered a run waits, unless the parameters have a true ``partial``.
         numbered: Parameter that counts the links of a chain, or empty: then the instance ``stage@2`` is number 2 and reads, by
             default, number 1; those before the highest one need no table.
     """
@@ -117,6 +121,8 @@ class Stage:
     uses: Callable[[Any], tuple[Kind, ...] | Mapping[str, tuple[Kind, ...]]]
     has_masks: bool = False
     has_scores: bool = False
+    asks: bool = False
+    answered: str = ""
     numbered: str = ""
 
     def sources(self, params: Any) -> tuple[Source, ...]:

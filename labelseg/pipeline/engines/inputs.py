@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from labelseg.errors import ArtifactError, UsageError
 from labelseg.pipeline.plan.decisions import Entry
+from labelseg.answers.given_answers import Said
 from labelseg.pipeline.plan.graph import SPLIT_PARAM
 from labelseg.pipeline.plan.runlog import RunLog
 from labelseg.pipeline.store.artifacts import Model, read_model
@@ -34,6 +35,7 @@ class Item:
         dataset, store: Where to read.
         reads: Role -> stage that is read, and where the item lies in its artifact.
         truth: Roles that the ground truth of the data plays.
+        answers: What people said of its pixels, where the stage reads that: row, column and name of the class, None for cannot tell.
     """
 
     id: str
@@ -41,6 +43,7 @@ class Item:
     store: Store = field(repr=False)
     reads: Mapping[str, tuple[str, ManifestItem]] = field(default_factory=dict, repr=False)
     truth: frozenset[str] = field(default=frozenset(), repr=False)
+    answers: tuple[Said, ...] = ()
 
     def image(self) -> NDArray:
         """Read the image: (H, W, 3) uint8 RGB."""
@@ -97,7 +100,7 @@ class Items(Sequence[Item]):
         if isinstance(index, slice):
             return Items(self._entries[index], self._dataset, self._store, self._truth)
         entry = self._entries[index]
-        return Item(entry.id, self._dataset, self._store, entry.reads, self._truth)
+        return Item(entry.id, self._dataset, self._store, entry.reads, self._truth, entry.answers)
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -184,7 +187,7 @@ class Inputs:
 
     def item(self, entry: Entry) -> Item:
         """Make the item of an entry."""
-        return Item(entry.id, self.dataset, self.store, entry.reads, self.truth)
+        return Item(entry.id, self.dataset, self.store, entry.reads, self.truth, entry.answers)
 
     def items(self, split_param: str = SPLIT_PARAM) -> Items:
         """List the items of one split, those left out that failed in a map the stage reads.

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from labelseg.answers.given_answers import Said
 from labelseg.pipeline.plan.graph import Node
 from labelseg.pipeline.plan.reasons import Reason, State
 from labelseg.pipeline.store.manifests import ManifestItem, Ref
@@ -13,11 +14,19 @@ from labelseg.pipeline.store.manifests import ManifestItem, Ref
 
 @dataclass(frozen=True)
 class Entry:
-    """One item to work on: the digests of what it is made from, and the stage and the item that it reads, by role."""
+    """One item to work on.
+
+    Attributes:
+        id: Id of the image.
+        inputs: Digests of what it is made from.
+        reads: Role -> stage that is read, and the item of it.
+        answers: What people said of its pixels, where the stage reads that.
+    """
 
     id: str
     inputs: Mapping[str, str]
     reads: Mapping[str, tuple[str, ManifestItem]]
+    answers: tuple[Said, ...] = ()
 
 
 @dataclass(frozen=True)

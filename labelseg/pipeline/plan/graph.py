@@ -67,6 +67,11 @@ class Node:
         """Name -> split whose items the node reads: its own one for a map, those of its split parameters for a model."""
         return self.stage.splits(self.params) if self.is_model else {SPLIT_PARAM: self.split}
 
+    @property
+    def asked(self) -> str:
+        """The instance whose questions people answer for this node; empty where it reads no answers."""
+        return next((parent.instance for parent in self.parents if self.stage.answered and parent.role == self.stage.answered), "")
+
     def uses(self, split_param: str) -> tuple[Kind, ...]:
         """Kinds of the data that results depend on, for the items of one of the splits."""
         declared = self.stage.uses(self.params)

@@ -17,6 +17,7 @@ from labelseg.pipeline.files.fingerprint import FileIndex
 from labelseg.pipeline.instances import run_command, stage_of
 from labelseg.pipeline.plan.data_digests import ABSENT, DataDigests
 from labelseg.pipeline.plan.decisions import Decision, Entry, Standing
+from labelseg.answers.given_answers import GivenAnswers
 from labelseg.pipeline.plan.graph import SPLIT_PARAM, Node, NodeId
 from labelseg.pipeline.plan.keys import item_key, key_params
 from labelseg.pipeline.plan.normal_form import normal_form, same_params
@@ -42,6 +43,7 @@ class Planner:
         self.data = DataDigests(dataset, index)
         self.catalog = catalog
         self.root = root
+        self.answers = GivenAnswers(root)
         self.tag = tag
         self._classes = list(dataset.classes)
         self.soundness = Soundness(catalog)
@@ -163,6 +165,7 @@ class Planner:
                 found[parent.role] = {item.id: item for item in self.manifest(stages[parent.role], ref.key).items}
         truth = [p.role for p in node.parents if at_home and p.node is None]
         kinds = node.uses(split_param)
+        asked = node.asked if at_home else None
         entries = []
         for image_id in self.data.ids(node.splits[split_param]):
             if any(image_id not in items for items in found.values()):
@@ -176,7 +179,9 @@ class Planner:
                 item = items[image_id]
                 inputs[f"@{role}"] = item.digest
                 reads[role] = stages[role], item
-            entries.append(Entry(image_id, inputs, reads))
+            if asked:
+                inputs["answers"] = self.answers.digest(asked, (image_id,))
+            entries.append(Entry(image_id, inputs, reads, self.answers.of(asked, image_id) if asked else ()))
         return entries
 
     def item_keys(self, recipe: Mapping[str, Any], node: Node, inputs: Mapping[str, str], entries: Iterable[Entry]) -> dict[str, str]:
@@ -221,6 +226,8 @@ class Planner:
         for parent in node.parents:
             if parent.node is not None:
                 inputs[parent.role] = _finished(standings, parent.node).digest
+        if node.asked:
+            inputs["answers"] = self.answers.digest(node.asked, self.data.ids(node.splits[SPLIT_PARAM]))
         return inputs
 
     def key(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from labelseg.errors import ArtifactError, DataError, LabelsegError
+from labelseg.errors import ArtifactError, DataError, LabelsegError, WaitingError
 from labelseg.libraries import library_versions
 from labelseg.pipeline.engines.apart import run_apart
 from labelseg.pipeline.engines.engine import compute_items
@@ -89,6 +89,7 @@ class Execution:
         device = "cpu"
         outcome = Outcome()
         if work.todo:
+            self._demand_answers(decision, work)
             # Only a stage that reads a model runs a network; all others gain more from many processes.
             uses_model = any(parent.is_model for parent in node.parents)
             device = self._workspace.pick_device(self._options.device.split(",")[0]) if uses_model else "cpu"
@@ -113,6 +114,26 @@ class Execution:
         self._demand_parts(node.stage.name, {item.part for item in items})
         self._publish(manifest)
         return Done("computed" if work.todo else "reused", self._ref(decision, manifest), len(outcome.places), _first(outcome.failed))
+
+    def _demand_answers(self, decision: Decision, work: MapWork) -> None:
+        """Wait for people, where a map needs all of their answers.
+
+        Raises:
+            WaitingError: questions are open.
+        """
+        node = decision.node
+        if not node.asked or getattr(node.params, "partial", False):
+            return
+        total = still_open = 0
+        for entry in work.entries:
+            points = self._store.read_item(*entry.reads[node.stage.answered])["points"]
+            total += len(points)
+            still_open += len({(int(y), int(x)) for y, x in points} - {said[:2] for said in entry.answers})
+        if still_open:
+            command = f"labelseg annotate {node.asked}"
+            raise WaitingError(
+                f"{still_open:,} of {total:,} questions of {node.asked} ({node.split}) are open. Answer them: {command} --split {node.split}"
+            )
 
     def _demand_parts(self, stage: str, parts: set[str]) -> None:
         """Refuse to publish what was deleted while it was made.
