@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+from labelseg.answers.given_answers import Said
 from labelseg.errors import ArtifactError, UsageError
 from labelseg.pipeline.plan.decisions import Entry
-from labelseg.answers.given_answers import Said
 from labelseg.pipeline.plan.graph import SPLIT_PARAM
 from labelseg.pipeline.plan.runlog import RunLog
 from labelseg.pipeline.store.artifacts import Model, read_model

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from labelseg.answers.given_answers import GivenAnswers
 from labelseg.errors import ArtifactError
 from labelseg.pipeline.declare.stage import Stage
 from labelseg.pipeline.files.digests import canonical_json, digest
@@ -17,7 +18,6 @@ from labelseg.pipeline.files.fingerprint import FileIndex
 from labelseg.pipeline.instances import run_command, stage_of
 from labelseg.pipeline.plan.data_digests import ABSENT, DataDigests
 from labelseg.pipeline.plan.decisions import Decision, Entry, Standing
-from labelseg.answers.given_answers import GivenAnswers
 from labelseg.pipeline.plan.graph import SPLIT_PARAM, Node, NodeId
 from labelseg.pipeline.plan.keys import item_key, key_params
 from labelseg.pipeline.plan.normal_form import normal_form, same_params

@@ -130,10 +130,8 @@ class Execution:
             total += len(points)
             still_open += len({(int(y), int(x)) for y, x in points} - {said[:2] for said in entry.answers})
         if still_open:
-            command = f"labelseg annotate {node.asked}"
-            raise WaitingError(
-                f"{still_open:,} of {total:,} questions of {node.asked} ({node.split}) are open. Answer them: {command} --split {node.split}"
-            )
+            command = f"labelseg annotate {node.asked} --split {node.split}"
+            raise WaitingError(f"{still_open:,} of {total:,} questions of {node.asked} ({node.split}) are open. Answer them: {command}")
 
     def _demand_parts(self, stage: str, parts: set[str]) -> None:
         """Refuse to publish what was deleted while it was made.
