@@ -17,9 +17,9 @@ from labelseg.pipeline.instances import stage_of
 from labelseg.pipeline.store.manifests import Catalog, Manifest, Ref
 
 if TYPE_CHECKING:
-    from labelseg.pipeline.plan.status import StatusRow
     from labelseg.pipeline.run.options import RunOptions
     from labelseg.pipeline.run.report import Report
+    from labelseg.pipeline.run.status import StatusRow
     from labelseg.pipeline.store.artifacts import Artifact, Model
     from labelseg.pipeline.store.store import Store
     from labelseg.protocols import Dataset
@@ -130,7 +130,7 @@ class Workspace:
 
     def status(self) -> list[StatusRow]:
         """Tell the state of every instance and why it is not fresh."""
-        from labelseg.pipeline.plan.status import status
+        from labelseg.pipeline.run.status import status
 
         return status(self)
 

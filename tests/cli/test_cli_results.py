@@ -282,7 +282,7 @@ def test_gc_removes_what_an_instance_made_that_left_the_file(finished):
 
 
 def test_gc_keeps_the_checkpoints_of_the_training_that_would_go_on_from_them(finished):
-    from labelseg.pipeline.plan.status import wanted_keys
+    from labelseg.pipeline.run.status import wanted_keys
 
     assert labelseg(finished, "config", "train-net.epochs", "9").exit_code == 0
     keys = {key for stage, key in wanted_keys(Workspace(finished, stages=toy_chain.STAGES)) if stage == "train-net"}

@@ -24,7 +24,7 @@ from labelseg.pipeline.declare.config import Config
 from labelseg.pipeline.files.fingerprint import FileIndex
 from labelseg.pipeline.plan.graph import NodeId
 from labelseg.pipeline.plan.runlog import Marker, Markers, RunLog
-from labelseg.pipeline.plan.status import status
+from labelseg.pipeline.run.status import status
 from labelseg.pipeline.store.manifests import Manifest, ManifestItem, Ref
 from labelseg.pipeline.store.parts import PartItem
 from labelseg.pipeline.store.store import Store

@@ -14,7 +14,7 @@ from labelseg.errors import NotFreshError
 from labelseg.pipeline.plan.reasons import reasons_text
 
 if TYPE_CHECKING:
-    from labelseg.pipeline.plan.status import StatusRow
+    from labelseg.pipeline.run.status import StatusRow
     from labelseg.workspace import Workspace
 
 

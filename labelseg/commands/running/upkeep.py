@@ -93,7 +93,7 @@ def gc(invocation: Invocation, dry_run: bool, unsaved: bool, keep_logs: int) -> 
     might name that cannot be read stays, and no link is followed.
     """
     from labelseg.pipeline.plan.runlog import Markers, old_logs
-    from labelseg.pipeline.plan.status import wanted_keys
+    from labelseg.pipeline.run.status import wanted_keys
 
     workspace = invocation.workspace()
     known = workspace.config.instances()

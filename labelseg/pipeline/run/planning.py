@@ -180,7 +180,7 @@ def make_plan(workspace: WorkspaceLike, goal: Goal, options: RunOptions) -> Plan
             forced = node.instance in options.force
             prospect = look_up(plan.planner, decision, standings, forced=forced) if decision.key is not None else None
             plan.steps.append(Step(decision, prospect))
-            standings[node.id] = Standing(decision.recipe, decision.ref, False)
+            standings[node.id] = (prospect or Prospect()).standing(decision)
             plan.report.results.append(_expected(plan.planner, decision, action, prospect))
     return plan
 

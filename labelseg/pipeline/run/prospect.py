@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property, partial
 
 from labelseg.pipeline.plan.decisions import Decision, Entry, Standing
 from labelseg.pipeline.plan.graph import SPLIT_PARAM, NodeId
@@ -48,6 +48,12 @@ class Prospect:
     found_as: Decision | None = None
     work: MapWork | None = None
 
+    def standing(self, decision: Decision) -> Standing:
+        """Tell what readers of a node find while it is worked on: the whole result where it is there, else what will change."""
+        if self.manifest is None:
+            return Standing(decision.recipe, decision.ref, False)
+        return Standing(decision.recipe, self.manifest.as_ref(*decision.node.id), True)
+
 
 def look_up(planner: Planner, decision: Decision, standings: Mapping[NodeId, Standing], *, forced: bool) -> Prospect:
     """Find what is there of the result of a node whose inputs are known.
@@ -59,23 +65,48 @@ def look_up(planner: Planner, decision: Decision, standings: Mapping[NodeId, Sta
         forced: Whether to look for nothing, so that all is made again.
     """
     node = decision.node
-    headers = [] if forced else list(readable_headers(planner.catalog.root, node.stage.name))
-    for same in () if forced else _ways(planner, decision, standings, headers):
-        known = _reusable(planner.catalog, same)
-        if known is not None and not known.failed:
-            return Prospect(known, same)
+    headers = cache(partial(_headers, planner, decision))
+    whole = None if forced else _whole(planner, decision, standings, headers)
+    if whole is not None:
+        return whole
     if node.is_model:
         return Prospect()
     entries = planner.entries(node, SPLIT_PARAM, standings)
     keys = planner.item_keys(decision.recipe, node, decision.inputs or {}, entries)
-    return Prospect(work=MapWork(entries, keys, {} if forced else _finished_items(planner, decision, headers)))
+    return Prospect(work=MapWork(entries, keys, {} if forced else _finished_items(planner, decision, headers())))
 
 
-def _ways(planner: Planner, decision: Decision, standings: Mapping[NodeId, Standing], headers: Iterable[PartHeader]) -> Iterator[Decision]:
+def foreseen(planner: Planner, decision: Decision, standings: Mapping[NodeId, Standing]) -> Standing:
+    """Tell what the readers of a node will find after a run: a whole result that was made before serves them again."""
+    if decision.standing.settled or decision.key is None:
+        return decision.standing
+    whole = _whole(planner, decision, standings, cache(partial(_headers, planner, decision)))
+    return decision.standing if whole is None else whole.standing(decision)
+
+
+def _headers(planner: Planner, decision: Decision) -> list[PartHeader]:
+    """Read the headers of all parts of the stage of a node."""
+    return list(readable_headers(planner.catalog.root, decision.node.stage.name))
+
+
+def _whole(
+    planner: Planner, decision: Decision, standings: Mapping[NodeId, Standing], headers: Callable[[], list[PartHeader]]
+) -> Prospect | None:
+    """Find the whole result of a node; the headers are read only where it does not lie under the key that the node needs."""
+    for same in _ways(planner, decision, standings, headers):
+        known = _reusable(planner.catalog, same)
+        if known is not None and not known.failed:
+            return Prospect(known, same)
+    return None
+
+
+def _ways(
+    planner: Planner, decision: Decision, standings: Mapping[NodeId, Standing], headers: Callable[[], list[PartHeader]]
+) -> Iterator[Decision]:
     """Yield a decision, then the same with parameters as they lie on disk where those amount to the same under today's declaration."""
     yield decision
     node, tried = decision.node, [decision.recipe["params"]]
-    for header in headers:
+    for header in headers():
         params = header.header.get("params")
         if header.header.get("version") != node.stage.version or params in tried:
             continue

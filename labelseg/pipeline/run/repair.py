@@ -9,11 +9,11 @@ from labelseg.errors import ItemsFailedError, LabelsegError, MissingArtifactErro
 from labelseg.pipeline.files.locks import workspace_lock
 from labelseg.pipeline.instances import stage_of
 from labelseg.pipeline.plan.reasons import State
-from labelseg.pipeline.plan.status import status
 from labelseg.pipeline.plan.workspace_like import WorkspaceLike
 from labelseg.pipeline.run.options import RunOptions
 from labelseg.pipeline.run.report import Report
 from labelseg.pipeline.run.runner import run
+from labelseg.pipeline.run.status import status
 from labelseg.pipeline.store.checking import Problem
 from labelseg.pipeline.store.manifests import ref_names
 from labelseg.pipeline.store.mending import mend

@@ -125,6 +125,28 @@ def test_the_plan_is_what_the_run_does(root):
     assert told == done
 
 
+@pytest.mark.parametrize("retrain", [False, True])
+def test_what_reads_a_result_that_is_taken_up_again_is_decided_by_that_result(root, retrain):
+    run(root)
+    with planned(toy.ToyWorkspace(root, environ={"LABELSEG_REFINE__ALPHA": "0"}), "refine", options=HERE) as plan:
+        execute(plan)  # other masks, which nothing has read
+    toy.computed(root)
+    told = run(root, retrain=retrain, dry_run=True)
+    assert [(r.instance, r.action) for r in told.results if r.action != "fresh"] == [("refine", "reused")]
+    done = run(root, retrain=retrain)
+    assert [(r.instance, r.action) for r in done.results] == [(r.instance, r.action) for r in told.results]
+    assert toy.computed(root) == []
+
+
+def test_a_whole_chain_that_is_taken_up_again_is_foreseen(root):
+    run(root)
+    other = {"LABELSEG_CAM__SCALES": "1", "LABELSEG_TRAIN_CLASSIFIER__EPOCHS": "2"}
+    with planned(toy.ToyWorkspace(root, environ=other), options=HERE) as plan:
+        execute(plan)
+    told = run(root, dry_run=True)
+    assert [(r.instance, r.action, r.computed) for r in told.results] == [(name, "reused", 0) for name in CHAIN]
+
+
 def test_a_wrong_call_is_told_before_the_lock_and_writes_nothing(root):
     with pytest.raises(UsageError):
         run(root, until="nothing")

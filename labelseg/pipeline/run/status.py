@@ -13,6 +13,7 @@ from labelseg.pipeline.plan.graph import Node, NodeId, resolve
 from labelseg.pipeline.plan.planner import Planner
 from labelseg.pipeline.plan.reasons import Reason, State
 from labelseg.pipeline.plan.runlog import Marker, Markers
+from labelseg.pipeline.run.prospect import foreseen
 from labelseg.pipeline.store.manifests import Ref, ref_names
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def _checked(workspace: WorkspaceLike, refs: Mapping[NodeId, Ref | None]) -> Ite
         except LabelsegError as error:
             yield node.id, str(error)
             continue
-        standings[node.id] = decision.standing
+        standings[node.id] = foreseen(planner, decision, standings)
         yield node.id, decision
     yield from broken.items()
 

@@ -15,8 +15,8 @@ import pytest
 from labelseg.errors import LabelsegError, WaitingError
 from labelseg.pipeline.plan.graph import NodeId
 from labelseg.pipeline.plan.runlog import Marker, Markers
-from labelseg.pipeline.plan.status import StatusRow
 from labelseg.pipeline.run.options import RunOptions
+from labelseg.pipeline.run.status import StatusRow
 from tests.pipeline import toy
 
 HERE = RunOptions(workers=0, device="cpu")
@@ -172,6 +172,20 @@ def test_a_missing_split_is_told_and_the_rest_is_shown(cams):
     assert toy.texts(found["cam"].reasons) == ("something it reads cannot be checked",)
 
 
+def test_what_reads_a_result_that_the_next_run_takes_up_again_is_fresh(root):
+    run(root)
+    run(root, "refine", environ={"LABELSEG_REFINE__ALPHA": "0"})
+    found = rows(root)
+    assert {name: row.state for name, row in found.items()} == {**dict.fromkeys(found, "fresh"), "refine": "stale"}
+    assert toy.texts(found["refine"].reasons) == ("parameter alpha: 0.0 -> 4.0",)
+
+
+def test_what_reads_a_result_that_will_be_another_one_is_not_fresh(root):
+    run(root)
+    found = rows(root, {"LABELSEG_REFINE__ALPHA": "0"})
+    assert (found["refine"].state, found["train-segmenter"].state) == ("stale", "stale")
+
+
 def test_status_writes_nothing(cams):
     before = {str(p): p.stat().st_mtime_ns for p in cams.rglob("*")}
     rows(cams)
@@ -180,7 +194,7 @@ def test_status_writes_nothing(cams):
 
 def test_status_loads_neither_numpy_nor_zarr_nor_torch():
     modules = ("numpy", "zarr", "torch", "tomlkit", "tqdm")
-    code = f"import sys, labelseg.workspace, labelseg.pipeline.plan.status; print([m for m in {modules} if m in sys.modules])"
+    code = f"import sys, labelseg.workspace, labelseg.pipeline.run.status; print([m for m in {modules} if m in sys.modules])"
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env).stdout == "[]\n"
 
