@@ -1,10 +1,28 @@
-"""What an instance is called, ``stage`` or ``stage@name``, and the commands that make it. Nothing else takes such names apart."""
+"""What an instance is called, ``stage`` or ``stage@name``, and the commands that make it. Nothing else takes such names apart.
+
+Also what a tag may be called, under which results stand beside the main ones.
+"""
 
 from __future__ import annotations
 
+import re
 import shlex
 
+from labelseg.errors import UsageError
+
 MARK = "@"
+UNSAVED = "unsaved"  # the tag of what --no-save has tried
+_TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def check_tag(tag: str) -> None:
+    """Refuse a tag that would not go into a file name, or into INSTANCE:TAG, as it is.
+
+    Raises:
+        UsageError: it has another form.
+    """
+    if not isinstance(tag, str) or not _TAG.fullmatch(tag):
+        raise UsageError(f"tag {tag!r}: expected a name of 64 letters, digits, '.', '_' and '-' at most, with a letter or a digit first.")
 
 
 def instance_parts(instance: str) -> tuple[str, str]:

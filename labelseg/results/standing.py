@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from labelseg.errors import DataError, MissingArtifactError
 from labelseg.pipeline.declare.stage import Stage
-from labelseg.pipeline.instances import run_command, stage_of
+from labelseg.pipeline.instances import UNSAVED, run_command, stage_of
 from labelseg.pipeline.plan.class_lists import class_changes, mix_text, mixed_ids, recorded_classes
 from labelseg.suggestions import suggestion
 
@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from labelseg.pipeline.store.artifacts import Artifact
     from labelseg.pipeline.store.manifests import Manifest, Ref
     from labelseg.workspace import Workspace
-
-
-UNSAVED = "unsaved"  # the tag of what --no-save has tried
 
 
 class Named(NamedTuple):

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from labelseg.errors import MissingArtifactError, UsageError
 from labelseg.pipeline.files.locks import WAIT_SECONDS, workspace_lock
+from labelseg.pipeline.instances import UNSAVED, check_tag
 from labelseg.pipeline.store.manifests import Ref
-from labelseg.results.standing import UNSAVED, Named, find_refs, load_manifest, ref_name
+from labelseg.results.standing import Named, find_refs, load_manifest, ref_name
 from labelseg.suggestions import suggestion
 
 if TYPE_CHECKING:
     from labelseg.workspace import Workspace
-
-FORM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 def keep(workspace: Workspace, tag: str, instances: Sequence[str] = (), wait: float = WAIT_SECONDS) -> list[Ref]:
@@ -86,8 +84,7 @@ def delete(workspace: Workspace, tag: str, wait: float = WAIT_SECONDS) -> int:
 
 
 def _check_name(tag: str) -> None:
-    """Refuse a name that would not go into a file name, or into INSTANCE:TAG, as it is."""
+    """Refuse a name that is reserved or no name of a tag."""
     if tag == UNSAVED:
         raise UsageError(f"'{tag}' is where --no-save puts what it tries. Choose another name.")
-    if not FORM.fullmatch(tag):
-        raise UsageError(f"'{tag}': expected a name of 64 letters, digits, '.', '_' and '-' at most, with a letter or a digit first.")
+    check_tag(tag)

@@ -12,8 +12,9 @@ import click
 from labelseg.commands.context import Invocation, pass_invocation, talk
 from labelseg.commands.tables import format_table, percent
 from labelseg.errors import DataError, UsageError
+from labelseg.pipeline.instances import UNSAVED
 from labelseg.pipeline.plan.reasons import reasons_text
-from labelseg.results.standing import UNSAVED, missing_items
+from labelseg.results.standing import missing_items
 from labelseg.suggestions import suggestion
 
 if TYPE_CHECKING:

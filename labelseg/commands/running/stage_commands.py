@@ -15,9 +15,8 @@ from labelseg.commands.workspace_file import located
 from labelseg.errors import UsageError
 from labelseg.pipeline.declare.stage import Stage
 from labelseg.pipeline.declare.values import declared_fields, read_value
-from labelseg.pipeline.instances import is_named, join_instance, run_command
+from labelseg.pipeline.instances import UNSAVED, is_named, join_instance, run_command
 from labelseg.pipeline.run.options import RunOptions
-from labelseg.results.standing import UNSAVED
 
 STAGE_OPTIONS = (
     click.option("--as", "as_name", metavar="NAME", help="Work as the instance STAGE@NAME, with parameters of its own; made if need be."),

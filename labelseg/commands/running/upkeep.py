@@ -17,8 +17,9 @@ from labelseg.commands.carry_out import with_device
 from labelseg.commands.context import Invocation, no_wait, pass_invocation, talk
 from labelseg.commands.tables import bytes_text
 from labelseg.errors import ArtifactError, LabelsegError
+from labelseg.pipeline.instances import UNSAVED
 from labelseg.pipeline.run.options import RunOptions
-from labelseg.results.standing import UNSAVED, missing_items, ref_name
+from labelseg.results.standing import missing_items, ref_name
 
 if TYPE_CHECKING:
     from labelseg.workspace import Workspace

@@ -12,7 +12,7 @@ from labelseg.commands.tables import format_table
 from labelseg.commands.workspace_file import located, toml_value
 from labelseg.errors import UsageError
 from labelseg.pipeline.declare.config import PLAIN_TABLES, Config
-from labelseg.pipeline.declare.values import declared_fields
+from labelseg.pipeline.declare.values import declared_fields, former_names
 from labelseg.pipeline.files.locks import workspace_lock
 from labelseg.pipeline.instances import join_instance, stage_of, table_of
 from labelseg.suggestions import suggestion
@@ -34,11 +34,13 @@ def config(invocation: Invocation, key: str | None, value: str | None, unset: bo
     last part it shows a whole table.
     """
     if value is None and not unset:
-        click.echo(_table(invocation.config(), key))
+        known = invocation.config()
+        click.echo(_table(known, None if key is None else _todays(known, key)))
         return
     if key is None or (value is not None and unset):
         raise UsageError("config: give a KEY and a VALUE, or a KEY and --unset.")
     workspace = invocation.workspace()
+    key = _todays(workspace.config, key)
     with workspace_lock(workspace.folder, "labelseg config", invocation.wait):
         table, name = _address(workspace.config, key)
         workspace.write_config(table, {name: None if value is None else _checked(invocation, workspace.config, table, name, value)})
@@ -69,6 +71,17 @@ def _table(config: Config, key: str | None) -> str:
     if not chosen:
         raise UsageError(f"config: no key is called '{key}'.{suggestion(start, [row[0] for row in rows], listed='')}")
     return format_table(("KEY", "VALUE", "FROM"), chosen)
+
+
+def _todays(config: Config, key: str) -> str:
+    """Return a key with the name that its parameter has today, and say so where it was given by a former one."""
+    table, _, name = table_of(key).rpartition(".")
+    stage = config.stages.get(table.partition(".")[0])
+    today = former_names(stage).get(name) if stage is not None else None
+    if today is None:
+        return key
+    talk(f"{table}.{name} is called {table}.{today} now.")
+    return f"{table}.{today}"
 
 
 def _address(config: Config, key: str) -> tuple[str, str]:

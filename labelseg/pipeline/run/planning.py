@@ -160,6 +160,7 @@ def make_plan(workspace: WorkspaceLike, goal: Goal, options: RunOptions) -> Plan
     """Decide about every node, parents first, and tell what will be done.
 
     Raises:
+        UsageError: the tag to publish under keeps something else of the same name.
         MissingArtifactError: something to be used as it stands is not there.
         NotFreshError: ``only``, and something that the target reads is not fresh.
     """
@@ -182,6 +183,8 @@ def make_plan(workspace: WorkspaceLike, goal: Goal, options: RunOptions) -> Plan
             plan.steps.append(Step(decision, prospect))
             standings[node.id] = (prospect or Prospect()).standing(decision)
             plan.report.results.append(_expected(plan.planner, decision, action, prospect))
+    if options.tag is not None and not options.may_replace:
+        _refuse_to_replace(plan, options.tag)
     return plan
 
 
@@ -240,6 +243,26 @@ def _demand(config: Config, goal: Goal, decision: Decision, options: RunOptions)
             f"{goal.target.instance} reads {node.id}, which was made with other classes than the data has now: "
             f"{mix_text(then, now)}. Run: {'labelseg run' if options.from_ else command}"
         )
+
+
+def _refuse_to_replace(plan: Plan, tag: str) -> None:
+    """Refuse a run that would make something else of what a tag keeps, or that cannot know yet whether it would."""
+    for step in plan.steps:
+        node_id = step.decision.node.id
+        there = None if step.kept else plan.workspace.catalog.ref(*node_id, tag)
+        if there is not None and there.key != _future_key(step, plan.options):
+            raise UsageError(
+                f"the tag '{tag}' keeps {node_id} of {there.created}, and this run would put something else in its place. Choose another "
+                f"tag, remove this one (labelseg tag --delete {tag}), or let it give way: RunOptions(tag='{tag}', replace_tag=True)"
+            )
+
+
+def _future_key(step: Step, options: RunOptions) -> str | None:
+    """Key of what a node will stand for; None where that cannot be known yet."""
+    decision, prospect = step.decision, step.prospect
+    if choose_action(decision, options) in IDLE:
+        return None if decision.ref is None else decision.ref.key
+    return decision.key if prospect is None or prospect.manifest is None else prospect.manifest.key
 
 
 def _kept(config: Config, nodes: Sequence[Node], target: NodeId, options: RunOptions) -> frozenset[NodeId]:

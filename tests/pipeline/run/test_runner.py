@@ -414,7 +414,7 @@ def test_under_a_tag_neither_main_refs_nor_the_file_move(done):
 
 def test_a_tag_follows_when_the_main_result_is_the_right_one(done):
     run(done, "spread", params={"beta": 4}, tag="trial")
-    run(done, "spread", tag="trial")
+    run(done, "spread", tag="trial", replace_tag=True)
     ws = toy.ToyWorkspace(done)
     assert ws.ref("spread", "train", "trial").digest == ws.ref("spread", "train").digest
 
