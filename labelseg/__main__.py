@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import sys
+from labelseg.pipeline.engines.interruption import listen
 
 
 def main() -> None:
     """Run the command line; it takes a moment to load, and may be interrupted in that moment too."""
-    try:
-        from labelseg.cli import main as run
+    listen()
+    from labelseg.cli import main as run
 
-        run()
-    except KeyboardInterrupt:
-        sys.stderr.write("Interrupted. What is finished stays; the same command goes on from there.\n")
-        sys.exit(130)
+    run()
 
 
 if __name__ == "__main__":

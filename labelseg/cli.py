@@ -6,7 +6,6 @@ import contextlib
 import errno
 import logging
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Iterable
@@ -36,11 +35,11 @@ from labelseg.commands.setup.init import init
 from labelseg.commands.setup.split import split
 from labelseg.errors import LabelsegError
 from labelseg.pipeline.declare.stage import Stage
+from labelseg.pipeline.engines.interruption import INTERRUPTED, TERMINATED, exit_code, farewell, heard, ignore, interruptible, listen
 from labelseg.pipeline.files.mishaps import explained, one_line
 from labelseg.stages import STAGES
 from labelseg.suggestions import suggestion
 
-INTERRUPTED, TERMINATED = 130, 143
 COMMANDS = (init, data, split, run, status, evaluate, show, predict, export, log, diff, dag, tag, config, verify, gc, demo, doctor)
 
 
@@ -52,28 +51,18 @@ class Failure(click.ClickException):
         self.exit_code = exit_code  # type: ignore[misc]
 
 
-class Terminated(KeyboardInterrupt):
-    """Somebody asks this process to end, as a scheduler does; it ends as after Ctrl-C."""
-
-
 class Program(click.Group):
     """The group of all commands; the one place where errors become messages."""
-
-    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
-        """Read the options of the program; an interruption ends it here too."""
-        try:
-            return super().make_context(*args, **kwargs)
-        except KeyboardInterrupt as error:
-            raise click.exceptions.Exit(_interrupted(error)) from None
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command and turn what it raises into one line and an exit code."""
         try:
-            return super().invoke(ctx)
+            with interruptible():
+                return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except KeyboardInterrupt as error:
-            ctx.exit(_interrupted(error))
+            ctx.exit(_interrupted(heard() or type(error)))
         except Exception as error:
             if isinstance(error, OSError) and error.errno == errno.EPIPE:  # the reader of our output has gone; click ends quietly
                 raise
@@ -138,11 +127,10 @@ def _fail(ctx: click.Context, message: str, exit_code: int) -> NoReturn:
     raise Failure(" ".join(line.strip() for line in message.splitlines()), exit_code)
 
 
-def _interrupted(error: KeyboardInterrupt) -> int:
+def _interrupted(kind: type[KeyboardInterrupt]) -> int:
     """Tell that the work was cut short; the exit code."""
-    terminated = isinstance(error, Terminated)
-    talk(f"{'Terminated' if terminated else 'Interrupted'}. What is finished stays; the same command goes on from there.")
-    return TERMINATED if terminated else INTERRUPTED
+    talk(farewell(kind))
+    return exit_code(kind)
 
 
 def _refuse_unwritable_output(error: Exception) -> None:
@@ -171,7 +159,7 @@ program = make_program(STAGES)
 
 def main() -> NoReturn:
     """Run the command line."""
-    signal.signal(signal.SIGTERM, _terminate)
+    listen()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # names of files may be anything
@@ -185,10 +173,8 @@ def main() -> NoReturn:
         failure = _output_failure(error)
         failure.show()
         code = failure.exit_code
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done; the interpreter puts itself away
+    kind = heard()
+    if kind is not None and code not in (INTERRUPTED, TERMINATED):
+        code = _interrupted(kind)
+    ignore()
     sys.exit(code)
-
-
-def _terminate(number: int, frame: object) -> NoReturn:
-    """End as after Ctrl-C."""
-    raise Terminated

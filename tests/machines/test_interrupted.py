@@ -18,6 +18,20 @@ from slow_program import STAGES
 from labelseg.cli import make_program
 
 GOES_ON = "What is finished stays; the same command goes on from there."
+OURS = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+# Sends itself a signal when a module is looked for.
+LOADING = """
+import os, signal, sys
+module, name, root = sys.argv[1:]
+class Finder:
+    def find_spec(self, wanted, path=None, target=None):
+        if wanted == module:
+            os.kill(os.getpid(), signal.Signals[name])
+from labelseg.__main__ import main
+sys.meta_path.insert(0, Finder())
+sys.argv[1:] = ["-C", root, "config"]
+main()
+"""
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals")
 
 
@@ -83,6 +97,29 @@ def test_sigterm_in_the_middle_keeps_what_is_computed(root):
     plan = labelseg(root, "run", "--dry-run")
     assert f"{40 - len(computed)} of 40 images" in plan.stdout
     assert len(computed) < 40
+
+
+@pytest.mark.parametrize(("name", "code", "word"), [("SIGINT", 130, "Interrupted"), ("SIGTERM", 143, "Terminated")])
+def test_what_a_signal_raises_is_not_lost_in_a_finaliser(root, name, code, word):
+    process = begin(root, "--workers", "0", "--seconds", "0", "--signal", name)
+    error = process.communicate(timeout=60)[1]
+    assert (process.returncode, error.splitlines()[-1]) == (code, f"{word}. {GOES_ON}")
+    assert "Traceback" not in error
+    assert "Exception ignored" not in error
+    assert len(lines(root, "computed")) == 1
+
+
+@pytest.mark.parametrize(("name", "code", "word"), [("SIGINT", 130, "Interrupted"), ("SIGTERM", 143, "Terminated")])
+@pytest.mark.parametrize("module", ["labelseg.cli", "click", "labelseg.stages", "labelseg.commands.running.upkeep"])
+def test_a_signal_while_the_program_loads_ends_it_in_one_line(root, module, name, code, word):
+    done = subprocess.run([sys.executable, "-c", LOADING, module, name, str(root)], capture_output=True, text=True, env=OURS, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", f"{word}. {GOES_ON}\n")
+
+
+def test_a_job_in_the_background_goes_on_ignoring_ctrl_c(root):
+    code = f"import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n{LOADING}"
+    done = subprocess.run([sys.executable, "-c", code, "click", "SIGINT", str(root)], capture_output=True, text=True, env=OURS, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_workers_end_when_their_caller_is_killed(root):

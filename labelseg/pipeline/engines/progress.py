@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
 from tqdm import tqdm
+
+from labelseg.pipeline.engines.interruption import raise_if_heard
 
 if TYPE_CHECKING:
     from labelseg.protocols import Bar
@@ -47,8 +50,21 @@ class LineProgress:
         pass
 
 
-def show_progress(total: int, description: str, done: int = 0) -> AbstractContextManager[Bar]:
+class Border:
+    """A bar that is told of every item or iteration; between two of them the work may be cut short."""
+
+    def __init__(self, bar: Bar) -> None:
+        self._bar = bar
+
+    def update(self, n: int, /) -> None:
+        """Count units as done, and raise an interruption that got lost."""
+        self._bar.update(n)
+        raise_if_heard()
+
+
+@contextmanager
+def show_progress(total: int, description: str, done: int = 0) -> Iterator[Bar]:
     """Show how far a piece of work is, from entering to leaving what is returned."""
-    if sys.stderr.isatty():
-        return tqdm(total=total, initial=done, desc=description, leave=False, dynamic_ncols=True)
-    return LineProgress(total, description, done)
+    shown = tqdm(total=total, initial=done, desc=description, leave=False, dynamic_ncols=True) if sys.stderr.isatty() else None
+    with shown or LineProgress(total, description, done) as bar:
+        yield Border(bar)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from labelseg import __version__
 from labelseg.errors import ItemsFailedError, LabelsegError, MissingArtifactError, WaitingError
+from labelseg.pipeline.engines.interruption import raise_if_heard
 from labelseg.pipeline.files.mishaps import MAP_MEMORY, TRAINING_MEMORY, explained, one_line
 from labelseg.pipeline.plan.decisions import Decision, Standing
 from labelseg.pipeline.plan.graph import Node, NodeId
@@ -94,6 +95,7 @@ class _Run:
 
     def visit(self, step: Step) -> None:
         """Do what a node needs."""
+        raise_if_heard()
         node = step.decision.node
         if step.kept:
             self.standings[node.id] = as_it_stands(step.decision)
