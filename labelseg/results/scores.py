@@ -127,7 +127,7 @@ def score(workspace: Workspace, ref: Ref, on: str | None = None, threshold: floa
     if not with_truth:
         where = f"split '{ref.split}'" if on is None else f"both split '{ref.split}' and split '{on}'"
         name = Named(ref.instance, ref.tag)
-        raise DataError(f"{name}: no image of {where} has a true mask. Name the masks: labelseg config data.masks DIR")
+        raise DataError(f"{name}: no image of {where} has a true mask. {_masks_advice(workspace, ref)}")
     made_with = classes_of(ref, artifact.manifest)
     classes = common_classes(workspace, ref, made_with)
     matrix = ConfusionMatrix(len(classes))
@@ -188,6 +188,19 @@ def _pairs(
         for image_id in ids:
             yield workspace.dataset.mask(image_id), artifact[image_id]
             progress.update(1)
+
+
+def _masks_advice(workspace: Workspace, ref: Ref) -> str:
+    """Say where true masks are: in other splits, or nowhere yet."""
+    dataset, config = workspace.dataset, workspace.config
+    able = [name for name in dataset.splits() if any(dataset.has(image_id, "mask") for image_id in dataset.ids(name))]
+    if able:
+        chosen = "val" if "val" in able else able[0]
+        return f"Images of {', '.join(able)} have one. Run: {config.command(ref.instance, chosen)}"
+    folder = config.data.get("masks")
+    if folder:
+        return f"None of the data has one: look whether the masks in {folder} are named as the images are."
+    return "Name the masks: labelseg config data.masks DIR"
 
 
 def _cam_threshold(workspace: Workspace, given: float | None) -> float | None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -127,6 +130,25 @@ def test_nothing_has_run(data, tmp_path):
     result = labelseg(tmp_path / "w", "evaluate")
     assert result.exit_code == 1
     assert "Run: labelseg run" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("left", "advice"),
+    [
+        ("b*.png", "no image of split 'train' has a true mask. Images of val, all have one. Run: labelseg spread --split val"),
+        ("none", "has a true mask. None of the data has one: look whether the masks in"),
+    ],
+)
+def test_where_masks_are_is_told_rather_than_the_option_that_is_set(finished, tmp_path, left, advice):
+    masks = Path(tomllib.loads((finished / "labelseg.toml").read_text())["data"]["masks"])
+    (tmp_path / "some").mkdir()
+    for path in (finished / masks).glob(left):
+        shutil.copy(path, tmp_path / "some")
+    (finished / "labelseg.toml").write_text((finished / "labelseg.toml").read_text().replace(str(masks), str(tmp_path / "some")))
+    result = labelseg(finished, "evaluate", "spread")
+    assert result.exit_code == 1
+    assert advice in result.stderr
+    assert "config data.masks DIR" not in result.stderr
 
 
 def test_data_without_masks(finished):
