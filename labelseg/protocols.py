@@ -38,8 +38,8 @@ class Images(Protocol):
 class ImageNames(Protocol):
     """Something that knows which image a name means."""
 
-    def matches(self, name: str) -> list[str]:
-        """The ids that a name in a list may mean."""
+    def matches(self, name: str, exactly: bool = False) -> list[str]:
+        """The ids that a name may mean; ``exactly`` takes it as it is written."""
 
     def resolve(self, name: str, where: str) -> str:
         """The one id that a name in a list means; an error begins with ``where``."""

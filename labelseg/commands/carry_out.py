@@ -13,6 +13,7 @@ from labelseg.commands.tables import format_table, percent, seconds_text
 from labelseg.pipeline.plan.reasons import reasons_text
 from labelseg.pipeline.run.options import RunOptions
 from labelseg.pipeline.run.report import NodeResult, Report
+from labelseg.results.outlook import node_findings
 
 if TYPE_CHECKING:
     from labelseg.workspace import Workspace
@@ -78,6 +79,10 @@ def carry_out(invocation: Invocation, target: str | None, split: str | None, par
             talk(f"      {_name(result)}: {_outcome(workspace, result, options.tag)}")
 
     with planned(workspace, target, split, params=params, options=options) as plan:
+        if plan.report.work or options.dry_run:
+            nodes = [(node.stage, node.params) for node in plan.goal.nodes]
+            for finding in node_findings(workspace.dataset, nodes, quick=not options.dry_run):
+                talk(str(finding))
         if options.dry_run:
             click.echo(plan_text(plan.report))
             return

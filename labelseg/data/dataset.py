@@ -72,7 +72,8 @@ def _open_one(root: Path, table: Mapping[str, Any], where: str, main: Dataset | 
     if "voc" in paths:
         voc = _voc_folder(paths["voc"])
         annotations = None if "labels" in paths else voc / "Annotations"
-        paths = {"images": voc / "JPEGImages", "masks": voc / "SegmentationClass", **paths}
+        usual = {"images": voc / "JPEGImages", "masks": voc / "SegmentationClass"}
+        paths = {**{key: path for key, path in usual.items() if key == "images" or path.is_dir()}, **paths}
     if "images" not in paths:
         raise UsageError(f"{where} names no images. Set images, voc or scenes in labelseg.toml.")
     fractions = table.get("fractions", {})
@@ -110,7 +111,8 @@ def split_folders(root: Path, table: Mapping[str, Any]) -> tuple[Path, ...]:
     """List the folders of lists that a ``[data]`` table names, or those of its VOC folder."""
     value = table.get("splits", ())
     if "splits" not in table and "voc" in table:
-        return (_voc_folder(root / table["voc"]) / "ImageSets/Segmentation",)
+        lists = _voc_folder(root / table["voc"]) / "ImageSets/Segmentation"
+        return (lists,) if lists.is_dir() else ()
     return tuple(root / part for part in ([value] if isinstance(value, str | Path) else value))
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import pickle
+import sys
+import warnings
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -148,9 +151,17 @@ def _imagenet(name: str) -> Mapping[str, Tensor]:
     if name not in torchvision.models.list_models():
         raise UsageError(f"backbone {name} has no ImageNet weights. Give --weights none or the path of a file.")
     weights = torchvision.models.get_model_weights(name).DEFAULT
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rpartition("/")[2]
+    was_there = cached.exists()
     try:
-        return weights.get_state_dict(progress=False, check_hash=True)
-    except (OSError, RuntimeError) as error:
+        with redirect_stdout(sys.stderr):  # which the download writes to
+            return weights.get_state_dict(progress=False, check_hash=True)
+    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
+        if was_there:
+            raise DataError(
+                f"ImageNet weights of {name}: {cached} is not what was downloaded ({_kind_of(cached) or 'cut short or changed'}). "
+                "Remove the file, and it is downloaded again; or give --weights FILE or none."
+            ) from error
         raise DataError(f"ImageNet weights of {name}: {weights.url} cannot be loaded ({error}). Give --weights FILE or none.") from error
 
 
@@ -162,12 +173,14 @@ def _read_file(path: Path) -> Mapping[str, Tensor]:
         if path.suffix == ".safetensors":
             state = load_file(path)
         elif path.suffix in (".pth", ".pt"):
-            with torch.serialization.safe_globals([(_PassedOver, name) for name in _PASSED_OVER]):
+            with torch.serialization.safe_globals([(_PassedOver, name) for name in _PASSED_OVER]), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # about how a file was pickled, which helps nobody here
                 state = torch.load(path, map_location="cpu", weights_only=True)
         else:
             raise UsageError(f"weights {path}: expected a .safetensors, .pth or .pt file.")
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        # Never the text of the library, which advises to load pickles that may run anything.
+        reason = _kind_of(path) or "cut short or changed"
         raise DataError(f"weights {path}: not a readable file of tensors ({reason}).") from error
     if isinstance(state, dict):
         state = next((state[name] for name in _WRAPPERS if isinstance(state.get(name), dict)), state)
@@ -177,6 +190,24 @@ def _read_file(path: Path) -> Mapping[str, Tensor]:
             "Save the tensors of the network: torch.save(net.state_dict(), FILE)"
         )
     return state
+
+
+def _kind_of(path: Path) -> str:
+    """Say what a file is that holds no tensors, by how it begins."""
+    with path.open("rb") as file:
+        start = file.read(512)
+    text = start.lstrip().lower()
+    if not start:
+        return "it is empty"
+    if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
+        return "it is a web page, as a browser saves in place of a file; download the file itself"
+    if text.startswith(b"version https://git-lfs"):
+        return "it is a pointer of Git LFS; fetch the file itself: git lfs pull"
+    if start.startswith((b"\x1f\x8b", b"BZh")):
+        return "it is packed; unpack it first"
+    if start[:1] == b"\x80" or (start.startswith(b"PK\x03\x04") and b"data.pkl" in start):
+        return "cut short, or Python objects beside tensors, which are never loaded: torch.save(net.state_dict(), FILE) saves tensors alone"
+    return ""
 
 
 def _described(state: Any) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from labelseg.ops.metrics import ConfusionMatrix, ThresholdSweep
 from labelseg.pipeline.declare.stage import Stage
 from labelseg.pipeline.engines.progress import show_progress
 from labelseg.pipeline.instances import stage_of
+from labelseg.pipeline.plan.graph import GROUND_TRUTH
 from labelseg.pipeline.store.artifacts import Artifact
 from labelseg.pipeline.store.manifests import Ref
 from labelseg.results.standing import Named, changes_of_data, classes_of, common_classes, find_refs, open_ref
@@ -36,6 +37,9 @@ class Score:
         on: The split whose images count.
         images: Number of images scored.
         left_out: Images of the artifact that count but have no true mask.
+        unreadable: Image -> why its true mask cannot be used; it does not count.
+        baseline: Mean IoU of masks that are background everywhere; None without background.
+        learned: Scored images whose true mask was learned from.
         miou: Mean IoU over the classes present in the truth, in [0, 1].
         accuracy: Part of the pixels that is right.
         iou: Class -> IoU; None for a class that the truth does not hold.
@@ -62,6 +66,9 @@ class Score:
     unknown: tuple[str, ...] = ()
     tag: str = ""
     data_changes: str = ""
+    unreadable: dict[str, str] = field(default_factory=dict)
+    baseline: float | None = None
+    learned: int = 0
 
 
 def scoreable(stage: Stage) -> bool:
@@ -116,7 +123,8 @@ def score(workspace: Workspace, ref: Ref, on: str | None = None, threshold: floa
         threshold: Background score for activation maps; None takes ``[evaluate] threshold``, or the best on these images.
 
     Raises:
-        DataError: none of the images has a true mask, or the ids of the data now mean other classes than those of the artifact.
+        DataError: none of the images has a true mask that can be used, or the ids of the data now mean other classes than those of the
+            artifact.
         ArtifactError: the artifact is damaged.
     """
     dataset = workspace.dataset
@@ -133,25 +141,49 @@ def score(workspace: Workspace, ref: Ref, on: str | None = None, threshold: floa
     matrix = ConfusionMatrix(len(classes))
     tuned = False
     known: list[list[int]] = []
+    unreadable: dict[str, DataError] = {}
     if workspace.stages[stage_of(ref.instance)].has_scores and made_with[0] == BACKGROUND:
         given = _cam_threshold(workspace, threshold)
         tuned = given is None
         sweep = ThresholdSweep(len(classes), THRESHOLDS if given is None else [given])
-        for truth, arrays in _pairs(workspace, ref, artifact, with_truth):
+        for truth, arrays in _pairs(workspace, ref, artifact, with_truth, unreadable):
             sweep.update(resize_maps(arrays["scores"], truth.shape[:2]), arrays["class_ids"], truth)
         threshold, _ = sweep.best()
         matrix.counts[:, :-1] = sweep.counts[int(np.flatnonzero(sweep.thresholds == threshold)[0])]
     else:
         threshold = None
-        for truth, arrays in _pairs(workspace, ref, artifact, with_truth):
+        for truth, arrays in _pairs(workspace, ref, artifact, with_truth, unreadable):
             matrix.update(counted_truth(truth, arrays), predicted_mask(arrays, truth.shape, threshold))
             known = known or _step_classes(arrays)
+    if len(unreadable) == len(with_truth):
+        raise next(iter(unreadable.values()))
     iou = dict(zip(classes, map(number_or_none, matrix.iou()), strict=True))
     return Score(
-        ref.instance, ref.split, on or ref.split, len(with_truth), len(ids) - len(with_truth),
+        ref.instance, ref.split, on or ref.split, len(with_truth) - len(unreadable), len(ids) - len(with_truth),
         number_or_none(matrix.miou()), number_or_none(matrix.accuracy()), iou, threshold, tuned,
         *_step_scores(matrix, known, classes), ref.tag, changes_of_data(workspace, made_with),
+        {image_id: str(error) for image_id, error in unreadable.items()}, background_baseline(matrix, classes),
+        len(({*with_truth} - {*unreadable}) & learned_images(workspace, artifact.manifest.recipe)),
     )  # fmt: skip
+
+
+def learned_images(workspace: Workspace, recipe: Mapping[str, Any]) -> set[str]:
+    """List the images whose true masks some training behind a recipe learned from, as its splits are now."""
+    found: set[str] = set()
+    for source in recipe.get("sources", {}).values():
+        if source.get("recipe"):
+            found |= learned_images(workspace, source["recipe"])
+        elif source["instance"] == GROUND_TRUTH and (split := recipe.get("splits", {}).get("split", "")) in workspace.dataset.splits():
+            found.update(workspace.dataset.ids(split))
+    return found
+
+
+def background_baseline(matrix: ConfusionMatrix, classes: Sequence[str]) -> float | None:
+    """Return the mean IoU of masks that are background everywhere, on the pixels that a matrix counts; None without background."""
+    truth = matrix.counts.sum(axis=1)
+    if classes[0] != BACKGROUND or not truth.sum():
+        return None
+    return float(truth[0] / truth.sum() / np.count_nonzero(truth))
 
 
 def counted_truth(truth: NDArray[np.uint8], arrays: dict[str, NDArray[Any]]) -> NDArray[np.uint8]:
@@ -181,12 +213,17 @@ def predicted_mask(arrays: dict[str, NDArray[Any]], size: tuple[int, ...], thres
 
 
 def _pairs(
-    workspace: Workspace, ref: Ref, artifact: Artifact, ids: list[str]
+    workspace: Workspace, ref: Ref, artifact: Artifact, ids: list[str], unreadable: dict[str, DataError]
 ) -> Iterator[tuple[NDArray[np.uint8], dict[str, NDArray[Any]]]]:
-    """Read the true mask and the item of each image."""
+    """Read the true mask and the item of each image; one whose true mask cannot be used is put among the unreadable."""
     with show_progress(len(ids), f"evaluate {ref.instance}") as progress:
         for image_id in ids:
-            yield workspace.dataset.mask(image_id), artifact[image_id]
+            try:
+                truth = workspace.dataset.mask(image_id)
+            except DataError as error:
+                unreadable[image_id] = error
+            else:
+                yield truth, artifact[image_id]
             progress.update(1)
 
 

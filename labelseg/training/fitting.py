@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -155,6 +157,13 @@ def run_training(
     Returns:
         The weights of the last and of the best epoch, and the curves.
     """
+    length = schedule(params, len(samples), iterations)
+    warmups = [updates for updates in (optimization.warmup, round(params.warmup_share * length.updates)) if updates]
+    optimization = replace(
+        optimization,
+        warmup=min(warmups) if params.warmup_share and warmups else optimization.warmup,
+        clip_norm=params.clip_norm or optimization.clip_norm,
+    )
     return train(
         TrainTask(
             module=module,
@@ -163,7 +172,7 @@ def run_training(
             groups=groups,
             optimization=optimization,
             batch_size=params.batch_size,
-            epochs=None if iterations else params.epochs,
+            epochs=None if iterations else length.epochs,
             iterations=iterations or None,
             seed=params.seed,
             device=inputs.devices,
@@ -172,7 +181,7 @@ def run_training(
             workers=inputs.workers,
             checkpoints=inputs.checkpoints,
             evaluate=(lambda module, epoch: evaluate(module)) if evaluate else None,
-            evaluate_every=evaluate_every,
+            evaluate_every=evaluate_every * length.stretch,
             select=select if evaluate else "",
             patience=patience if evaluate else 0,
             teacher=teacher,
@@ -182,6 +191,27 @@ def run_training(
             title=inputs.instance or "training",
         )
     )
+
+
+class Length(NamedTuple):
+    """How long a training is: passes, updates, and how many times as many passes as asked for."""
+
+    epochs: int
+    updates: int
+    stretch: int
+
+
+def schedule(params: TrainingParams, samples: int, iterations: int = 0) -> Length:
+    """Find the length of a training: the epochs asked for, or as many as the fewest updates take.
+
+    Args:
+        params: Epochs, batch size and fewest updates.
+        samples: Length of the set.
+        iterations: Updates in place of epochs; 0 takes those.
+    """
+    steps = max(samples // max(min(params.batch_size, samples), 1), 1)
+    epochs = max(params.epochs, math.ceil(params.min_updates / steps))
+    return Length(epochs, iterations or epochs * steps, 1 if iterations else max(epochs // params.epochs, 1))
 
 
 def epoch_metrics(result: TrainResult) -> dict[str, Any]:

@@ -275,7 +275,8 @@ class _Training:
         rate = task.optimization.lr * task.optimization.factor(iteration, self.plan.total)
         raise LabelsegError(
             f"training: {what} is {value} at iteration {iteration + 1} of {self.plan.total} (epoch {iteration // self.plan.steps + 1}, "
-            f"learning rate {rate:.3g}). Try a tenth of the learning rate, a longer warm-up, gradient clipping or precision 32-true."
+            f"learning rate {rate:.3g}). Try a tenth of the learning rate (--lr), gradient clipping (--clip-norm 1), a longer --warmup, or "
+            "--precision 32-true."
         )
 
     def _end_epoch(self, seconds: float) -> None:

@@ -58,6 +58,19 @@ class TrainingParams:
     )
     weight_decay: float = option(5e-4, help="Weight decay of weights; biases and normalisation have none.", minimum=0.0)
     warmup: int = option(20, help="Updates over which the learning rate grows.", minimum=0)
+    warmup_share: float = option(
+        0.0,
+        help="Share of the updates over which the learning rate grows, where that is less than --warmup; 0 leaves --warmup as it is.",
+        minimum=0.0,
+        maximum=1.0,
+        neutral=True,
+    )
+    min_updates: int = option(
+        0, help="Fewest updates: a small split is passed more often than --epochs says. 0 asks for none.", minimum=0, neutral=True
+    )
+    clip_norm: float = option(
+        0.0, help="Highest norm of the gradient, to which a larger one is clipped; 0 clips none.", minimum=0.0, neutral=True
+    )
     crop: int = option(320, help="Side of the square crops, pixels.", minimum=8)
     jitter: float = option(0.3, help="Strength of colour jitter; a third of it for hue.", minimum=0.0, maximum=1.0)
     seed: int = option(0, help="Seed of initial weights, order and augmentation.", minimum=0)

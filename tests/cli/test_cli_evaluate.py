@@ -59,6 +59,7 @@ def test_images_without_a_mask_are_counted_as_left_out(finished, tmp_path):
     labelseg(finished, "config", "data.masks", masks)
     result = labelseg(finished, "evaluate", "spread")
     assert "2 images have no true mask" in result.stderr
+    assert "the true masks hold no pixel of a class but background" in result.stderr
     assert result.stdout.splitlines()[1].split()[:3] == ["spread", "train", "1"]
 
 
@@ -156,3 +157,41 @@ def test_data_without_masks(finished):
     result = labelseg(finished, "evaluate")
     assert result.exit_code == 1
     assert "labelseg config data.masks DIR" in result.stderr
+
+
+def rewrite(path, change):
+    Image.fromarray(change(np.array(Image.open(path)))).save(path)
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda mask: np.pad(mask, ((0, 0), (0, 1))), lambda mask: mask + 90, lambda mask: np.dstack([mask] * 3)]
+)
+def test_a_true_mask_that_cannot_be_used_costs_its_image(finished, data, tmp_path, damage):
+    masks = shutil.copytree(data / "masks", tmp_path / "other")
+    rewrite(masks / "a2.png", damage)
+    labelseg(finished, "config", "data.masks", masks)
+    result = labelseg(finished, "evaluate", "spread", "--json")
+    (row,) = json.loads(result.stdout)
+    assert (row["images"], list(row["unreadable"])) == (2, ["a2"])
+    assert "1 true mask that cannot be used does not count" in result.stderr
+    assert "a2.png" in result.stderr
+
+
+def test_the_baseline_is_the_score_of_background_everywhere(finished):
+    row = scores(finished, "spread")["spread"]
+    # Half of every image is background, and three classes are there.
+    assert row["baseline"] == pytest.approx(0.5 / 3)
+    header, line = (text.split() for text in labelseg(finished, "evaluate", "spread").stdout.splitlines())
+    assert dict(zip(header, line, strict=True))["BASELINE"] == "16.7"
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"), [(8, "is no better than background everywhere: mIoU 16.7 against 16.7"), (4, "is worse than cam before it")]
+)
+def test_a_step_that_made_things_worse_is_told(finished, rows, told):
+    labelseg(finished, "spread", "--rows", rows)
+    assert told in labelseg(finished, "evaluate").stderr
+
+
+def test_of_steps_that_gain_nothing_is_said(finished):
+    assert "worse" not in labelseg(finished, "evaluate").stderr

@@ -63,17 +63,18 @@ def test_trainings_are_told_the_validation_split_and_the_weights(data, tmp_path)
     weights.touch()
     assert labelseg(tmp_path / "w", "init", "--from", data, "--weights", weights, stages=STAGES).exit_code == 0
     found = tables(tmp_path / "w")
-    assert found["train-classifier"] == {"validation": "val", "weights": str(weights)}
-    assert found["train-segmenter"] == {"validation": "val", "weights": str(weights)}
-    assert found["train-affinity"] == {"weights": str(weights)}
+    small = {"warmup_share": 0.1, "weights": str(weights)}
+    assert found["train-classifier"] == {**small, "validation": "val", "keep": "best", "min_updates": 200}
+    assert found["train-segmenter"] == {**small, "validation": "val", "keep": "best", "min_updates": 500}
+    assert found["train-affinity"] == {**small, "min_updates": 150}
 
 
 def test_a_training_does_not_validate_on_what_is_not_there(data, tmp_path):
     for name in ("b1", "b2"):
         (data / "masks" / f"{name}.png").unlink()
     assert labelseg(tmp_path / "w", "init", "--from", data, stages=STAGES).exit_code == 0
-    assert "train-segmenter" not in tables(tmp_path / "w")
-    assert tables(tmp_path / "w")["train-classifier"] == {"validation": "val"}
+    assert tables(tmp_path / "w")["train-segmenter"].keys() == {"warmup_share", "min_updates"}
+    assert tables(tmp_path / "w")["train-classifier"]["validation"] == "val"
 
 
 def test_a_share_can_be_held_out(data, tmp_path):

@@ -139,6 +139,18 @@ def test_show_an_image(finished):
     assert [line.split() for line in output.splitlines()[-2:]] == [["background", "50.0", "%"], ["cat", "50.0", "%"]]
 
 
+@pytest.mark.parametrize("name", ["images/a1.png", "A1", "a1.jpg"])
+def test_an_image_is_shown_under_any_name_it_goes_by(finished, name):
+    assert labelseg(finished, "show", "spread", name).stdout == labelseg(finished, "show", "spread", "a1").stdout
+
+
+def test_an_image_of_another_split_is_told_with_it(finished):
+    message = labelseg(finished, "show", "spread", "b1.png").stderr
+    assert "spread holds no image 'b1.png'. 'b1' is in the split val. To have it: labelseg spread --split val" in message
+    assert labelseg(finished, *re.search(r"labelseg (spread --split val)", message)[1].split()).exit_code == 0
+    assert labelseg(finished, "show", "spread", "b1.png").exit_code == 0
+
+
 def test_a_sheet_shows_the_stages_side_by_side(finished, tmp_path):
     result = labelseg(finished, "show", "spread", "a1", "--plot", tmp_path / "sheet.png")
     assert "Drew image, cam, spread, truth" in result.stderr

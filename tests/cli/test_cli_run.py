@@ -132,13 +132,25 @@ def root(data, tmp_path):
 def test_a_wrong_line_of_the_label_table_is_told_and_not_taken_for_missing_tags(root, data):
     assert labelseg(root, "run").exit_code == 0
     with (data / "labels.csv").open("a") as file:
-        file.write("zebra,cat\n")
+        file.write("a1,zebra\n")
     status = labelseg(root, "status")
     assert status.exit_code == 0
-    assert "labels.csv line 7: no image 'zebra'" in status.stdout
+    assert "labels.csv line 7: 'zebra' is no class" in status.stdout
     result = labelseg(root, "run")
     assert result.exit_code == 1
-    assert "labels.csv line 7: no image 'zebra'" in result.stderr
+    assert "labels.csv line 7: 'zebra' is no class" in result.stderr
+
+
+def test_a_row_of_an_image_that_was_removed_is_told_and_costs_nothing(root, data):
+    for name, line in (("labels.csv", "gone,cat\n"), ("train.txt", "gone\n")):
+        with (data / name).open("a") as file:
+            file.write(line)
+    dry = labelseg(root, "run", "--dry-run")
+    assert f"{data / 'labels.csv'} line 7: no image 'gone'" in dry.stderr
+    assert f"{data / 'train.txt'}: 1 line of no image: 'gone' (line 4): left out of the split" in dry.stderr
+    result = labelseg(root, "run")
+    assert result.exit_code == 0
+    assert "no image 'gone'" in result.stderr
 
 
 def test_an_image_whose_file_is_gone_behind_a_link_costs_itself_only(root, data):

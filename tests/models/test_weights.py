@@ -121,3 +121,37 @@ def test_imagenet_without_network_says_what_to_do(monkeypatch):
         load_weights(build_backbone("resnet18", 16), "imagenet")
     with pytest.raises(UsageError, match="tiny has no ImageNet weights"):
         load_weights(build_backbone("tiny", 16), "imagenet")
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"\n<!DOCTYPE html><html><body>Sign in</body></html>", "it is a web page"),
+        (b'<?xml version="1.0"?><Error/>', "it is a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "a pointer of Git LFS"),
+        (b"", "it is empty"),
+        (b"\x80\x04\x95\x1e\x00\x00\x00\x00\x00\x00\x00\x8c\x08builtins\x94\x8c\x04eval\x94\x93.", "which are never loaded"),
+        (b"\x1f\x8b\x08\x00aaaa", "it is packed"),
+        (b"PK\x03\x04" + bytes(100), "cut short or changed"),
+    ],
+)
+def test_a_file_of_weights_that_is_none_is_told_for_what_it_is(tmp_path, content, told):
+    (tmp_path / "w.pth").write_bytes(content)
+    with pytest.raises(DataError, match="not a readable file of tensors") as caught:
+        load_weights(build_backbone("tiny", 16), str(tmp_path / "w.pth"))
+    assert told in str(caught.value)
+    assert "weights_only" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"PK\x03\x04broken", b"<html>proxy</html>"])
+def test_a_damaged_download_is_named_and_nothing_is_written_to_stdout(tmp_path, monkeypatch, capsys, content):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    from labelseg.models.torchvision_shim import torchvision
+
+    name = torchvision.models.get_model_weights("resnet18").DEFAULT.url.rpartition("/")[2]
+    (tmp_path / "hub/checkpoints").mkdir(parents=True)
+    (tmp_path / "hub/checkpoints" / name).write_bytes(content)
+    with pytest.raises(DataError, match="Remove the file, and it is downloaded again") as caught:
+        load_weights(build_backbone("resnet18", 16), "imagenet")
+    assert str(tmp_path / "hub/checkpoints" / name) in str(caught.value)
+    assert capsys.readouterr().out == ""

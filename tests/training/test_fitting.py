@@ -52,7 +52,7 @@ def fitted(monkeypatch):
         inputs = SimpleNamespace(
             devices="cpu,cpu", workers=2, checkpoints=Path("kept"), classes=("a", "b", "c"), log="log", progress="bar", instance="one"
         )
-        samples, loss = object(), object()
+        samples, loss = [0] * 10, object()
         model = fit(inputs, EvaluatedTrainingParams(**{**PARAMS, **params}), net, samples, loss, **settings)
         assert seen[0].dataset is samples
         assert seen[0].loss is loss
@@ -119,3 +119,46 @@ def test_a_backbone_is_seeded_and_frozen_as_asked_for():
     assert trained(made(freeze_blocks=2)) < trained(made(freeze_blocks=1)) < trained(made())
     assert trained(made(freeze_batchnorm=True)) < trained(made())
     assert made(output_stride=8).output_stride == 8
+
+
+@pytest.mark.parametrize(
+    ("params", "expected"),
+    [
+        ({"min_updates": 7}, (4, 8, 1)),
+        ({"min_updates": 6}, (3, 6, 1)),
+        ({"min_updates": 13}, (7, 14, 2)),
+        ({"batch_size": 40, "min_updates": 9}, (9, 9, 3)),
+        ({}, (3, 6, 1)),
+    ],
+)
+def test_a_small_set_is_passed_until_the_fewest_updates_are_done(params, expected):
+    length = fitting.schedule(EvaluatedTrainingParams(**{**PARAMS, **params}), 10)
+    assert (length.epochs, length.updates, length.stretch) == expected
+
+
+@pytest.mark.parametrize(("share", "warmup", "expected"), [(0.5, 9, 3), (0.5, 0, 3), (1.0, 2, 2), (0.0, 9, 9), (0.0, 0, 0)])
+def test_the_warm_up_takes_at_most_its_share(fitted, share, warmup, expected):
+    assert fitted({"warmup_share": share, "warmup": warmup}).task.optimization.warmup == expected
+
+
+def test_evaluations_keep_their_number_when_a_training_is_longer(fitted):
+    given = {"evaluate": lambda module: {"mIoU": 0.5}, "select": "mIoU", "evaluate_every": 2}
+    task = fitted({"min_updates": 60}, **given).task
+    assert (task.epochs, task.evaluate_every) == (30, 20)
+    assert fitted({}, **given).task.evaluate_every == 2
+
+
+def test_gradients_are_clipped_as_asked_for(fitted):
+    assert fitted({"clip_norm": 2.5}).task.optimization.clip_norm == 2.5
+    assert fitted({}).task.optimization.clip_norm is None
+
+
+def test_what_asks_for_nothing_stays_out_of_keys():
+    from labelseg.pipeline.plan.keys import key_params
+    from labelseg.stages import STAGES
+
+    for stage in (stage for stage in STAGES if stage.name.startswith("train-")):
+        usual = key_params(stage, stage.params(), str)
+        asked = key_params(stage, stage.params(warmup_share=0.1, min_updates=5, clip_norm=1.0), str)
+        assert {name: asked[name] for name in asked if name not in usual} == {"warmup_share": 0.1, "min_updates": 5, "clip_norm": 1.0}
+        assert {name: asked[name] for name in usual} == usual

@@ -11,6 +11,7 @@ import click
 
 from labelseg.commands.context import Invocation, pass_invocation, talk
 from labelseg.commands.tables import format_table, percent
+from labelseg.data.folder.findings import counted
 from labelseg.errors import DataError, UsageError
 from labelseg.pipeline.instances import UNSAVED
 from labelseg.pipeline.plan.reasons import reasons_text
@@ -83,12 +84,22 @@ def evaluate(
             talk(
                 f"* threshold {entry.threshold:g} was chosen on the scored images, which flatters {entry.instance}. To fix it: --threshold"
             )
+        if entry.learned:
+            whose = f"the masks of {entry.learned:,} of these images were" if entry.learned > 1 else "the mask of one of these images was"
+            talk(f"+ {whose} learned from, which flatters {entry.instance} ({entry.split}).")
+        if entry.unreadable:
+            first = next(iter(entry.unreadable.values()))
+            what = counted(len(entry.unreadable), "true mask that cannot be used does", "true masks that cannot be used do")
+            talk(f"{entry.instance} ({entry.split}): {what} not count: {first}")
         if entry.unknown:
             talk(f"{entry.instance} ({entry.split}) does not know {', '.join(entry.unknown)}: their pixels count as background.")
         if entry.left_out:
-            talk(f"{entry.instance} ({entry.split}): {entry.left_out:,} images have no true mask and do not count.")
+            verb = "has no true mask and does" if entry.left_out == 1 else "have no true mask and do"
+            talk(f"{entry.instance} ({entry.split}): {counted(entry.left_out, 'image')} {verb} not count.")
         if entry.data_changes:
             talk(f"{entry.instance} ({entry.split}) was made with other classes than the data has now: {entry.data_changes}.")
+    for line in judgements(scores):
+        talk(line)
     for missing in filter(None, map(missing_items, refs)):
         talk(missing)
     for skipped in (*errors, *workspace.catalog.damaged_refs(tagged=bool(unsaved or tag))):
@@ -97,13 +108,40 @@ def evaluate(
         _tell_states(workspace, scores)
 
 
+def judgements(scores: list[Score]) -> list[str]:
+    """Say where a step is worse than the one before on the same images, and where masks are no better than none."""
+    lines = []
+    before: dict[tuple[str, str], Score] = {}
+    for entry in scores:
+        name = f"{entry.instance} ({entry.split})"
+        if entry.miou is None:
+            continue
+        if entry.baseline == 1:
+            lines.append(
+                f"{name}: the true masks hold no pixel of a class but background. If 255 marks objects, write the class: 255 is ignored."
+            )
+            continue
+        if entry.baseline is not None and entry.miou < entry.baseline + 0.01:
+            lines.append(
+                f"{name} is no better than background everywhere: mIoU {percent(entry.miou)} against {percent(entry.baseline)}. "
+                "Look at some masks, and at the curves of what it was trained by: labelseg show"
+            )
+        last = before.get((entry.split, entry.on))
+        if last is not None and last.miou is not None and last.images == entry.images and entry.miou < last.miou:
+            lines.append(f"{name} is worse than {last.instance} before it: mIoU {percent(entry.miou)} against {percent(last.miou)}.")
+        if "@" not in entry.instance:
+            before[entry.split, entry.on] = entry
+    return lines
+
+
 def score_table(scores: list[Score]) -> str:
     """Write a row for every scored artifact."""
     rows = [
         (
             entry.instance,
             entry.split if entry.on == entry.split else f"{entry.split}, on {entry.on}",
-            f"{entry.images:,}",
+            f"{entry.images:,}{'+' if entry.learned else ''}",
+            percent(entry.baseline),
             percent(entry.miou),
             percent(entry.accuracy),
             "" if entry.threshold is None else f"{entry.threshold:g}{'*' if entry.tuned else ''}",
@@ -112,9 +150,10 @@ def score_table(scores: list[Score]) -> str:
         )
         for entry in scores
     ]
-    header = ("STAGE", "SPLIT", "IMAGES", "MIOU", "ACCURACY", "THRESHOLD", "OLD", "NEW")
+    header = ("STAGE", "SPLIT", "IMAGES", "BASELINE", "MIOU", "ACCURACY", "THRESHOLD", "OLD", "NEW")
     steps = any(entry.new is not None or entry.old is not None for entry in scores)
-    shown = [True] * 5 + [any(entry.threshold is not None for entry in scores), steps, steps]
+    based = any(entry.baseline is not None for entry in scores)
+    shown = [True] * 3 + [based, True, True] + [any(entry.threshold is not None for entry in scores), steps, steps]
     return format_table(tuple(compress(header, shown)), [tuple(compress(row, shown)) for row in rows], right=header[2:])
 
 

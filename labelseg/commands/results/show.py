@@ -12,6 +12,7 @@ import click
 from labelseg.commands.context import Invocation, pass_invocation, talk
 from labelseg.commands.tables import bytes_text, printable, seconds_text
 from labelseg.errors import MissingArtifactError, UsageError
+from labelseg.suggestions import suggestion
 
 if TYPE_CHECKING:
     from labelseg.pipeline.store.manifests import Manifest, Ref
@@ -43,7 +44,7 @@ def show(
     from labelseg.results.standing import Named, changes_of_data, classes_of, open_ref
 
     workspace = invocation.workspace()
-    ref, manifest = _find(workspace, Named(instance, tag or ""), image_id, split)
+    ref, manifest, image_id = _find(workspace, Named(instance, tag or ""), image_id, split)
     if image_id is None:
         facts = artifact_facts(workspace, ref, manifest)
         if plot is not None:
@@ -57,27 +58,42 @@ def show(
         talk(f"{Named(instance, ref.tag)} was made with other classes than the data has now: {changed}.")
 
 
-def _find(workspace: Workspace, name: Named, image_id: str | None, split: str | None) -> tuple[Ref, Manifest]:
-    """Find the artifact that is meant: in the split named, or the first that holds the image."""
+def _find(workspace: Workspace, name: Named, image: str | None, split: str | None) -> tuple[Ref, Manifest, str | None]:
+    """Find the artifact that is meant, in the split named or the first that holds the image; and the id of the image."""
     from labelseg.results.standing import find_refs, load_manifest, maker
 
     refs = find_refs(workspace, name, split)
-    if image_id is None:
+    if image is None:
         if len(refs) > 1:
             splits = ", ".join(ref.split for ref in refs)
             talk(f"{name} has results for the splits {splits}; showing the first. Choose with --split.")
-        return refs[0], load_manifest(workspace, refs[0])
+        return refs[0], load_manifest(workspace, refs[0]), None
     if maker(workspace, refs[0]).kind == "model":
-        raise UsageError(f"{name} is a model and holds no images. Leave out '{image_id}'.")
+        raise UsageError(f"{name} is a model and holds no images. Leave out '{image}'.")
     manifests = [(ref, load_manifest(workspace, ref)) for ref in refs]
+    wanted = {image, *workspace.dataset.matches(image)}
     for ref, manifest in manifests:
-        if any(item.id == image_id for item in manifest.items):
-            return ref, manifest
+        if found := next((item.id for item in manifest.items if item.id in wanted), None):
+            return ref, manifest, found
     for _, manifest in manifests:
         for failure in manifest.failed:
-            if failure["id"] == image_id:
-                raise MissingArtifactError(f"{name} failed on {image_id}: {failure['error']}")
-    raise MissingArtifactError(f"{name} holds no image '{image_id}'. The first it holds: {manifests[0][1].items[0].id}")
+            if failure["id"] in wanted:
+                raise MissingArtifactError(f"{name} failed on {failure['id']}: {failure['error']}")
+    raise MissingArtifactError(f"{name} holds no image '{image}'.{_elsewhere(workspace, name, image, manifests[0])}")
+
+
+def _elsewhere(workspace: Workspace, name: Named, image: str, first: tuple[Ref, Manifest]) -> str:
+    """Say where an image is that a result does not hold."""
+    known = workspace.dataset.matches(image)
+    if len(known) > 1:
+        return f" It may mean {', '.join(known[:4])}."
+    if known:
+        splits = [split for split in workspace.dataset.splits() if split != "all" and known[0] in workspace.dataset.ids(split)]
+        again = workspace.config.command(name.instance, splits[0]) if splits else ""
+        where = f"the split {' and '.join(splits)}" if splits else "no split"
+        return f" '{known[0]}' is in {where}.{f' To have it: {again}' if again and not name.tag else ''}"
+    there = [item.id for item in first[1].items]
+    return suggestion(image, there, listed="") or (f" The first it holds: {there[0]}" if there else "")
 
 
 def _plot_item(workspace: Workspace, ref: Ref, manifest: Manifest, image_id: str, path: Path) -> None:

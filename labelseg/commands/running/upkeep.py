@@ -17,8 +17,10 @@ from labelseg.commands.carry_out import with_device
 from labelseg.commands.context import Invocation, no_wait, pass_invocation, talk
 from labelseg.commands.tables import bytes_text
 from labelseg.errors import ArtifactError, LabelsegError
+from labelseg.pipeline.declare.config import FILE_NAME
 from labelseg.pipeline.instances import UNSAVED
 from labelseg.pipeline.run.options import RunOptions
+from labelseg.results.outlook import workspace_findings
 from labelseg.results.standing import missing_items, ref_name
 
 if TYPE_CHECKING:
@@ -125,7 +127,7 @@ def gc(invocation: Invocation, dry_run: bool, unsaved: bool, keep_logs: int) -> 
 @click.command()
 @pass_invocation
 def doctor(invocation: Invocation) -> None:
-    """Tell versions, devices, threads and free disk: what a report of a fault should hold."""
+    """Tell versions, devices, threads and free disk: what a report of a fault should hold; and what is found in the data."""
     from labelseg.libraries import LIBRARIES, library_versions
 
     rows = [
@@ -138,6 +140,8 @@ def doctor(invocation: Invocation) -> None:
         ("writable", "yes" if os.access(invocation.root, os.W_OK) else "no"),
         ("workspace", _workspace(invocation)),
     ]
+    if (invocation.root / FILE_NAME).exists():
+        rows += [("data", str(finding)) for finding in workspace_findings(invocation.workspace())] or [("data", "nothing to tell")]
     for name, value in rows:
         click.echo(f"{name:<17} {value}")
 

@@ -15,6 +15,12 @@ import click
 from labelseg.commands.context import Invocation, pass_invocation, talk
 from labelseg.commands.tables import format_table
 from labelseg.commands.workspace_file import exists_error, workspace_text, write_new, written_path
+from labelseg.data.dataset import open_dataset
+from labelseg.data.folder.findings import counted, some_of
+from labelseg.data.folder.folder_dataset import FolderDataset
+from labelseg.data.folder.image_ids import ImageIndex
+from labelseg.data.folder.splits import names_images
+from labelseg.data.inspection import inspect
 from labelseg.errors import DataError, UsageError
 from labelseg.pipeline.declare.config import FILE_NAME
 from labelseg.pipeline.declare.stage import Stage
@@ -33,6 +39,9 @@ PHOTOS: dict[str, dict[str, Any]] = {
 }
 RECIPE_TABLES: dict[str, dict[str, dict[str, Any]]] = {"tags": {}, "few-masks": {"segment": {"model": "train-unimatch"}}}
 REMARKS = dict.fromkeys(PHOTOS, "Found on photos with a longer side of 320 pixels; docs/affinitynet.md explains how to find yours.")
+# Below these a training on few images ends before it has learned: found on 30 and 100 images (benchmarks/small_data.py).
+FEWEST_UPDATES = {"train-classifier": 200, "train-affinity": 150, "train-segmenter": 500}
+WARMUP_SHARE = 0.1
 USUAL_SIDE = 1000  # pixels above which images are larger than the settings are made for
 SAMPLED = 100  # images whose size is looked up
 
@@ -68,7 +77,12 @@ def _file(help: str) -> dict[str, Any]:
     **_folder("Folder with images/ and any of masks/, labels.csv, classes.txt and lists such as train.txt or splits/train.txt."),
 )
 @click.option("--images", **_folder("Folder of images: jpg, png, webp, bmp, tiff."))
-@click.option("--labels", **_file("Tags: a CSV file image,labels."))
+@click.option(
+    "--labels",
+    type=click.Path(exists=True, path_type=Path),
+    metavar="FILE",
+    help="Tags: a CSV file image,labels, or a column for each class; or the folder of images itself, where each class has a folder in it.",
+)
 @click.option("--masks", **_folder("True masks: index or palette PNG, 255 = ignore. Needed to evaluate, not to train from tags."))
 @click.option("--classes", **_file("Class names, one a line; line k names class k of the masks; background first if there is one."))
 @click.option("--splits", **_folder("Folder of lists of images, such as train.txt and val.txt."))
@@ -95,6 +109,7 @@ def _file(help: str) -> dict[str, Any]:
     show_default=True,
     help="Chain to set up: tags learns from image tags, few-masks from the masks of a few images (see split).",
 )
+@click.option("--anyway", is_flag=True, help="Write labelseg.toml although errors were found in the data.")
 @pass_invocation
 def init(
     invocation: Invocation,
@@ -103,20 +118,30 @@ def init(
     scenes: int | None,
     weights: Path | None,
     recipe: str,
+    anyway: bool,
     **paths: Path | None,
 ) -> None:
     """Look at the data and write labelseg.toml.
 
     Name the parts (`--images`, `--labels`, ...), or a folder that holds them under their usual names (`--from`), or VOC
-    2012, or take built-in scenes. Nothing is copied. A labelseg.toml that is there is never overwritten.
+    2012, or take built-in scenes. Nothing is copied. A labelseg.toml that is there is never overwritten. What is found in the data
+    that will make the result wrong is told, and refused; `labelseg doctor` and `labelseg run --dry-run` tell it again.
     """
     target = invocation.root / FILE_NAME
     if target.exists():
         raise exists_error(target)
     data = _data_table(invocation.root, source, paths, val, scenes)
-    survey = survey_data(invocation.root, data)
+    dataset = open_dataset(invocation.root, data)
+    survey = survey_data(dataset, data)
     click.echo(_report(survey))
-    _check_recipe(recipe, survey)
+    _check_recipe(recipe, survey, dataset)
+    findings = inspect(dataset, tags=recipe == "tags")
+    for finding in findings:
+        talk(str(finding))
+    if (errors := sum(finding.level == "error" for finding in findings)) and not anyway:
+        raise DataError(
+            f"{counted(errors, 'error')} in the data, nothing was written. Mend what is told above, or write all the same: --anyway"
+        )
     invocation.root.mkdir(parents=True, exist_ok=True)
     tables = training_tables(invocation.stages, survey, written_path(invocation.root, weights) if weights else None)
     tables |= RECIPE_TABLES[recipe]
@@ -126,15 +151,12 @@ def init(
     talk(f"Wrote {target}. Next: labelseg run{SPLIT_FIRST if recipe == 'few-masks' else ''}")
 
 
-def survey_data(root: Path, table: Mapping[str, Any]) -> Survey:
-    """Read everything that is cheap to read, and one image and mask of every split.
+def survey_data(dataset: Dataset, table: Mapping[str, Any]) -> Survey:
+    """Read everything that is cheap to read, and one image of every split.
 
     Raises:
         LabelsegError: something is not what it should be.
     """
-    from labelseg.data.dataset import open_dataset
-
-    dataset = open_dataset(root, table)
     survey = Survey(dataset.classes)
     for split in dataset.splits():
         ids = dataset.ids(split)
@@ -142,8 +164,6 @@ def survey_data(root: Path, table: Mapping[str, Any]) -> Survey:
         masked = [image_id for image_id in ids if dataset.has(image_id, "mask")]
         survey.images[split], survey.tagged[split], survey.masked[split] = len(ids), len(tagged), len(masked)
         dataset.image(ids[0])
-        if masked:
-            dataset.mask(masked[0])
     for image_id in dataset.ids("all"):
         survey.by_class.update(dataset.tags(image_id) or ())
     _check_found(dataset, survey, table)
@@ -176,9 +196,23 @@ def training_tables(stages: Iterable[Stage], survey: Survey, weights: str | None
         kinds = uses.get("validation", ()) if isinstance(uses, Mapping) else ()
         if kinds and all(survey.holds("val", kind) for kind in kinds):
             values["validation"] = "val"
+            if any(f.name == "keep" for f in fields(stage.params)):
+                values["keep"] = "best"
+        values.update(_short_schedule(stage, survey))
         if weights and any(f.name == "weights" for f in fields(stage.params)):
             values["weights"] = weights
     return tables
+
+
+def _short_schedule(stage: Stage, survey: Survey) -> dict[str, Any]:
+    """Choose the schedule of a training on little data: fewest updates, of which the warm-up takes a share; with enough data nothing."""
+    fewest = FEWEST_UPDATES.get(stage.name, 0)
+    params = stage.params()
+    images = survey.images.get(params.split, 0) if fewest else 0
+    if not images:
+        return {}
+    updates = params.epochs * max(images // min(params.batch_size, images), 1)
+    return {"warmup_share": WARMUP_SHARE, "min_updates": fewest} if updates < fewest else {}
 
 
 def _data_table(root: Path, source: Path | None, paths: Mapping[str, Path | None], val: float | None, scenes: int | None) -> dict[str, Any]:
@@ -206,8 +240,10 @@ def _usual_names(folder: Path) -> dict[str, Path]:
         there = [folder / name for name in names if (folder / name).exists()]
         if there:
             found[key] = there[0]
-    if "splits" not in found and any(path.name != "classes.txt" for path in folder.glob("*.txt")):
-        found["splits"] = folder
+    if "splits" not in found:
+        images = ImageIndex(found["images"], found.get("masks"))
+        if any(path.name != "classes.txt" and names_images(path, images) for path in folder.glob("*.txt")):
+            found["splits"] = folder
     return found
 
 
@@ -219,10 +255,14 @@ def _check_found(dataset: Dataset, survey: Survey, table: Mapping[str, Any]) -> 
         raise DataError(f"{table['labels']}: names none of the images.")
 
 
-def _check_recipe(recipe: str, survey: Survey) -> None:
+def _check_recipe(recipe: str, survey: Survey, dataset: Dataset) -> None:
     """Refuse a recipe that the data cannot feed."""
     if recipe == "tags" and not survey.tagged["train"]:
-        raise DataError("recipe tags: no image of the split train has tags. Name them: --labels FILE")
+        folders = sorted({image_id.split("/")[0] for image_id in dataset.ids("train") if "/" in image_id})
+        hint = ""
+        if len(folders) > 1 and isinstance(dataset, FolderDataset):
+            hint = f". Images lie in the folders {some_of(folders)}; if these are their classes: --labels {dataset.images}"
+        raise DataError(f"recipe tags: no image of the split train has tags. Name them: --labels FILE{hint}")
     if recipe == "few-masks" and not survey.masked["train"]:
         raise DataError("recipe few-masks: no image of the split train has a mask. Name them: --masks DIR --classes FILE")
 
@@ -238,6 +278,6 @@ def _report(survey: Survey) -> str:
     if survey.long_side > USUAL_SIDE:
         lines.append(
             "  That is large: images are processed at full size, and the defaults suit 300 to 500 pixels. "
-            "Smaller copies, with masks scaled down the same way (nearest neighbour), take a fraction of the time and memory."
+            "Smaller copies of images and masks take a fraction of the time and memory: docs/data.md has the lines."
         )
     return "\n".join(lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -9,11 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labelseg.class_ids import BACKGROUND
+from labelseg.data.folder.findings import Finding, counted, some_of
 from labelseg.data.folder.image_ids import ImageIndex, MaskIndex
+from labelseg.data.folder.label_tables import LabelTable, class_folders, labels_in, read_table
 from labelseg.data.folder.labels import infer_classes, read_classes, read_labels, read_voc_annotation
-from labelseg.data.folder.splits import ALL, HELD_OUT, find_lists, fraction_splits, order_names, read_split
+from labelseg.data.folder.splits import ALL, HELD_OUT, USUAL_ORDER, find_lists, fraction_splits, names_images, order_names, read_split
 from labelseg.errors import DataError, UsageError
 from labelseg.protocols import Kind
+from labelseg.suggestions import suggestion
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -59,7 +63,7 @@ class FolderDataset:
         # Ids in masks follow the order of a list; names collected from a table have none.
         if self.labels is None or self.masks is not None:
             raise DataError("the data names no classes. Set classes (a file or a list) under [data] in labelseg.toml.")
-        return infer_classes(self.labels)
+        return infer_classes(self._table)
 
     @property
     def has_background(self) -> bool:
@@ -78,19 +82,20 @@ class FolderDataset:
             DataError: its list names no image, an unknown one, or one twice.
         """
         if split not in self.splits():
-            raise UsageError(f"the data has no split '{split}'. Splits: {', '.join(self.splits())}.")
+            other = next((f" {path} is there, but names no image." for path in self._other_texts if path.stem == split), "")
+            raise UsageError(f"the data has no split '{split}'.{other} Splits: {', '.join(self.splits())}.")
         if split not in self._read_splits:
             self._read_splits[split] = self._ids(split)
         if not self._read_splits[split]:
             raise DataError(f"split '{split}' holds no image.")
         return list(self._read_splits[split])
 
-    def matches(self, name: str) -> list[str]:
+    def matches(self, name: str, exactly: bool = False) -> list[str]:
         """List the ids that a name may mean."""
-        return self._index.matches(name)
+        return self._index.matches(name, exactly)
 
     def resolve(self, name: str, where: str) -> str:
-        """Find the id that a name means: an id, a path with extension, or a bare name where that is unique.
+        """Find the id that a name means, by the rules of ``ImageIndex.matches``.
 
         Raises:
             DataError: no image or several images have that name.
@@ -106,6 +111,33 @@ class FolderDataset:
             return image_id in self._tags if annotation is None else annotation.is_file()
         return kind == "image" or self._mask_path(image_id) is not None
 
+    def image_path(self, image_id: str) -> Path:
+        """The file of an image.
+
+        Raises:
+            DataError: no image has this id.
+        """
+        return self._index.path(image_id)
+
+    def mask_path(self, image_id: str) -> Path:
+        """The file of a mask.
+
+        Raises:
+            DataError: there is none.
+        """
+        self._index.path(image_id)
+        path = self._mask_path(image_id)
+        if path is None:
+            raise DataError(f"'{image_id}' has no mask{f' in {self.masks}' if self.masks else ''}.")
+        return path
+
+    def unused_masks(self) -> list[str]:
+        """Masks that have the name of no image, as paths below their folder."""
+        if self._masks is None:
+            return []
+        used = {self._masks.path(image_id) for image_id in self._index.files}
+        return [name for name in self._masks.files if self._masks.folder / name not in used]
+
     def identity(self, image_id: str, kind: Kind) -> Path | str:
         """The file of an image, a mask or a VOC annotation; for other tags the ids and the number of classes.
 
@@ -116,7 +148,7 @@ class FolderDataset:
         if kind == "image":
             return path
         if kind == "mask":
-            return self._known_mask_path(image_id)
+            return self.mask_path(image_id)
         if not self.has(image_id, "tags"):
             raise DataError(f"'{image_id}' has no tags{f' in {self.labels}' if self.labels else ''}.")
         return self._annotation(image_id) or f"{','.join(map(str, self._tags[image_id]))}/{len(self.classes)}"
@@ -147,7 +179,7 @@ class FolderDataset:
         """
         from labelseg.data.folder.images import image_size, read_mask
 
-        path = self._known_mask_path(image_id)
+        path = self.mask_path(image_id)
         return read_mask(path, len(self.classes), size=image_size(self._index.path(image_id)))
 
     @cached_property
@@ -162,10 +194,47 @@ class FolderDataset:
     def _read_splits(self) -> dict[str, list[str]]:
         return {}
 
+    def findings(self) -> list[Finding]:
+        """Tell what of the table and of the lists names no image, and what was read in another way than it is written.
+
+        Raises:
+            LabelsegError: the table or a list cannot be read.
+        """
+        found = list(self._findings) if self._tags or self.labels is not None else []
+        for name, path in self._lists.items():
+            self._split_list(name)
+            if missing := self._missing.get(name):
+                lines = some_of([f"'{text}' (line {number})" for number, text in missing])
+                found.append(
+                    Finding("warning", str(path), f"{counted(len(missing), 'line')} of no image: {lines}", "left out of the split")
+                )
+        found += [Finding("note", str(path), "no list of images: none of its first lines names one") for path in self._other_texts]
+        return found
+
+    def line_of(self, class_name: str) -> int:
+        """The first line of the label table that names a class; 0 where none does."""
+        named = (row.line for row in self._table.rows if class_name in _words(row.labels))
+        return next(named, 0)
+
+    @cached_property
+    def _missing(self) -> dict[str, list[tuple[int, str]]]:
+        """Lines of each list that name no image, as far as lists were read."""
+        return {}
+
+    @cached_property
+    def _texts(self) -> dict[str, Path]:
+        """Text files in the folders of lists; a class file among them is none."""
+        return find_lists(self.split_lists, [self.classes_from] if isinstance(self.classes_from, Path) else [])
+
+    @cached_property
+    def _other_texts(self) -> list[Path]:
+        """Of these, the ones that are no lists, such as a README beside them."""
+        return [path for name, path in self._texts.items() if name not in USUAL_ORDER and not names_images(path, self._index)]
+
     @cached_property
     def _lists(self) -> dict[str, Path]:
-        """The list of each split; a class file among them is not a list."""
-        lists = find_lists(self.split_lists, [self.classes_from] if isinstance(self.classes_from, Path) else [])
+        """The list of each split."""
+        lists = {name: path for name, path in self._texts.items() if path not in self._other_texts}
         for name in self.fractions:
             if name in lists:
                 raise UsageError(f"[data.fractions] {name}: {lists[name]} lists this split. Remove one.")
@@ -174,24 +243,62 @@ class FolderDataset:
         return lists
 
     @cached_property
-    def _tags(self) -> dict[str, tuple[int, ...]]:
-        """Tags by id, from the label table."""
+    def _table(self) -> LabelTable:
+        """The label table; a folder of a folder per class is one too."""
         if self.labels is None:
-            return {}
+            raise DataError("the data names no label table. Set labels under [data] in labelseg.toml.")
+        if not self.labels.is_dir():
+            return read_table(self.labels)
+        start = os.path.relpath(os.path.abspath(self.images), os.path.abspath(self.labels))
+        if start.startswith(".."):
+            raise DataError(f"{self.labels}: expected a label table, or the folder of images whose folders are the classes.")
+        return class_folders(self.labels, [file if start == "." else f"{start}/{file}" for file in self._index.files.values()])
+
+    @cached_property
+    def _tags(self) -> dict[str, tuple[int, ...]]:
+        """Tags by id, from the label table; rows of no image are left out."""
+        return self._read_tags[0]
+
+    @property
+    def _findings(self) -> list[Finding]:
+        return self._read_tags[1]
+
+    @cached_property
+    def _read_tags(self) -> tuple[dict[str, tuple[int, ...]], list[Finding]]:
+        """Read the label table: tags by id, and what is to be told."""
+        if self.labels is None:
+            return {}, []
+        findings: list[Finding] = []
         tags: dict[str, tuple[int, ...]] = {}
         lines: dict[str, int] = {}
-        for row in read_labels(self.labels, self.classes):
+        missing: list[tuple[str, int]] = []
+        table = self._table
+        for row in read_labels(table, self.classes, findings):
+            if not self._index.matches(row.image):
+                missing.append((row.image, row.line))
+                continue
             image_id = self._index.resolve(row.image, f"{self.labels} line {row.line}")
-            if image_id in tags:
+            if image_id in tags and not table.joined:
                 raise DataError(f"{self.labels} line {row.line}: '{image_id}' is on line {lines[image_id]} too.")
-            tags[image_id] = row.class_ids
+            tags[image_id] = tuple(sorted({*tags.get(image_id, ()), *row.class_ids}))
             lines[image_id] = row.line
-        return tags
+        if missing:
+            name, line = missing[0]
+            if not tags:
+                self._index.resolve(name, f"{self.labels} line {line}")
+            hint = suggestion(name, self._index.ids, listed="")
+            findings.append(
+                Finding(
+                    "warning", f"{self.labels} line {line}", f"no image '{name}' in {self.images}{_more(len(missing))}",
+                    "the row is left out" if len(missing) == 1 else "these rows are left out", hint.strip(),
+                )
+            )  # fmt: skip
+        return tags, findings
 
     def _ids(self, split: str) -> list[str]:
         """Work out the ids of a split that exists."""
         if split in self._lists:
-            return read_split(self._lists[split], self._index)
+            return read_split(self._lists[split], self._index, self._missing.setdefault(split, []))
         if split == ALL:
             return self._index.ids
         listed = {image_id for name in HELD_OUT if name in self._lists for image_id in self._split_list(name)}
@@ -213,9 +320,12 @@ class FolderDataset:
     def _mask_path(self, image_id: str) -> Path | None:
         return None if self._masks is None else self._masks.path(image_id)
 
-    def _known_mask_path(self, image_id: str) -> Path:
-        self._index.path(image_id)
-        path = self._mask_path(image_id)
-        if path is None:
-            raise DataError(f"'{image_id}' has no mask{f' in {self.masks}' if self.masks else ''}.")
-        return path
+
+def _words(labels: str | tuple[str, ...]) -> list[str]:
+    """List what a row of a label table may name."""
+    return [*labels_in(labels)[0], *labels.split()] if isinstance(labels, str) else list(labels)
+
+
+def _more(count: int) -> str:
+    """Tell how many rows more are alike."""
+    return f", and {counted(count - 1, 'row')} more of no image" if count > 1 else ""

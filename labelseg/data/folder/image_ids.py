@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 from collections import defaultdict
 from functools import cached_property
@@ -96,10 +97,40 @@ class ImageIndex:
             by_bare_name[os.path.splitext(base)[0]].append(image_id)
         return dict(by_bare_name)
 
-    def matches(self, name: str) -> list[str]:
-        """List the ids that a name may mean: the one whose id or path it is, or else all of that bare name."""
+    @cached_property
+    def _by_folded_path(self) -> dict[str, list[str]]:
+        by_folded: dict[str, list[str]] = defaultdict(list)
+        for path, image_id in self._by_path.items():
+            if image_id not in by_folded[path.casefold()]:
+                by_folded[path.casefold()].append(image_id)
+        return dict(by_folded)
+
+    def matches(self, name: str, exactly: bool = False) -> list[str]:
+        """List the ids that a name may mean.
+
+        First the one whose id or path it is, or else all of that bare name. Unless ``exactly``: then the path as other systems write it,
+        with folders in front that the data does not have if the rest is the whole path of an image, with the extension of another
+        format, or in other capitals.
+        """
         key = _normal(name)
-        return [self._by_path[key]] if key in self._by_path else self._by_bare_name.get(key, [])
+        if key in self._by_path:
+            return [self._by_path[key]]
+        if (found := self._by_bare_name.get(key, [])) or exactly:
+            return found
+        return self._loose_matches(re.sub(r"/(\./)+", "/", key.strip().replace("\\", "/")).removeprefix("./"))
+
+    def _loose_matches(self, path: str) -> list[str]:
+        """List the ids that a path with ``/`` may mean; never by its bare name alone where it names folders, which would be passed over."""
+        stem, suffix = os.path.splitext(path)
+        forms = [path, stem] if suffix.lower() in IMAGE_SUFFIXES else [path]
+        parts = [form.split("/") for form in forms]
+        for start in range(path.count("/") + 1):
+            for form in parts:
+                rest = "/".join(form[start:])
+                found = [self._by_path[rest]] if rest in self._by_path else self._by_folded_path.get(rest.casefold(), [])
+                if found:
+                    return found
+        return self._by_bare_name.get(stem, []) if "/" not in path else []
 
     def resolve(self, name: str, where: str) -> str:
         """Find the id that ``name`` means: an id, a relative path with extension, or a bare file name or stem where unique.
@@ -159,6 +190,11 @@ class MaskIndex:
         for stem, file in self._by_stem.items():
             by_bare_stem[stem.rpartition("/")[2]].append(file)
         return dict(by_bare_stem)
+
+    @property
+    def files(self) -> list[str]:
+        """Relative paths of all masks."""
+        return list(self._by_stem.values())
 
     def path(self, image_id: str) -> Path | None:
         """Return the mask of an image: at the same relative path, or with the same bare stem where that is unique in both folders."""

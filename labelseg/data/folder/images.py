@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import struct
+import warnings
 import zlib
 from pathlib import Path
 
@@ -20,7 +21,10 @@ from labelseg.file_kinds import odd_kind
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error, zlib.error, Image.DecompressionBombError)
 EXIF_ORIENTATION = 0x0112
 SIDEWAYS = (5, 6, 7, 8)
-TIFF_WIDTH, TIFF_HEIGHT = 256, 257
+TIFF_WIDTH, TIFF_HEIGHT, TIFF_BITS = 256, 257, 258
+_BITS = "labelseg bits"  # of the pixels of a TIFF file, kept with the image
+# What is large is told in a line of our own, where the data is looked at.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
@@ -78,15 +82,16 @@ def read_mask(path: Path, n_classes: int, size: tuple[int, int] | None = None) -
         DataError: the file is missing, damaged or in colour, holds another value, or differs in size.
     """
     image = _open(path, "a mask")
+    step = _grey_step(path, image)
     if image.mode not in ("1", "L", "P", "I", "I;16", "I;16L", "I;16B"):
         raise DataError(
             f"{path}: expected a grey or palette image of class ids, got {image.mode}. "
             "Write class ids as grey values, 255 where nothing is known."
         )
     mask = np.array(image)
-    mask = mask // _grey_step(path) if image.mode == "L" else mask
+    mask = mask // step if image.mode == "L" else mask
     if size is not None and mask.shape != tuple(size):
-        raise DataError(f"{path}: expected the size of its image, {_by(size)}, got {_by(mask.shape)}.")
+        raise DataError(f"{path}: expected the size of its image, {_by(size)}, got {_by(mask.shape)}.{_size_hint(size, mask.shape)}")
     wrong = ((mask >= n_classes) & (mask != IGNORE)) | (mask < 0)
     if wrong.any():
         row, column = np.argwhere(wrong)[0]
@@ -110,6 +115,8 @@ def _open(path: Path, what: str) -> Image.Image:
     try:
         with Image.open(path) as image:
             image.load()
+            if bits := getattr(image, "tag_v2", {}).get(TIFF_BITS):
+                image.info[_BITS] = bits
             if image.getexif().get(EXIF_ORIENTATION, 1) == 1:
                 return image.copy()
             return ImageOps.exif_transpose(image)
@@ -130,6 +137,10 @@ def _unreadable(path: Path, what: str, error: Exception) -> DataError:
         return DataError(f"{path}: expected {what}, found {found}.")
     if not os.path.getsize(path):
         return DataError(f"{path}: expected {what}, found an empty file.")
+    if isinstance(error, Image.DecompressionBombError):
+        return DataError(
+            f"{path}: expected {what} of at most {2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6:.0f} megapixels. Make a smaller copy."
+        )
     reason = "no known format" if type(error).__name__ == "UnidentifiedImageError" else str(error) or type(error).__name__
     return DataError(f"{path}: expected {what}, cannot be read: {reason}.")
 
@@ -143,13 +154,24 @@ def _grey_to_rgb(image: Image.Image, path: Path) -> NDArray[np.uint8]:
     return np.repeat(np.round(grey * (255 / top)).astype(np.uint8)[..., None], 3, axis=2)
 
 
-def _grey_step(path: Path) -> int:
-    """The step between grey values: Pillow stretches PNG files of 2 and 4 bits to 0..255, which would change class ids."""
+def _grey_step(path: Path, image: Image.Image) -> int:
+    """The step between grey values: Pillow stretches PNG and TIFF files of 2 and 4 bits to 0..255, which would change class ids."""
     with path.open("rb") as file:
         header = file.read(26)
-    if header[:8] != b"\x89PNG\r\n\x1a\n" or header[25] != 0:
-        return 1
-    return {2: 85, 4: 17}.get(header[24], 1)
+    is_png, is_grey = header[:8] == b"\x89PNG\r\n\x1a\n", header[25:26] == b"\0"
+    bits = header[24] if is_png and is_grey else (image.info.get(_BITS) or (8,))[0]
+    return {2: 85, 4: 17}.get(bits, 1)
+
+
+def _size_hint(image: tuple[int, int], mask: tuple[int, ...]) -> str:
+    """Say why a mask may have another size than its image."""
+    if mask == image[::-1]:
+        return " It fits the photo as it is stored, and the photo is turned upright by its EXIF orientation: turn the mask alike."
+    if all(abs(a - b) <= 2 for a, b in zip(image, mask, strict=True)):
+        return " It is off by a pixel or two, as a mask of a shrunk copy may be: cut or pad it at the right and the bottom."
+    if abs(image[0] * mask[1] - image[1] * mask[0]) <= 2 * max(*image, *mask):
+        return " It has the shape of the image at another scale: resize it to the size of the image by nearest neighbour."
+    return ""
 
 
 def _by(size: tuple[int, ...]) -> str:

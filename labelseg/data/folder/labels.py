@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import csv
-import io
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 from labelseg.class_ids import BACKGROUND, IGNORE
+from labelseg.data.folder.findings import Finding, counted
+from labelseg.data.folder.label_tables import HEADER, LabelTable, TableRow, is_missing, labels_in, read_table
+from labelseg.data.folder.text_files import read_text
 from labelseg.errors import DataError
 from labelseg.file_kinds import odd_kind
 from labelseg.suggestions import suggestion
 
-HEADER = ("image", "labels")
 SEPARATORS = re.compile("[;|]")
 
 
@@ -59,31 +59,52 @@ def read_classes(path: Path) -> tuple[str, ...]:
     return check_classes((line.strip() for line in read_text(path).rstrip().splitlines()), str(path))
 
 
-def infer_classes(path: Path) -> tuple[str, ...]:
-    """Collect the classes that a label table names: ``background`` first, the others sorted.
+def infer_classes(table: Path | LabelTable) -> tuple[str, ...]:
+    """Collect the classes that a label table names: ``background`` first, the others sorted; marks of missing values are no names.
 
-    Spaces separate labels unless some cell holds ``;`` or ``|``: without a class list nothing else separates them from names with spaces.
+    Spaces separate labels unless some cell holds ``;``, ``|`` or a comma: without a list nothing else tells them from names with spaces.
     """
-    cells = [labels for _, _, labels in _rows(path)]
-    spaced = not any(SEPARATORS.search(cell) for cell in cells)
-    names = {name.strip() for cell in cells for name in (cell.split() if spaced else SEPARATORS.split(cell))}
-    return check_classes((BACKGROUND, *sorted(names - {"", BACKGROUND})), str(path))
+    table = table if isinstance(table, LabelTable) else read_table(table)
+    cells = [row.labels for row in table.rows if isinstance(row.labels, str)]
+    names = {*table.names, *(label for row in table.rows if not isinstance(row.labels, str) for label in row.labels)}
+    spaced = is_spaced(table)
+    for labels, apart in map(labels_in, cells):
+        names |= {word for label in labels for word in (label.split() if spaced and not apart else [label])}
+    named = {name for name in names if not is_missing(name)}
+    return check_classes((BACKGROUND, *sorted(named - {"", BACKGROUND})), str(table.path))
 
 
-def read_labels(path: Path, classes: Sequence[str]) -> list[LabelRow]:
-    """Read a label table: CSV with the header ``image,labels``, labels separated by ``;``, ``|`` or spaces.
+def is_spaced(table: LabelTable) -> bool:
+    """Whether spaces separate the labels of a table without a class list."""
+    return not any(isinstance(row.labels, str) and labels_in(row.labels)[1] for row in table.rows)
 
-    Spaces separate only where the whole cell is no class and every token is one. An empty cell means that the image
-    is known to hold no class; the name of the background adds nothing.
+
+def read_labels(table: Path | LabelTable, classes: Sequence[str], findings: list[Finding] | None = None) -> list[LabelRow]:
+    """Read a label table in one of the forms of :func:`labelseg.data.folder.label_tables.read_table`.
+
+    Labels of a cell are separated by ``;``, ``|``, commas or spaces. Spaces separate only where the whole cell is no class and every word
+    is one. An empty cell means that the image is known to hold no class; the name of the background adds nothing. A cell that holds
+    nothing but the mark of a missing value is left out, and so are the tags of its image; names that differ from a class in case alone
+    are that class.
+
+    Args:
+        table: The table, or its file.
+        classes: Class names by id.
+        findings: Takes what was read in another way than it is written.
 
     Raises:
         DataError: wrong header or number of columns, unknown class; the message names the line.
     """
+    table = table if isinstance(table, LabelTable) else read_table(table)
     index = {name: class_id for class_id, name in enumerate(classes)}
+    reading = _Reading(index, str(table.path))
     rows = []
-    for line, image, cell in _rows(path):
-        ids = {index[name] for name in _split_cell(cell, index, f"{path} line {line}")}
-        rows.append(LabelRow(image, tuple(sorted(ids - {index.get(BACKGROUND)})), line))
+    for row in table.rows:
+        names = reading.names(row)
+        if names is not None:
+            rows.append(LabelRow(row.image, tuple(sorted({index[name] for name in names} - {index.get(BACKGROUND)})), row.line))
+    if findings is not None:
+        findings += [*table.findings, *reading.findings()]
     return rows
 
 
@@ -117,54 +138,74 @@ def read_voc_annotation(path: Path, classes: Sequence[str]) -> tuple[int, ...]:
     return tuple(sorted(found))
 
 
-def read_text(path: Path) -> str:
-    """Read a UTF-8 text file, with or without byte order mark.
+class _Reading:
+    """Reads cells by a class list, and remembers what was not written as it is read."""
 
-    Raises:
-        DataError: the file is missing, no file or not UTF-8.
-    """
-    if kind := odd_kind(path):
-        raise DataError(f"{path}: expected a text file, found {kind}.")
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: expected UTF-8 text, found byte 0x{error.object[error.start]:02x} at {error.start}.") from error
+    def __init__(self, index: Mapping[str, int], where: str) -> None:
+        self.index, self.where = index, where
+        by_case: dict[str, list[str]] = {}
+        for name in index:
+            by_case.setdefault(name.casefold(), []).append(name)
+        self._by_case = {folded: names[0] for folded, names in by_case.items() if len(names) == 1}
+        self._missing: list[tuple[int, str]] = []
+        self._commas: list[tuple[int, str]] = []
+        self._cases: dict[tuple[str, str], int] = {}
+
+    def names(self, row: TableRow) -> list[str] | None:
+        """List the classes that a row names; None where the cell marks a missing value."""
+        if isinstance(row.labels, tuple):
+            labels = list(row.labels)
+        elif row.labels in self.index:
+            return [row.labels]
+        else:
+            labels, apart = labels_in(row.labels)
+            if not apart and labels and self._known(labels[0]) is None and not is_missing(labels[0]):
+                labels = row.labels.split()
+            if apart and ("," in row.labels or row.labels[0] in "[({"):
+                self._commas.append((row.line, row.labels))
+        if labels and all(is_missing(label) and label not in self.index for label in labels):
+            self._missing.append((row.line, str(row.labels)))
+            return None
+        return [self._class(label, row.line) for label in labels]
+
+    def findings(self) -> list[Finding]:
+        """Tell what was read in another way than it is written."""
+        found = []
+        if self._missing:
+            line, cell = self._missing[0]
+            found.append(
+                Finding(
+                    "warning", f"{self.where} line {line}", f"'{cell}' looks like a missing value{_lines(self._missing)}",
+                    "the tags of such an image are unknown, and it is not learned from",
+                    "Where an image holds no class leave the cell empty; if it is the name of a class, list it: --classes FILE",
+                )
+            )  # fmt: skip
+        if self._commas:
+            line, cell = self._commas[0]
+            found.append(
+                Finding(
+                    "warning", f"{self.where} line {line}", f"{cell!r} is read as {' and '.join(labels_in(cell)[0])}{_lines(self._commas)}"
+                )
+            )
+        for (written, name), line in self._cases.items():
+            found.append(Finding("note", f"{self.where} line {line}", f"'{written}' is read as '{name}', which differs in case alone"))
+        return found
+
+    def _known(self, label: str) -> str | None:
+        return label if label in self.index else self._by_case.get(label.casefold())
+
+    def _class(self, label: str, line: int) -> str:
+        name = self._known(label)
+        if name is None:
+            raise _no_class(f"{self.where} line {line}" if line else self.where, label, tuple(self.index))
+        if name != label:
+            self._cases.setdefault((label, name), line)
+        return name
 
 
-def _rows(path: Path) -> list[tuple[int, str, str]]:
-    """Read (line, image, labels) of every row that is not blank, after checking the header."""
-    reader = csv.reader(io.StringIO(read_text(path), newline=""), skipinitialspace=True)
-    try:
-        return list(_checked_rows(reader, path))
-    except csv.Error as error:
-        raise DataError(f"{path} line {reader.line_num}: expected a CSV table: {error}.") from error
-
-
-def _checked_rows(reader: Any, path: Path) -> Iterator[tuple[int, str, str]]:
-    """Yield what :func:`_rows` returns."""
-    header = [cell.strip().lower() for cell in next(reader, [])]
-    if tuple(header) != HEADER:
-        raise DataError(f"{path} line 1: expected the header {','.join(HEADER)}, got {','.join(header)!r}.")
-    for cells in reader:
-        if not any(cell.strip() for cell in cells):
-            continue
-        if len(cells) != 2:
-            raise DataError(f"{path} line {reader.line_num}: expected 2 columns, got {len(cells)}. Separate labels by ;")
-        yield reader.line_num, cells[0].strip(), cells[1].strip()
-
-
-def _split_cell(cell: str, index: Mapping[str, int], where: str) -> list[str]:
-    """Split a cell into class names."""
-    if SEPARATORS.search(cell):
-        names = [name.strip() for name in SEPARATORS.split(cell) if name.strip()]
-    else:
-        names = [cell] if cell in index else cell.split()
-    for name in names:
-        if name not in index:
-            raise _no_class(where, name, tuple(index))
-    return names
+def _lines(found: Sequence[tuple[int, str]]) -> str:
+    """Tell how many lines more are alike."""
+    return f", and {counted(len(found) - 1, 'line')} more alike" if len(found) > 1 else ""
 
 
 def _no_class(where: str, name: str, classes: tuple[str, ...]) -> DataError:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from labelseg.data.folder.labels import read_text
+from labelseg.data.folder.text_files import read_text
 from labelseg.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 ALL = "all"
 HELD_OUT = ("val", "test")
 USUAL_ORDER = ("train", *HELD_OUT)
+_FIRST_LINES = 20  # of a text file, by which it is known as a list
 
 
 def find_lists(folders: Sequence[Path], not_lists: Sequence[Path] = ()) -> dict[str, Path]:
@@ -44,21 +45,41 @@ def find_lists(folders: Sequence[Path], not_lists: Sequence[Path] = ()) -> dict[
     return lists
 
 
-def read_split(path: Path, images: ImageNames) -> list[str]:
+def read_split(path: Path, images: ImageNames, missing: list[tuple[int, str]] | None = None) -> list[str]:
     """Read the ids that a list names, one image a line or as published lists do, and sort them: the order of lines means nothing.
+
+    Args:
+        path: The list.
+        images: What knows the names.
+        missing: Takes number and text of lines that name no image, if those are the lesser part; None refuses them.
 
     Raises:
         DataError: an unknown or ambiguous image, or one named twice; the message names the line.
     """
     lines: dict[str, int] = {}
+    unknown: list[tuple[int, str]] = []
     for number, line in enumerate(read_text(path).splitlines(), start=1):
         if not line.strip():
             continue
-        image_id = _named_image(line.strip(), images, f"{path} line {number}")
+        found = _named_images(line.strip(), images)
+        if not found and missing is not None:
+            unknown.append((number, line.strip()))
+            continue
+        image_id = found[0] if len(found) == 1 else images.resolve(_told(line.strip()), f"{path} line {number}")
         if image_id in lines:
             raise DataError(f"{path} line {number}: '{image_id}' is on line {lines[image_id]} too.")
         lines[image_id] = number
+    if len(unknown) > len(lines):
+        images.resolve(_told(unknown[0][1]), f"{path} line {unknown[0][0]}")
+    if missing is not None:
+        missing += unknown
     return sorted(lines)
+
+
+def _told(line: str) -> str:
+    """Pick what an error is about: the line, or its first word where that is a path."""
+    first = line.split()[0]
+    return first if "/" in first else line
 
 
 def check_fractions(fractions: Mapping[str, float]) -> None:
@@ -106,25 +127,22 @@ def order_names(names: set[str]) -> list[str]:
     return [*usual, *sorted(names - {*usual, ALL}), ALL]
 
 
-def _named_image(line: str, images: ImageNames, where: str) -> str:
-    """Find the image that a line means: the image itself, or image and mask as in published lists, where the first word counts.
-
-    A path may begin with folders that the data does not have (``/JPEGImages/2007_000032.jpg``), if the rest is the whole path of an image.
-    The error is that of the line, or of its first word where that is a path.
-    """
+def _named_images(line: str, images: ImageNames) -> list[str]:
+    """List the images that a line may mean: the image itself, or image and mask as in published lists, where the first word counts."""
     first = line.split()[0]
-    words = dict.fromkeys((line, first))
-    for word in words:
-        if len(found := images.matches(word)) == 1:
-            return found[0]
-    for word in reversed(words):
-        parts = word.split("/")
-        for start in range(1, len(parts)):
-            rest = "/".join(parts[start:])
-            # Not by its bare name: the other folders would be passed over.
-            if len(found := images.matches(rest)) == 1 and found[0].count("/") == rest.count("/"):
-                return found[0]
-    return images.resolve(first if "/" in first else line, where)
+    for word, exactly in ((line, True), (first, True), (first, False), (line, False)):
+        if len(found := images.matches(word, exactly)) == 1:
+            return found
+    return images.matches(line) or images.matches(first)
+
+
+def names_images(path: Path, images: ImageNames) -> bool:
+    """Whether a text file is a list of images: whether one of its first lines names one."""
+    try:
+        lines = [line.strip() for line in read_text(path).splitlines() if line.strip()]
+    except DataError:
+        return False
+    return not lines or any(_named_images(line, images) for line in lines[:_FIRST_LINES])
 
 
 def _place(image_id: str, seed: int) -> float:

@@ -89,7 +89,7 @@ class SceneDataset:
         names = sorted(self.counts) if split == ALL else [split]
         return [f"{name}_{number:04}" for name in names for number in range(self.counts[name])]
 
-    def matches(self, name: str) -> list[str]:
+    def matches(self, name: str, exactly: bool = False) -> list[str]:
         """List the ids that a line of a list may mean: itself, if there is such a scene."""
         return [name] if self.has(name, "image") else []
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from labelseg.pipeline.declare.stage import option, source, split_option
+from labelseg.pipeline.declare.stage import like, option, source, split_option
 from labelseg.training.params import EvaluatedTrainingParams, has_inner_width, is_evaluated, may_be_separable
 
 
@@ -44,6 +44,7 @@ class FewMaskParams(EvaluatedTrainingParams):
     )
     batch_size: int = option(8, help="Labelled images an update, and as many unlabelled ones.", minimum=1)
     epochs: int = option(40, help="Passes over the longer of the two splits.", minimum=1, effective=lambda params: not params.iterations)
+    min_updates: int = like(EvaluatedTrainingParams, "min_updates", effective=lambda params: not params.iterations)
     iterations: int = option(0, help="Updates, in place of epochs; 0 counts epochs.", minimum=0)
     patience: int = option(0, help="Evaluations without a new best after which the training ends; 0 never.", minimum=0)
     window: int = option(

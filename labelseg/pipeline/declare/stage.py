@@ -22,6 +22,7 @@ def option(
     shared: bool = False,
     effective: Callable[[Any], bool] | None = None,
     formerly: str = "",
+    neutral: bool = False,
 ) -> Any:
     """Declare a parameter of a stage; it becomes an option of the command and part of the artifact's key.
 
@@ -34,9 +35,12 @@ def option(
         effective: Tells from the parameters whether this one has an effect on results; where it has none, it stays out of the key.
         formerly: Its name before it was given another one: still read in ``labelseg.toml`` and the environment, and the name that it
             goes by in keys, so that these stay as they are.
+        neutral: Whether the default asks for nothing, so that it stays out of the key: of a parameter that came later, so that what was
+            made before keeps its key.
     """
     limits = {"choices": choices, "minimum": minimum, "maximum": maximum}
-    return field(default=default, metadata={"help": help, **limits, "shared": shared, "effective": effective, "formerly": formerly})
+    ways = {"shared": shared, "effective": effective, "formerly": formerly, "neutral": neutral}
+    return field(default=default, metadata={"help": help, **limits, **ways})
 
 
 def source(default: str, *, help: str, kind: SourceKind, effective: Callable[[Any], bool] | None = None, formerly: str = "") -> Any:
@@ -154,6 +158,12 @@ def is_effective(declared: Field, params: Any) -> bool:
     """Whether a parameter has an effect under the others."""
     effective = declared.metadata.get("effective")
     return effective is None or effective(params)
+
+
+def enters_key(declared: Field, params: Any) -> bool:
+    """Whether a parameter is part of keys: it has an effect, and asks for something."""
+    asks = not declared.metadata.get("neutral") or getattr(params, declared.name) != declared.default
+    return asks and is_effective(declared, params)
 
 
 def key_name(declared: Field) -> str:

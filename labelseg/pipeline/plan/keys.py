@@ -8,7 +8,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from labelseg.pipeline.declare.stage import Stage, is_effective, key_name
+from labelseg.pipeline.declare.stage import Stage, enters_key, key_name
 from labelseg.pipeline.files.digests import canonical_json, digest
 
 
@@ -30,7 +30,7 @@ def key_params(stage: Stage, params: Any, fingerprint: Callable[[Path], str], ro
     """
     values, found = params_json(params), {}
     for declared in fields(stage.params):
-        if "source" in declared.metadata or "split" in declared.metadata or not is_effective(declared, params):
+        if "source" in declared.metadata or "split" in declared.metadata or not enters_key(declared, params):
             continue
         value = values[declared.name]
         if "file" in declared.metadata and value:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import Field, fields
 from typing import Any
 
-from labelseg.pipeline.declare.stage import Stage, is_effective, key_name
+from labelseg.pipeline.declare.stage import Stage, enters_key, key_name
 
 
 def normal_form(recipe: Mapping[str, Any], stages: Mapping[str, Stage]) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def normal_form(recipe: Mapping[str, Any], stages: Mapping[str, Stage]) -> dict[
             field = declared.get(name)
             if field is None:
                 found[name] = value
-            elif is_effective(field, params):
+            elif enters_key(field, params):
                 found[field.name] = values[field.name] if resolve else value
         return found
 

@@ -83,3 +83,29 @@ def test_a_folder_of_masks_below_the_images_holds_no_images(tmp_path):
     assert ImageIndex(folder, tmp_path).ids == ["a", "masks/a", "more/b"]
     (tmp_path / "linked").symlink_to(folder / "masks")
     assert ImageIndex(folder, tmp_path / "linked").ids == ["a", "more/b"]
+
+
+@pytest.mark.parametrize(
+    ("name", "image_id"),
+    [
+        ("images/farm/1.jpg", "farm/1"),
+        (".\\farm\\1.jpg", "farm/1"),
+        ("C:\\Users\\me\\photos\\farm\\1.jpg", "farm/1"),
+        ("/home/me/photos/top.JPG", "top"),
+        ("./farm/./1", "farm/1"),
+        ("top.png", "top"),
+        ("FARM/1.jpeg", "farm/1"),
+        ("Top", "top"),
+        (" top ", "top"),
+    ],
+)
+def test_a_name_is_found_as_other_systems_write_it(tmp_path: Path, name: str, image_id: str) -> None:
+    touch(tmp_path, "farm/1.jpg", "coast/1.jpg", "top.jpg")
+    assert ImageIndex(tmp_path).resolve(name, "x") == image_id
+    assert ImageIndex(tmp_path).matches(name, exactly=True) == []
+
+
+@pytest.mark.parametrize("name", ["sea/1.jpg", "1", "other/2.jpg", "farm"])
+def test_no_image_of_another_folder_is_taken_for_one_that_is_not_there(tmp_path: Path, name: str) -> None:
+    touch(tmp_path, "farm/1.jpg", "coast/1.jpg", "coast/2.jpg")
+    assert len(ImageIndex(tmp_path).matches(name)) != 1

@@ -178,3 +178,50 @@ def test_a_colour_mask_and_one_of_wrong_size_are_errors(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((5, 7), np.uint8)).save(tmp_path / "b.png")
     with pytest.raises(DataError, match="expected the size of its image, 7 x 5, got 5 x 7"):
         read_mask(tmp_path / "b.png", 3, size=(7, 5))
+
+
+def tiff(path: Path, rows: list[list[int]], bits: int) -> Path:
+    """Write a grey TIFF of few bits a pixel, which Pillow cannot."""
+    packed = b""
+    for row in rows:
+        text = "".join(format(value, f"0{bits}b") for value in row)
+        text += "0" * (-len(text) % 8)
+        packed += int(text, 2).to_bytes(len(text) // 8, "big")
+    tags = {256: len(rows[0]), 257: len(rows), 258: bits, 259: 1, 262: 1, 273: 8, 277: 1, 278: len(rows), 279: len(packed)}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    content = packed + bytes(len(packed) % 2)
+    path.write_bytes(b"II*\0" + struct.pack("<I", 8 + len(content)) + content + struct.pack("<H", len(tags)) + entries + bytes(4))
+    return path
+
+
+@pytest.mark.parametrize(("bits", "rows"), [(2, [[0, 1, 2, 3], [3, 0, 2, 1]]), (4, [[0, 5, 9, 11], [11, 1, 2, 3]]), (8, [[0, 17, 2, 85]])])
+def test_tiff_masks_of_few_bits_hold_their_ids(tmp_path: Path, bits: int, rows: list[list[int]]) -> None:
+    np.testing.assert_array_equal(read_mask(tiff(tmp_path / "m.tif", rows, bits), 90), rows)
+
+
+@pytest.mark.parametrize(
+    ("image", "mask", "advice"),
+    [
+        ((60, 40), (40, 60), "turned upright by its EXIF orientation"),
+        ((60, 40), (60, 41), "off by a pixel or two"),
+        ((400, 300), (100, 75), "nearest neighbour"),
+        ((375, 500), (188, 250), "nearest neighbour"),
+    ],
+)
+def test_a_mask_of_another_size_is_told_with_what_it_may_come_from(tmp_path: Path, image, mask, advice: str) -> None:
+    Image.fromarray(np.zeros(mask, np.uint8)).save(tmp_path / "m.png")
+    with pytest.raises(DataError, match=advice):
+        read_mask(tmp_path / "m.png", 2, size=image)
+
+
+def test_a_mask_of_quite_another_shape_is_told_without_a_guess(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((30, 90), np.uint8)).save(tmp_path / "m.png")
+    with pytest.raises(DataError, match=r"60 x 40, got 30 x 90\.$"):
+        read_mask(tmp_path / "m.png", 2, size=(60, 40))
+
+
+def test_a_picture_beyond_what_is_opened_is_told_in_our_words(tmp_path: Path, monkeypatch) -> None:
+    Image.fromarray(np.zeros((300, 300, 3), np.uint8)).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40_000)
+    with pytest.raises(DataError, match=r"megapixels\. Make a smaller copy"):
+        read_image(tmp_path / "a.png")

@@ -10,6 +10,7 @@ from tests.stages.contract.by_hand import CLASSES
 
 STAGE = {stage.name: stage for stage in STAGES}
 TINY = {"backbone": "tiny", "weights": "none", "freeze_batchnorm": False, "crop": 32, "batch_size": 2, "epochs": 1}
+TINY |= {"warmup_share": 0.5, "min_updates": 1, "clip_norm": 1.0}
 TRAINED = {
     "train-classifier": {**TINY, "long_side": (40, 60)},
     "train-affinity": {**TINY, "widths": (8, 8, 8), "affinity_labels": "given"},
@@ -28,7 +29,7 @@ WEAK = "negatives replay replay_images all_tags alpha background_mix pamr featur
 BUILT = "backbone weights init output_stride head width separable"
 FITTED = (
     "split labels freeze_blocks freeze_batchnorm optimizer momentum keep batch_size epochs lr head_lr_scale "
-    "weight_decay warmup crop jitter seed evaluate_every wilson_compat"
+    "weight_decay warmup warmup_share min_updates clip_norm crop jitter seed evaluate_every wilson_compat"
 )
 
 # (stage, settings, what has no effect under them); all but FILES are run, too.
@@ -63,7 +64,7 @@ SETTINGS = [
     (
         "train-pseudoseg",
         {"hard": True, "threshold": 0.5, "normalize": False, "head": "atrous", "iterations": 1, "validation": "val"},
-        "take temperature norm_scope width separable epochs",
+        "take temperature norm_scope width separable epochs min_updates",
     ),
     ("train-pseudoseg", {"init": "model", "take": "backbone", "hold": 0.5}, "weights"),
     ("train-unimatch", {}, f"{UNWATCHED_FEW} take {OHEM}"),
@@ -80,7 +81,7 @@ SETTINGS = [
     (
         "train-unimatch",
         {"variant": "dusperb", "init": "model", "take": "backbone", "iterations": 1, "hold": 0.5},
-        f"weights dropout epochs {OHEM}",
+        f"weights dropout epochs min_updates {OHEM}",
     ),
     ("train-unimatch", {"variant": "unimatch-v2"}, f"{UNWATCHED_FEW} take dropout {OHEM}"),
     ("train-unimatch", {"variant": "uniperb"}, f"{UNWATCHED_FEW} take {OHEM}"),

@@ -1,0 +1,214 @@
+"""What the files of a folder of images tell before anything runs: photos turned or huge or passed over, masks that cannot be right."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from PIL import Image
+
+from labelseg.class_ids import IGNORE
+from labelseg.data.folder.findings import Finding, Level, counted, some_of
+from labelseg.data.folder.folder_dataset import FolderDataset
+from labelseg.data.folder.image_ids import IMAGE_SUFFIXES, MASK_SUFFIXES, scan_files
+from labelseg.data.folder.images import EXIF_ORIENTATION, UNREADABLE, image_size
+from labelseg.errors import DataError
+
+PICTURES = (
+    ".heic",
+    ".heif",
+    ".gif",
+    ".jfif",
+    ".avif",
+    ".jp2",
+    ".jxl",
+    ".dng",
+    ".cr2",
+    ".nef",
+    ".arw",
+    ".raw",
+    ".svg",
+    ".pdf",
+    ".npy",
+    ".dcm",
+)
+LIKE_MASKS = (*PICTURES, ".jpg", ".jpeg", ".webp", ".npz", ".json", ".xml", ".mat")
+HEADERS, MASKS, QUICKLY = 2000, 100, 16  # files looked at, evenly over all
+MEGAPIXELS = 50  # above which a photo is told
+T = TypeVar("T")
+
+
+def evenly(names: Sequence[T], most: int) -> Sequence[T]:
+    """Take at most so many of a sequence, evenly over all of it."""
+    return names[:: -(-len(names) // most)] if names else names
+
+
+def file_findings(dataset: FolderDataset, *, quick: bool = False) -> list[Finding]:
+    """Look at the headers of images, and at masks.
+
+    Args:
+        dataset: Its files.
+        quick: Look at a few only.
+    """
+    return [*_image_findings(dataset, QUICKLY if quick else HEADERS), *_mask_findings(dataset, QUICKLY if quick else MASKS)]
+
+
+def _image_findings(dataset: FolderDataset, most: int) -> Iterator[Finding]:
+    """Tell of images that are passed over, cannot be read, are huge or dark."""
+    others = Counter(Path(name).suffix.lower() for name in scan_files(dataset.images, frozenset(PICTURES), dataset.masks))
+    if others:
+        kinds = ", ".join(f"{count:,} {suffix}" for suffix, count in others.most_common())
+        known = ", ".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))
+        what = f"{counted(others.total(), 'file')} passed over by format ({kinds})"
+        yield Finding("warning", str(dataset.images), what, "they are no images of the data", f"Save them as one of {known}.")
+    huge: list[tuple[float, str]] = []
+    unreadable: list[DataError] = []
+    dark: list[str] = []
+    ids = evenly(dataset.ids("all"), most)
+    for image_id in ids:
+        path = dataset.image_path(image_id)
+        try:
+            height, width = image_size(path)
+        except DataError as error:
+            unreadable.append(error)
+            continue
+        if height * width > MEGAPIXELS * 1e6:
+            huge.append((height * width / 1e6, path.name))
+        if len(dark) < QUICKLY and path.suffix.lower() in (".png", ".tif", ".tiff") and _is_dark(path):
+            dark.append(path.name)
+    if unreadable:
+        what = f"{counted(len(unreadable), 'image')} cannot be read, the first: {str(unreadable[0]).rstrip('.')}"
+        yield Finding("warning", str(dataset.images), what, "each fails by itself, and the rest goes on", "Repair or remove them.")
+    if huge:
+        most_pixels, name = max(huge)
+        yield Finding(
+            "warning", str(dataset.images), f"{counted(len(huge), 'image')} over {MEGAPIXELS} megapixels, {name} of {most_pixels:.0f}",
+            f"one takes some {most_pixels * 0.1:.0f} GB of memory and many minutes", "Make smaller copies: docs/data.md has the lines.",
+        )  # fmt: skip
+    if dark:
+        yield Finding(
+            "warning", str(dataset.images), f"16 bits, of which 12 or fewer are used: {some_of(dark)}", "read as nearly black",
+            "Scale them first: docs/data.md has the lines.",
+        )  # fmt: skip
+
+
+def _is_dark(path: Path) -> bool:
+    """Whether a grey file of 16 bits uses a sixteenth of its range or less, as scans of 12 bits do."""
+    try:
+        with Image.open(path) as image:
+            if not image.mode.startswith("I"):
+                return False
+            image.draft("I", (256, 256))
+            _, highest = image.getextrema()
+    except UNREADABLE:
+        return False
+    return isinstance(highest, int | float) and 0 < highest < 4096
+
+
+def _mask_findings(dataset: FolderDataset, most: int) -> Iterator[Finding]:
+    """Tell of masks that fit no image, are turned, hold no class, or have colours that disagree with their values."""
+    if dataset.masks is None:
+        return
+    yield from _strange_names(dataset)
+    with_mask = [image_id for image_id in dataset.ids("all") if dataset.has(image_id, "mask")]
+    yield from _turned(dataset, evenly(with_mask, HEADERS if most == MASKS else QUICKLY))
+    looked_at = evenly(with_mask, most)
+    errors: list[DataError] = []
+    only_ends, read = 0, 0
+    present: Counter[int] = Counter()
+    for image_id in looked_at:
+        try:
+            ids = np.unique(dataset.mask(image_id)).tolist()
+        except DataError as error:
+            errors.append(error)
+            continue
+        read += 1
+        present.update(ids)
+        only_ends += set(ids) <= {0, IGNORE} and IGNORE in ids
+    share = f"{len(errors):,} of {len(looked_at):,} masks looked at" if len(looked_at) > 1 else "the mask"
+    if errors:
+        level: Level = "warning" if read else "error"
+        what = f"{share} cannot be used, the first: {str(errors[0]).rstrip('.')}"
+        yield Finding(level, str(dataset.masks), what, "" if not read else "each costs its image only")
+    if read and only_ends == read and len(dataset.classes) > 1:
+        yield Finding(
+            "error", str(dataset.masks), f"masks hold 0 and {IGNORE} only, and {IGNORE} means ignore", "the object counts nowhere",
+            "Write the number of the class in place of 255: docs/data.md has the line.",
+        )  # fmt: skip
+    elif read and not set(present) - {0, IGNORE} and dataset.has_background and len(dataset.classes) > 1:
+        yield Finding(
+            "warning", str(dataset.masks), f"{counted(read, 'mask')} looked at, no pixel of any class but background", "scores say nothing"
+        )
+    yield from _palettes(dataset, looked_at)
+
+
+def _strange_names(dataset: FolderDataset) -> Iterator[Finding]:
+    """Tell of files among the masks that are masks of no image, or no masks."""
+    assert dataset.masks is not None
+    unused = dataset.unused_masks()
+    if unused:
+        endings = Counter(Path(name).stem.rpartition("_")[2] for name in unused if "_" in Path(name).stem)
+        ending, often = endings.most_common(1)[0] if endings else ("", 0)
+        hint = f" They end in _{ending}, which their images do not." if often == len(unused) > 1 else ""
+        what = f"{counted(len(unused), 'mask')} with the name of no image: {some_of(unused)}"
+        example = os.path.splitext(dataset.ids("all")[0])[0]
+        yield Finding("warning", str(dataset.masks), what, "not used", f"Name a mask as its image: {example}.png.{hint}")
+    others = Counter(Path(name).suffix.lower() for name in scan_files(dataset.masks, frozenset(LIKE_MASKS)))
+    if dataset.masks.resolve() != dataset.images.resolve() and others:
+        kinds = ", ".join(f"{count:,} {suffix}" for suffix, count in others.most_common())
+        jpeg = " (JPEG changes values along every edge)" if others.keys() & {".jpg", ".jpeg"} else ""
+        known = ", ".join(sorted(suffix[1:] for suffix in MASK_SUFFIXES))
+        what = f"{counted(others.total(), 'file')} of other formats ({kinds})"
+        yield Finding("warning", str(dataset.masks), what, "not read as masks", f"Save masks as one of {known}{jpeg}.")
+
+
+def _turned(dataset: FolderDataset, ids: Sequence[str]) -> Iterator[Finding]:
+    """Tell of photos that are turned upright when they are read, with a mask whose size does not tell whether it is."""
+    turned = []
+    for image_id in ids:
+        try:
+            with Image.open(dataset.image_path(image_id)) as image:
+                if image.getexif().get(EXIF_ORIENTATION, 1) != 1:
+                    turned.append(image_id)
+        except UNREADABLE:
+            continue
+    if turned:
+        name = dataset.image_path(turned[0]).name
+        yield Finding(
+            "warning", str(dataset.images), f"{counted(len(turned), 'photo')} with a mask turned upright by EXIF rotation, such as {name}",
+            "a mask drawn on the photo as it is stored would lie wrong", "Look at one over its image, and turn these masks alike.",
+        )  # fmt: skip
+
+
+def _palettes(dataset: FolderDataset, ids: Sequence[str]) -> Iterator[Finding]:
+    """Tell of palettes in which one colour stands for one value here and for another there, as of masks saved one by one."""
+    first: dict[tuple[int, ...], tuple[int, str]] = {}
+    by_value: defaultdict[int, set[tuple[int, ...]]] = defaultdict(set)
+    clash = ""
+    for image_id in ids:
+        path = dataset.mask_path(image_id)
+        try:
+            with Image.open(path) as image:
+                if image.mode != "P":
+                    continue
+                colours = np.reshape(image.getpalette("RGB") or [], (-1, 3))
+                values = [k for k in np.unique(np.asarray(image)).tolist() if k < len(colours)]
+        except UNREADABLE:
+            continue
+        used = {k: tuple(colours[k].tolist()) for k in values}
+        if len(set(used.values())) < len(used):
+            continue  # colours that stand for several values in one file tell nothing
+        for value, colour in used.items():
+            known, name = first.setdefault(colour, (value, path.name))
+            by_value[value].add(colour)
+            if known != value and not clash:
+                clash = f"colour {colour} is {known} in {name} and {value} in {path.name}"
+    if clash and any(len(colours) > 1 for colours in by_value.values()):
+        yield Finding(
+            "error", str(dataset.masks), f"each mask has a palette of its own: {clash}", "one class would be learned and scored as another",
+            "Write them with one palette, by colour: docs/data.md has the lines.",
+        )  # fmt: skip

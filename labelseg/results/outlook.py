@@ -1,0 +1,59 @@
+"""What is found in the data of a workspace, seen from what is to be made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from labelseg.data.folder.findings import Finding, by_weight
+from labelseg.data.inspection import inspect
+from labelseg.data.tasks import find_classes, task_steps
+from labelseg.errors import LabelsegError, UsageError
+from labelseg.pipeline.plan.graph import resolve
+
+if TYPE_CHECKING:
+    from labelseg.pipeline.declare.stage import Stage
+    from labelseg.protocols import Dataset
+    from labelseg.workspace import Workspace
+
+
+def workspace_findings(workspace: Workspace) -> list[Finding]:
+    """List what is found in the data of a workspace, for its target and all that leads to it."""
+    config = workspace.config
+    try:
+        target = config.run.get("target")
+        nodes = resolve(config, target, config.split_of(target)) if target else ()
+        return node_findings(workspace.dataset, [(node.stage, node.params) for node in nodes])
+    except LabelsegError as error:
+        return [Finding("error", "data", str(error).rstrip("."))]
+
+
+def node_findings(dataset: Dataset, nodes: Iterable[tuple[Stage, Any]], *, quick: bool = False) -> list[Finding]:
+    """List what is found in data from which stages are to make something.
+
+    Args:
+        dataset: The data.
+        nodes: Stages with their parameters.
+        quick: Look at a few files only, and tell no notes.
+    """
+    nodes = list(nodes)
+    named = [getattr(params, "validation", "") for _, params in nodes]
+    found = inspect(
+        dataset, tags=any(_weighs_background(stage) for stage, _ in nodes), validation=next(filter(None, named), "val"), quick=quick
+    )
+    return by_weight([*found, *(finding for stage, params in nodes for finding in _task_findings(dataset, stage, params))])
+
+
+def _weighs_background(stage: Stage) -> bool:
+    """Whether a stage compares maps of tagged classes with the background."""
+    return stage.name in ("refine", "propagate")
+
+
+def _task_findings(dataset: Dataset, stage: Stage, params: Any) -> Iterator[Finding]:
+    """Tell of classes of a task, also of later steps, that the data does not have."""
+    if task := getattr(params, "task", ""):
+        try:
+            for number, names in enumerate(task_steps(task)):
+                find_classes([name for name in names if name != "background"], dataset.classes, f"step {number}")
+        except UsageError as error:
+            yield Finding("error", f"{stage.name} --task '{task}'", str(error).rstrip(".?"), "the run would end at that step")
