@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from itertools import combinations
 
 from labelseg.class_ids import BACKGROUND
+from labelseg.data.domains.joint_dataset import JointDataset
+from labelseg.data.domains.mapped_masks import MappedMasks
 from labelseg.data.folder.findings import Finding, by_weight, counted, some_of
 from labelseg.data.folder.folder_dataset import FolderDataset
 from labelseg.errors import LabelsegError
@@ -31,10 +33,12 @@ def inspect(dataset: Dataset, *, tags: bool, validation: str = "val", quick: boo
     found = [*_class_findings(dataset, tags), *_split_findings(dataset, validation)]
     if tags:
         found += _tag_findings(dataset)
-    if isinstance(dataset, FolderDataset):
-        from labelseg.data.folder.file_checks import file_findings
+    for part in dataset.parts if isinstance(dataset, JointDataset) else [dataset]:
+        folder = part.dataset if isinstance(part, MappedMasks) else part
+        if isinstance(folder, FolderDataset):
+            from labelseg.data.folder.file_checks import file_findings
 
-        found += [*_spellings(dataset), *dataset.findings(), *file_findings(dataset, quick=quick)]
+            found += [*_spellings(folder), *folder.findings(), *file_findings(folder, masks=part is folder, quick=quick)]
     return [finding for finding in by_weight(found) if not (quick and finding.level == "note")]
 
 

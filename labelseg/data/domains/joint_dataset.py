@@ -37,6 +37,11 @@ class JointDataset:
         return self.main.classes
 
     @property
+    def parts(self) -> list[Dataset]:
+        """The data sets themselves, the main one first."""
+        return [self.main, *self.others.values()]
+
+    @property
     def has_background(self) -> bool:
         """Whether class 0 is the background."""
         return self.main.has_background
@@ -68,10 +73,10 @@ class JointDataset:
             return found
         raise UsageError(f"the data has no split '{split}'. Splits: {', '.join(self.splits())}.")
 
-    def matches(self, name: str) -> list[str]:
+    def matches(self, name: str, exactly: bool = False) -> list[str]:
         """List the ids that a name in a list may mean."""
         part, inner, there = self._part(name)
-        return [self._joined(part, image_id) for image_id in there.matches(inner)]
+        return [self._joined(part, image_id) for image_id in there.matches(inner, exactly)]
 
     def resolve(self, name: str, where: str) -> str:
         """Find the one id that a name in a list means; an error begins with ``where``.

@@ -46,9 +46,9 @@ class MappedMasks:
         """Sorted ids of a split."""
         return self.dataset.ids(split)
 
-    def matches(self, name: str) -> list[str]:
+    def matches(self, name: str, exactly: bool = False) -> list[str]:
         """List the ids that a name may mean."""
-        return self.dataset.matches(name)
+        return self.dataset.matches(name, exactly)
 
     def resolve(self, name: str, where: str) -> str:
         """Find the id that a name means."""

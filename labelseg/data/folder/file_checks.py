@@ -47,14 +47,16 @@ def evenly(names: Sequence[T], most: int) -> Sequence[T]:
     return names[:: -(-len(names) // most)] if names else names
 
 
-def file_findings(dataset: FolderDataset, *, quick: bool = False) -> list[Finding]:
+def file_findings(dataset: FolderDataset, *, masks: bool = True, quick: bool = False) -> list[Finding]:
     """Look at the headers of images, and at masks.
 
     Args:
         dataset: Its files.
+        masks: Whether the values of masks are class ids as they stand.
         quick: Look at a few only.
     """
-    return [*_image_findings(dataset, QUICKLY if quick else HEADERS), *_mask_findings(dataset, QUICKLY if quick else MASKS)]
+    found = list(_image_findings(dataset, QUICKLY if quick else HEADERS))
+    return [*found, *_mask_findings(dataset, QUICKLY if quick else MASKS)] if masks else found
 
 
 def _image_findings(dataset: FolderDataset, most: int) -> Iterator[Finding]:
