@@ -10,7 +10,7 @@ import click
 
 from labelseg.commands.context import Invocation, no_wait, talk
 from labelseg.commands.tables import format_table, percent, seconds_text
-from labelseg.pipeline.plan.reasons import reasons_text
+from labelseg.pipeline.plan.reasons import causes, reasons_text
 from labelseg.pipeline.run.options import RunOptions
 from labelseg.pipeline.run.report import NodeResult, Report
 from labelseg.results.outlook import node_findings
@@ -100,7 +100,8 @@ def plan_text(plan: Report) -> str:
     ]
     if not plan.work:
         return "\n".join([*kept, f"{_name(plan.results[-1])} is fresh: nothing to do."])
-    rows = [(_name(result), _intention(result), reasons_text(result.reasons)) for result in plan.work]
+    whys = causes((result.instance, result.reasons) for result in plan.work)
+    rows = [(_name(result), _intention(result), why) for result, why in zip(plan.work, whys, strict=True)]
     return "\n".join([format_table(("TO DO", "WORK", "WHY"), rows), *kept])
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from labelseg.errors import LabelsegError
 from labelseg.pipeline.instances import stage_of
-from labelseg.pipeline.plan.graph import GROUND_TRUTH, NodeId, resolve
+from labelseg.pipeline.plan.graph import GROUND_TRUTH, SPLIT_PARAM, NodeId, resolve
 
 if TYPE_CHECKING:
     from labelseg.workspace import Workspace
@@ -15,7 +16,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Read:
-    """One thing that an instance reads; the split of a model and of the ground truth is empty."""
+    """One thing that an instance reads.
+
+    Attributes:
+        role: The parameter that names it.
+        instance: Who plays the role.
+        split: Empty for a model and for the ground truth.
+    """
 
     role: str
     instance: str
@@ -52,10 +59,11 @@ def dependencies(workspace: Workspace) -> list[Dependency]:
         try:
             node = resolve(workspace.config, row.instance, row.split)[-1]
         except LabelsegError:
-            reads = _recorded(workspace, row.instance, row.split)
+            ref = workspace.ref(row.instance, row.split)
+            reads = () if ref is None else tuple(recorded_reads(workspace, ref.recipe, ref.split).values())
             found.append(Dependency(row.instance, row.split, row.state, reads, True))
             continue
-        reads = tuple(Read(p.role, p.instance, p.node.split if p.node else "") for p in node.parents)
+        reads = tuple(Read(node.stage.option(p.role), p.instance, p.node.split if p.node else "") for p in node.parents)
         found.append(Dependency(row.instance, row.split, row.state, reads))
     return found
 
@@ -78,17 +86,17 @@ def mermaid(found: list[Dependency]) -> str:
     return "\n".join(lines)
 
 
-def _recorded(workspace: Workspace, instance: str, split: str) -> tuple[Read, ...]:
-    """Read from the record of an artifact what it read."""
-    ref = workspace.ref(instance, split)
-    if ref is None:
-        return ()
-    reads = []
-    for role, source in ref.recipe.get("sources", {}).items():
-        stage = workspace.stages.get(stage_of(source["instance"]))
-        plain = source["instance"] == GROUND_TRUTH or stage is None or stage.kind == "model"
-        reads.append(Read(role, source["instance"], "" if plain else split or ref.recipe.get("splits", {}).get("split", "")))
-    return tuple(reads)
+def recorded_reads(workspace: Workspace, recipe: Mapping[str, Any], split: str) -> dict[str, Read]:
+    """Map each role in the recipe of an artifact, made in a split, to what played it."""
+    maker = workspace.stages.get(recipe.get("stage", ""))
+    read_split = recipe.get("splits", {}).get(SPLIT_PARAM, "") or split
+    found = {}
+    for role, source in recipe.get("sources", {}).items():
+        instance = source["instance"]
+        stage = workspace.stages.get(stage_of(instance))
+        plain = instance == GROUND_TRUTH or (stage is not None and stage.kind == "model")
+        found[role] = Read(role if maker is None else maker.option(role), instance, "" if plain else read_split)
+    return found
 
 
 def _escaped(text: str) -> str:

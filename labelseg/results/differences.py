@@ -13,6 +13,7 @@ from labelseg.errors import DataError
 from labelseg.ops.metrics import ConfusionMatrix
 from labelseg.pipeline.engines.progress import show_progress
 from labelseg.pipeline.plan.class_lists import mix_text, mixed_ids
+from labelseg.pipeline.plan.normal_form import normal_form
 from labelseg.pipeline.plan.reasons import stale_reasons
 from labelseg.pipeline.store.manifests import Manifest, Ref
 from labelseg.results.scores import counted_truth, number_or_none
@@ -149,7 +150,7 @@ def compare_masks(workspace: Workspace, first: Ref, second: Ref, on: str | None 
         second_miou=number_or_none(against_truth[1].miou()) if truth_images else None,
         no_truth=no_truth,
         image_changed=dict(sorted(shares.items(), key=lambda row: (-row[1], row[0]))),
-        why=_why(one.manifest, other.manifest),
+        why=_why(workspace, one.manifest, other.manifest),
     )
 
 
@@ -166,7 +167,7 @@ def compare_models(workspace: Workspace, first: Ref, second: Ref) -> ModelDiffer
         first=ref_name(first),
         second=ref_name(second),
         equal=one.digest == other.digest,
-        why=_why(one, other),
+        why=_why(workspace, one, other),
         inputs={name: then[name] == now[name] for name in then if name in now},
         metrics={name: (scores[0].get(name), scores[1].get(name)) for name in dict.fromkeys((*scores[0], *scores[1]))},
     )
@@ -225,11 +226,12 @@ def _symmetric_iou(matrix: NDArray[np.int64]) -> NDArray[np.float64]:
     return np.where(either > 0, both / np.maximum(either, 1), np.nan)
 
 
-def _why(one: Manifest, other: Manifest) -> tuple[str, ...]:
+def _why(workspace: Workspace, one: Manifest, other: Manifest) -> tuple[str, ...]:
     """List how the recipes of two artifacts differ; of two stages only that they are two."""
     if one.stage != other.stage:
         return (f"stage {one.stage} -> {other.stage}",)
-    return tuple(map(str, stale_reasons(other.recipe, one.recipe)))
+    now, then = (normal_form(manifest.recipe, workspace.stages) for manifest in (other, one))
+    return tuple(map(str, stale_reasons(now, then)))
 
 
 def _last(manifest: Manifest) -> Mapping[str, Any]:

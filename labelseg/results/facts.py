@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from labelseg.pipeline.declare.values import former_names
 from labelseg.pipeline.files.paths import size_of
-from labelseg.pipeline.instances import stage_of
-from labelseg.pipeline.plan.graph import GROUND_TRUTH, SPLIT_PARAM
+from labelseg.pipeline.plan.graph import GROUND_TRUTH
 from labelseg.pipeline.plan.keys import params_json
 from labelseg.pipeline.store.headers import part_path
 from labelseg.pipeline.store.manifests import Manifest, Ref
+from labelseg.results.dependencies import recorded_reads
 from labelseg.results.standing import changes_of_data, classes_of
 from labelseg.results.tags import tags
 
@@ -32,6 +33,9 @@ def artifact_facts(workspace: Workspace, ref: Ref, manifest: Manifest) -> dict[s
     """
     parts = {item.part for item in manifest.items}
     classes = classes_of(ref, manifest)
+    stage = workspace.stages.get(manifest.stage)
+    today = {} if stage is None else former_names(stage)
+    params = {today.get(name, name): value for name, value in manifest.params.items()}
     facts: dict[str, Any] = {
         "instance": ref.instance,
         "split": ref.split,
@@ -49,11 +53,11 @@ def artifact_facts(workspace: Workspace, ref: Ref, manifest: Manifest) -> dict[s
         "bytes": sum(_part_bytes(workspace, manifest.stage, part) for part in parts),
         "classes": list(classes),
         "data_changes": changes_of_data(workspace, classes),
-        "parameters": manifest.params,
-        "origins": origins(workspace, ref.instance, manifest.params),
+        "parameters": params,
+        "origins": origins(workspace, ref.instance, params),
         "splits": manifest.recipe.get("splits", {}),
-        "parents": parents(workspace, ref, manifest),
-        "reads": _lineage(manifest.recipe),
+        "parents": parents(workspace, manifest.recipe, ref.split),
+        "reads": _lineage(workspace, manifest.recipe),
         "libraries": manifest.libraries,
     }
     if "metrics" in manifest.meta:
@@ -81,21 +85,17 @@ def origins(workspace: Workspace, instance: str, params: Mapping[str, Any]) -> d
     return found
 
 
-def parents(workspace: Workspace, ref: Ref, manifest: Manifest) -> dict[str, dict[str, Any]]:
-    """Map each role to the instance that played it, the split, the digest of what was read, and whether that stands now.
+def parents(workspace: Workspace, recipe: Mapping[str, Any], split: str) -> dict[str, dict[str, Any]]:
+    """Map each parameter that names a source to the instance it named, the split, the digest of what was read, and whether that stands now.
 
     ``stands`` is None where nothing stands any more, and for the ground truth of the data.
     """
-    recipe = manifest.recipe
-    read_split = recipe.get("splits", {}).get(SPLIT_PARAM, "") or ref.split
     found: dict[str, dict[str, Any]] = {}
-    for role, source in recipe.get("sources", {}).items():
-        instance = source["instance"]
-        stage = workspace.stages.get(stage_of(instance))
-        split = "" if stage is not None and stage.kind == "model" else read_split
+    for role, read in recorded_reads(workspace, recipe, split).items():
         digest = (recipe.get("inputs") or {}).get(role, "")
-        there = None if instance == GROUND_TRUTH else workspace.ref(instance, split)
-        found[role] = {"instance": instance, "split": split, "digest": digest, "stands": None if there is None else there.digest == digest}
+        there = None if read.instance == GROUND_TRUTH else workspace.ref(read.instance, read.split)
+        stands = None if there is None else there.digest == digest
+        found[read.role] = {"instance": read.instance, "split": read.split, "digest": digest, "stands": stands}
     return found
 
 
@@ -126,12 +126,13 @@ def _same(ref: Ref, kept: Ref) -> bool:
     return (ref.instance, ref.split, ref.key) == (kept.instance, kept.split, kept.key)
 
 
-def _lineage(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """Map each role to the instance that plays it and to what that reads in turn."""
+def _lineage(workspace: Workspace, recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Map each parameter that names a source to the instance it named and to what that reads in turn."""
     found: dict[str, Any] = {}
-    for role, source in recipe.get("sources", {}).items():
-        inner = _lineage(source["recipe"]) if source.get("recipe") else {}
-        found[role] = {source["instance"]: inner} if inner else source["instance"]
+    for role, read in recorded_reads(workspace, recipe, "").items():
+        source = recipe["sources"][role]
+        inner = _lineage(workspace, source["recipe"]) if source.get("recipe") else {}
+        found[read.role] = {source["instance"]: inner} if inner else source["instance"]
     return found
 
 

@@ -11,7 +11,7 @@ import click
 from labelseg.commands.context import Invocation, pass_invocation
 from labelseg.commands.tables import format_table
 from labelseg.errors import NotFreshError
-from labelseg.pipeline.plan.reasons import reasons_text
+from labelseg.pipeline.plan.reasons import causes
 
 if TYPE_CHECKING:
     from labelseg.pipeline.run.status import StatusRow
@@ -72,8 +72,8 @@ def _table(rows: list[StatusRow]) -> str:
             f"{row.items:,}" if row.created else "",
             f"{row.failed:,}" if row.failed else "",
             f"{row.seconds:,.1f}" if row.created else "",
-            reasons_text(row.reasons),
+            why,
         )
-        for row in rows
+        for row, why in zip(rows, causes((row.instance, row.reasons) for row in rows), strict=True)
     ]
     return format_table(header, cells, right=("ITEMS", "FAILED", "SECONDS"))

@@ -188,6 +188,6 @@ def _workspace(invocation: Invocation) -> str:
         config = invocation.config()
     except LabelsegError as error:
         return str(error)
-    folder = Path(invocation.root) / ".labelseg"
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else 0
-    return f"{config.path.resolve()}, {bytes_text(size)} of artifacts"
+    from labelseg.pipeline.files.paths import size_of
+
+    return f"{config.path.resolve()}, {bytes_text(size_of(Path(invocation.root) / '.labelseg'))} of artifacts"

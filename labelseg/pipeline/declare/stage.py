@@ -138,6 +138,10 @@ class Stage:
         )
         return tuple(s for s in declared if s.instance)
 
+    def option(self, role: str) -> str:
+        """Name the parameter that says who plays a role; a role of earlier declarations stays as it is."""
+        return next((f.name for f in fields(self.params) if "source" in f.metadata and key_name(f) == role), role)
+
     def splits(self, params: Any) -> dict[str, str]:
         """Map the name of each split parameter that is read under ``params`` to its value; empty names are left out."""
         named = {f.name: getattr(params, f.name) for f in fields(self.params) if f.metadata.get("split") and is_effective(f, params)}

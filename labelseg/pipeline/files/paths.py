@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from labelseg.errors import ArtifactError
@@ -72,7 +73,14 @@ def remove(path: Path) -> None:
 
 
 def size_of(path: Path) -> int:
-    """Count the bytes of a file, or of the files in a folder; what links lead to does not count."""
+    """Count the bytes of a file, or of the files in a folder; what links lead to does not count, nor what goes away meanwhile."""
     if path.is_symlink() or not path.is_dir():
-        return path.lstat().st_size if path.is_symlink() or path.exists() else 0
-    return sum(os.lstat(os.path.join(folder, name)).st_size for folder, _, names in os.walk(path) for name in names)
+        return _bytes(path)
+    return sum(_bytes(os.path.join(folder, name)) for folder, _, names in os.walk(path) for name in names)
+
+
+def _bytes(path: str | Path) -> int:
+    """Size of a file or a link; 0 where it is gone."""
+    with suppress(FileNotFoundError):
+        return os.lstat(path).st_size
+    return 0

@@ -30,6 +30,7 @@ Kind = Literal[
 Recipe = Mapping[str, Any]
 
 FILE_DIGEST = "blake3:"
+NAMED = 3  # instances named one by one in a row of a table
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Reason:
             case "stage" | "version":
                 return f"{self.kind} {then} -> {now}"
             case "parameter":
-                return f"parameter {subject}: {_text(then)} -> {_text(now)}"
+                return f"parameter {subject}{_change(then, now)}"
             case "file" | "artifact":
                 return f"{subject} changed"
             case "classes":
@@ -114,6 +115,28 @@ def reasons_text(reasons: Sequence[Reason]) -> str:
     for reason in reasons:
         groups.setdefault(f"of {reason.of}" if reason.of else str(reason), []).append(reason)
     return "; ".join(f"{group[0]}" + (f" and {len(group) - 1} more" if len(group) > 1 else "") for group in groups.values())
+
+
+def causes(rows: Iterable[tuple[str, Sequence[Reason]]]) -> list[str]:
+    """Word the reasons of the rows of a table, of what is read before what reads it: each cause once, below only where it lies.
+
+    Args:
+        rows: Instance -> its reasons.
+
+    Returns:
+        A text for each row: ``parameter iters: 5 -> 6`` where the change lies, ``refine changed`` for all that read it.
+    """
+    told: set[tuple[str, str]] = set()
+    texts = []
+    for instance, reasons in rows:
+        new = [reason for reason in reasons if (reason.of or instance, reason._own_text()) not in told or not reason.of]
+        old = dict.fromkeys(reason.of for reason in reasons if reason not in new)
+        told.update((reason.of or instance, reason._own_text()) for reason in new)
+        # Where more changed in the same place, that is told with it.
+        names = [name for name in old if all(reason.of != name for reason in new)]
+        shown = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+        texts.append("; ".join(filter(None, (reasons_text(new), f"{shown} changed" if names else ""))))
+    return texts
 
 
 def stale_reasons(current: Recipe, finished: Recipe) -> list[Reason]:
@@ -219,6 +242,15 @@ def _text(value: object) -> str:
     if isinstance(value, list):
         return f"[{', '.join(_text(v) for v in value)}]"
     return "a file" if _is_file(value) else str(value)
+
+
+def _change(then: object, now: object) -> str:
+    """Write how a parameter changed; a value of None is that of a parameter that came or went."""
+    if _text(then) != _text(now):
+        return f": {_text(then)} -> {_text(now)}"
+    if then is None or now is None:
+        return " is new" if then is None else " is gone"
+    return f": {then!r} -> {now!r}"
 
 
 def _counts(counts: Mapping[str, int]) -> list[str]:

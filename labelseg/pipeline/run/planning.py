@@ -15,7 +15,7 @@ from labelseg.pipeline.plan.class_lists import mix_text, mixed_ids, recorded_cla
 from labelseg.pipeline.plan.decisions import Decision, Standing
 from labelseg.pipeline.plan.graph import Node, NodeId, ancestors, resolve
 from labelseg.pipeline.plan.planner import Planner
-from labelseg.pipeline.plan.reasons import Reason
+from labelseg.pipeline.plan.reasons import Reason, reasons_text
 from labelseg.pipeline.run.options import RunOptions
 from labelseg.pipeline.run.prospect import Prospect, look_up
 from labelseg.pipeline.run.report import Action, NodeResult, Report
@@ -233,7 +233,7 @@ def _demand(config: Config, goal: Goal, decision: Decision, options: RunOptions)
     node = decision.node
     command = config.command(node.instance, node.split)
     if options.only and decision.state not in ("fresh", "outdated", "failed"):
-        why = "; ".join(map(str, decision.reasons))
+        why = reasons_text(decision.reasons)
         raise NotFreshError(f"{goal.target.instance} reads {node.id}, which is {decision.state}: {why}. Run: {command}")
     if decision.ref is None:
         raise MissingArtifactError(f"{goal.target.instance} needs {node.id}, which has never run here. Run: {command}")

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import fields
 
 import pytest
 import toy_chain
 from conftest import labelseg
 
 from labelseg.results.dependencies import Dependency, Read, dependencies, mermaid
+from labelseg.stages import STAGES
 from labelseg.workspace import Workspace
+
+BY_NAME = {stage.name: stage for stage in STAGES}
 
 CHAIN = [
     ("train-net", "", "fresh", []),
@@ -71,3 +75,20 @@ def test_an_instance_that_left_the_file_is_told_with_what_it_had_read(finished):
     (finished / "labelseg.toml").write_text(text[: text.index("[spread.wide]")])
     (entry,) = [e for e in dependencies(Workspace(finished, stages=toy_chain.STAGES)) if e.instance == "spread@wide"]
     assert (entry.split, entry.state, entry.reads, entry.recorded) == ("train", "stale", (Read("cam", "cam", "train"),), True)
+
+
+def test_roles_go_by_the_options_that_a_person_can_type(data, tmp_path):
+    assert labelseg(tmp_path / "w", "init", "--from", data, stages=STAGES).exit_code == 0
+    found = {entry["instance"]: entry["reads"] for entry in json.loads(labelseg(tmp_path / "w", "dag", "--json", stages=STAGES).stdout)}
+    assert [read["role"] for read in found["train-affinity"]] == ["affinity_labels"]
+    assert "affinity-labels: affinity-labels (train)" in labelseg(tmp_path / "w", "dag", stages=STAGES).stdout
+    named = {name: {field.name for field in fields(stage.params)} for name, stage in BY_NAME.items()}
+    assert all(read["role"] in named[name] for name, reads in found.items() for read in reads)
+
+
+def test_what_is_recorded_goes_by_the_options_too(finished):
+    labelseg(finished, "spread", "--as", "twin")
+    (finished / "labelseg.toml").write_text((finished / "labelseg.toml").read_text().replace("[spread.twin]", ""))
+    found = json.loads(labelseg(finished, "dag", "--json").stdout)
+    twin, plain = (next(entry for entry in found if entry["instance"] == name) for name in ("spread@twin", "spread"))
+    assert (twin["recorded"], twin["reads"]) == (True, plain["reads"])

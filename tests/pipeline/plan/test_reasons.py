@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, get_args
 
 import pytest
 
 from labelseg.pipeline.plan import reasons as module
-from labelseg.pipeline.plan.reasons import Kind, Reason, reasons_text
+from labelseg.pipeline.plan.reasons import Kind, Reason, causes, reasons_text
 
 
 def stale_reasons(current, finished) -> list[str]:
@@ -170,3 +171,54 @@ def test_changes_of_one_thing_are_told_once():
     ]
     text = "parameter beta: 8.0 -> 4.0; cam changed: parameter flip: true -> false and 1 more; classes: owl added"
     assert reasons_text(reasons) == text
+
+
+def test_below_in_a_table_a_cause_is_only_named_by_where_it_lies():
+    epochs, alpha = Reason("parameter", "epochs", 1, 2), Reason("parameter", "alpha", 4.0, 2.0)
+    upstream = [replace(epochs, of="net"), replace(alpha, of="refine")]
+    rows = [
+        ("net", [epochs]),
+        ("cam", upstream[:1]),
+        ("refine", [alpha, upstream[0]]),
+        ("walk", upstream),
+        ("segment", [Reason("parameter", "crf", True, False), *upstream]),
+        ("segment", [Reason("will-change", after=["walk"])]),
+    ]
+    assert causes(rows) == [
+        "parameter epochs: 1 -> 2",
+        "net changed",
+        "parameter alpha: 4.0 -> 2.0; net changed",
+        "net, refine changed",
+        "parameter crf: true -> false; net, refine changed",
+        "walk will change",
+    ]
+
+
+def test_a_cause_that_lies_in_no_row_of_the_table_is_told_in_the_first_that_reads_it():
+    beta, gamma = Reason("parameter", "beta", 8.0, 4.0, of="walk"), Reason("parameter", "gamma", 1, 2, of="walk")
+    assert causes([("train", [beta]), ("segment", [beta]), ("segment", [beta, gamma])]) == [
+        "walk changed: parameter beta: 8.0 -> 4.0",
+        "walk changed",
+        "walk changed: parameter gamma: 1 -> 2",
+    ]
+
+
+def test_of_many_places_of_change_the_first_are_named():
+    many = [Reason("version", "", 1, 2, of=f"stage-{number}") for number in range(5)]
+    assert causes([*[(reason.of, [replace(reason, of="")]) for reason in many], ("last", many)])[-1] == (
+        "stage-0, stage-1, stage-2 and 2 more changed"
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "text"),
+    [
+        (None, "none", "parameter weights is new"),
+        ("", None, "parameter weights is gone"),
+        ("", "none", "parameter weights: '' -> 'none'"),
+        (None, 3, "parameter weights: none -> 3"),
+        (1, True, "parameter weights: 1 -> true"),
+    ],
+)
+def test_a_parameter_never_seems_to_change_from_a_value_to_the_same(before, after, text):
+    assert str(Reason("parameter", "weights", before, after)) == text
