@@ -7,14 +7,15 @@ import sys
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from labelseg.errors import MissingArtifactError
+from labelseg.errors import DataError, MissingArtifactError, UsageError
 from labelseg.pipeline.declare.config import Config
 from labelseg.pipeline.declare.stage import Stage
 from labelseg.pipeline.files.fingerprint import FileIndex
 from labelseg.pipeline.instances import stage_of
 from labelseg.pipeline.store.manifests import Catalog, Manifest, Ref
+from labelseg.suggestions import suggestion
 
 if TYPE_CHECKING:
     from labelseg.pipeline.run.options import RunOptions
@@ -147,21 +148,31 @@ class Workspace:
         """Open the finished items of an instance in a split: image id -> name -> array.
 
         Raises:
+            UsageError: the name is not that of a map and a split.
             MissingArtifactError: it never ran.
         """
         from labelseg.pipeline.store.artifacts import Artifact
 
-        instance, split = name
-        return Artifact(self.store, self._manifest(instance, split))
+        match name:
+            case (str(instance), str(split)):
+                self._demand_kind(instance, "map", split)
+            case str(instance):
+                self._demand_kind(instance, "map")
+                raise UsageError(f"ws['{instance}']: expected a split too. Write ws['{instance}', '{self.config.split_of(instance)}'].")
+            case _:
+                raise UsageError(f"ws[{name!r}]: expected the name of an instance and of a split, such as ws['propagate', 'train'].")
+        return Artifact(self.store, self._manifest(instance, split), f"{instance} ({split})")
 
     def model(self, instance: str) -> Model:
         """Read a finished model: its tensors, what rebuilds the network, its metrics and curves.
 
         Raises:
+            UsageError: the name is not that of a model.
             MissingArtifactError: it was never trained.
         """
         from labelseg.pipeline.store.artifacts import read_model
 
+        self._demand_kind(instance, "model")
         return read_model(self.store, self._manifest(instance, ""))
 
     def ref(self, instance: str, split: str = "", tag: str | None = None) -> Ref | None:
@@ -191,11 +202,28 @@ class Workspace:
     # A plain function, which travels to spawned workers without the workspace.
     set_threads = staticmethod(set_threads)
 
+    def _demand_kind(self, instance: str, kind: Literal["map", "model"], split: str = "") -> None:
+        """Refuse an unknown instance, or one that makes the other kind of thing."""
+        made = self.config.stage(instance).kind
+        if made != kind:
+            named = f"ws['{instance}', '{split or self.config.split_of(instance)}']"
+            there = f"a model. Read it with ws.model('{instance}')" if made == "model" else f"items, not a model. Read them with {named}"
+            raise UsageError(f"{instance} makes {there}. {_listed(self.config, kind)}")
+
     def _manifest(self, instance: str, split: str) -> Manifest:
         """Load the manifest that an instance stands for."""
-        self.config.stage(instance)  # refuses an unknown one
         ref = self.catalog.ref(instance, split)
         if ref is None:
+            if split and split not in self.dataset.splits():
+                raise DataError(f"ws['{instance}', '{split}']: the data has no split '{split}'.{suggestion(split, self.dataset.splits())}")
             where = f" on {split}" if split else ""
-            raise MissingArtifactError(f"{instance} has never run here{where}. Run: {self.config.command(instance, split)}")
+            elsewhere = [f"'{ref.split}'" for ref in self.catalog.refs(instance=instance) if ref.split]
+            there = f" There is {', '.join(elsewhere)}." if elsewhere else ""
+            raise MissingArtifactError(f"{instance} has never run here{where}.{there} Run: {self.config.command(instance, split)}")
         return self.catalog.named(ref)
+
+
+def _listed(config: Config, kind: Literal["map", "model"]) -> str:
+    """List the instances that make one kind of thing."""
+    names = [name for name in config.instances() if config.stage(name).kind == kind]
+    return f"{'Models:' if kind == 'model' else 'Items are made by'} {', '.join(names)}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, NamedTuple
 
 from labelseg.errors import DataError, MissingArtifactError
@@ -105,7 +106,14 @@ def open_ref(workspace: Workspace, ref: Ref) -> Artifact:
     """
     from labelseg.pipeline.store.artifacts import Artifact
 
-    return Artifact(workspace.store, load_manifest(workspace, ref))
+    return Artifact(workspace.store, load_manifest(workspace, ref), ref_name(ref))
+
+
+def find_items(workspace: Workspace, name: str, held: Collection[str]) -> list[str]:
+    """List the images of an artifact that a name may mean: its own id, else what the data calls so, a bare file name for one."""
+    if name in held:
+        return [name]
+    return [image_id for image_id in workspace.dataset.matches(name) if image_id in held]
 
 
 def classes_of(ref: Ref, manifest: Manifest) -> tuple[str, ...]:

@@ -166,7 +166,8 @@ def test_curves_of_a_model_are_drawn(finished, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("cam zz", "cam holds no image 'zz'. The first it holds: a1"),
+        ("cam zz", "cam holds no image 'zz'. It holds: a1, a2, a3."),
+        ("cam a11", "cam holds no image 'a11'. Did you mean 'a1'?"),
         ("train-net a1", "is a model and holds no images"),
         ("cam --split val", "cam has never run here on val"),
     ],

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import shlex
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("instance", metavar="STAGE")
-@click.argument("image_id", metavar="[IMAGE]", required=False)
+@click.argument("image", metavar="[IMAGE]", required=False)
 @click.option("--split", metavar="SPLIT", help="Split to show.")
 @click.option("--tag", metavar="NAME", help="Show what a tag keeps; see: labelseg tag --list")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
@@ -34,22 +35,25 @@ if TYPE_CHECKING:
 )
 @pass_invocation
 def show(
-    invocation: Invocation, instance: str, image_id: str | None, split: str | None, tag: str | None, as_json: bool, plot: Path | None
+    invocation: Invocation, instance: str, image: str | None, split: str | None, tag: str | None, as_json: bool, plot: Path | None
 ) -> None:
     """Show the result of a stage: how it was made and from what, metrics, size, classes; or one image of it.
 
-    Each parameter is told with where its value stands now; what was read, with whether it is still what stands.
+    Each parameter is told with where its value stands now; what was read, with whether it is still what stands. IMAGE is an id, a path
+    below the images or a file name that no other image has.
     """
     from labelseg.results.facts import artifact_facts, item_facts
     from labelseg.results.standing import Named, changes_of_data, classes_of, open_ref
 
     workspace = invocation.workspace()
-    ref, manifest, image_id = _find(workspace, Named(instance, tag or ""), image_id, split)
-    if image_id is None:
+    name = Named(instance, tag or "")
+    if image is None:
+        ref, manifest = _find(workspace, name, split)
         facts = artifact_facts(workspace, ref, manifest)
         if plot is not None:
             _plot_curves(manifest, ref, plot)
     else:
+        ref, manifest, image_id = _find_image(workspace, name, image, split)
         facts = item_facts(image_id, manifest, open_ref(workspace, ref)[image_id], classes_of(ref, manifest))
         if plot is not None:
             _plot_item(workspace, ref, manifest, image_id, plot)
@@ -58,31 +62,38 @@ def show(
         talk(f"{Named(instance, ref.tag)} was made with other classes than the data has now: {changed}.")
 
 
-def _find(workspace: Workspace, name: Named, image: str | None, split: str | None) -> tuple[Ref, Manifest, str | None]:
-    """Find the artifact that is meant, in the split named or the first that holds the image; and the id of the image."""
-    from labelseg.results.standing import find_refs, load_manifest, maker
+def _find(workspace: Workspace, name: Named, split: str | None) -> tuple[Ref, Manifest]:
+    """Find the artifact that is meant: in the split named, or the first."""
+    from labelseg.results.standing import find_refs, load_manifest
 
     refs = find_refs(workspace, name, split)
-    if image is None:
-        if len(refs) > 1:
-            splits = ", ".join(ref.split for ref in refs)
-            talk(f"{name} has results for the splits {splits}; showing the first. Choose with --split.")
-        return refs[0], load_manifest(workspace, refs[0]), None
+    if len(refs) > 1:
+        splits = ", ".join(ref.split for ref in refs)
+        talk(f"{name} has results for the splits {splits}; showing the first. Choose with --split.")
+    return refs[0], load_manifest(workspace, refs[0])
+
+
+def _find_image(workspace: Workspace, name: Named, image: str, split: str | None) -> tuple[Ref, Manifest, str]:
+    """Find the first artifact that holds an image, in the split named or in any, and the id that the image has."""
+    from labelseg.results.standing import find_items, find_refs, load_manifest, maker
+
+    refs = find_refs(workspace, name, split)
     if maker(workspace, refs[0]).kind == "model":
         raise UsageError(f"{name} is a model and holds no images. Leave out '{image}'.")
     manifests = [(ref, load_manifest(workspace, ref)) for ref in refs]
-    wanted = {image, *workspace.dataset.matches(image)}
-    for ref, manifest in manifests:
-        if found := next((item.id for item in manifest.items if item.id in wanted), None):
-            return ref, manifest, found
-    for _, manifest in manifests:
-        for failure in manifest.failed:
-            if failure["id"] in wanted:
-                raise MissingArtifactError(f"{name} failed on {failure['id']}: {failure['error']}")
-    raise MissingArtifactError(f"{name} holds no image '{image}'.{_elsewhere(workspace, name, image, manifests[0])}")
+    held = dict.fromkeys(item.id for _, manifest in manifests for item in manifest.items)
+    failures = {failure["id"]: failure["error"] for _, manifest in manifests for failure in manifest.failed if failure["id"] not in held}
+    meant = find_items(workspace, image, [*held, *failures])
+    if len(meant) > 1:
+        raise UsageError(f"'{image}' may mean {', '.join(meant[:4])}. Write one of them: labelseg show {name} {shlex.quote(meant[0])}")
+    for image_id in meant:
+        if image_id in failures:
+            raise MissingArtifactError(f"{name} failed on {image_id}: {failures[image_id]}")
+        return next((ref, manifest, image_id) for ref, manifest in manifests if any(item.id == image_id for item in manifest.items))
+    raise MissingArtifactError(f"{name} holds no image '{image}'.{_elsewhere(workspace, name, image, held)}")
 
 
-def _elsewhere(workspace: Workspace, name: Named, image: str, first: tuple[Ref, Manifest]) -> str:
+def _elsewhere(workspace: Workspace, name: Named, image: str, held: Collection[str]) -> str:
     """Say where an image is that a result does not hold."""
     known = workspace.dataset.matches(image)
     if len(known) > 1:
@@ -92,8 +103,7 @@ def _elsewhere(workspace: Workspace, name: Named, image: str, first: tuple[Ref, 
         again = workspace.config.command(name.instance, splits[0]) if splits else ""
         where = f"the split {' and '.join(splits)}" if splits else "no split"
         return f" '{known[0]}' is in {where}.{f' To have it: {again}' if again and not name.tag else ''}"
-    there = [item.id for item in first[1].items]
-    return suggestion(image, there, listed="") or (f" The first it holds: {there[0]}" if there else "")
+    return suggestion(image, held, listed="It holds")
 
 
 def _plot_item(workspace: Workspace, ref: Ref, manifest: Manifest, image_id: str, path: Path) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from labelseg.errors import MissingArtifactError
 from labelseg.pipeline.store.manifests import Manifest
 from labelseg.pipeline.store.store import Store
+from labelseg.suggestions import suggestion
 
 TENSOR = "tensor"
 
@@ -33,10 +34,17 @@ class Model:
 
 
 class Artifact(Mapping[str, dict[str, NDArray]]):
-    """The items of a finished map: image id -> name of an array -> array, read from disk on access."""
+    """The items of a finished map: image id -> name of an array -> array, read from disk on access.
 
-    def __init__(self, store: Store, manifest: Manifest) -> None:
+    Args:
+        store: Where the arrays lie.
+        manifest: What the artifact is made of.
+        name: What it is called in messages; empty is the name of its stage.
+    """
+
+    def __init__(self, store: Store, manifest: Manifest, name: str = "") -> None:
         self.manifest = manifest
+        self._name = name or manifest.stage
         self._store = store
         self._items = {item.id: item for item in manifest.items}
 
@@ -47,7 +55,7 @@ class Artifact(Mapping[str, dict[str, NDArray]]):
 
     def __getitem__(self, image_id: str) -> dict[str, NDArray]:
         if image_id not in self._items:
-            raise MissingArtifactError(f"{self.manifest.stage} holds nothing for image '{image_id}'. See what there is: labelseg status")
+            raise MissingArtifactError(self._lacking(image_id))
         return self._store.read_item(self.manifest.stage, self._items[image_id])
 
     def __contains__(self, image_id: object) -> bool:
@@ -62,6 +70,13 @@ class Artifact(Mapping[str, dict[str, NDArray]]):
 
     def __len__(self) -> int:
         return len(self._items)
+
+    def _lacking(self, image_id: object) -> str:
+        """Say why an image is not there: it failed, or nothing is called so."""
+        errors = [failure["error"] for failure in self.manifest.failed if failure["id"] == image_id]
+        if errors:
+            return f"{self._name} failed on {image_id}: {errors[0]}"
+        return f"{self._name} holds no image '{image_id}'.{suggestion(str(image_id), self._items, listed='It holds')}"
 
 
 def read_model(store: Store, manifest: Manifest) -> Model:
