@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from labelseg.class_ids import BACKGROUND
 from labelseg.data.folder.image_ids import IMAGE_SUFFIXES, scan_files
 from labelseg.data.folder.images import read_image
 from labelseg.errors import DataError, MissingArtifactError, UsageError
+from labelseg.file_kinds import read_file
+from labelseg.pipeline.engines.engine import compute_items, share_out
 from labelseg.pipeline.engines.inputs import Inputs, Item
+from labelseg.pipeline.engines.messages import MapJob, Message, Outcome, Task
+from labelseg.pipeline.engines.messages import Written as ItemsWritten
+from labelseg.pipeline.files.digests import canonical_json, digest
+from labelseg.pipeline.files.paths import below
 from labelseg.pipeline.instances import stage_of
 from labelseg.pipeline.plan.class_lists import mix_text, mixed_ids
+from labelseg.pipeline.plan.decisions import Entry
+from labelseg.pipeline.plan.keys import key_params
 from labelseg.results.standing import classes_of, load_manifest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from labelseg.workspace import Workspace
+
+JOURNAL = ".predicted.jsonl"  # in the folder of results: what is finished, and what it was made from
 
 
 @dataclass(frozen=True)
@@ -78,41 +91,159 @@ def find_images(paths: Iterable[Path]) -> dict[str, Path]:
     return by_name
 
 
-def segmenter(workspace: Workspace, instance: str, files: Mapping[str, Path], device: str) -> Callable[[str], dict[str, NDArray[Any]]]:
-    """Start an instance of a stage that makes masks from images and models alone.
+@dataclass(frozen=True)
+class Written:
+    """What is to be written of each image, and where. Picklable.
+
+    Attributes:
+        run, params: The work function of a stage that makes masks from images and models alone, and its parameters.
+        folder: The masks go to ``masks/NAME.png`` in it.
+        confidence: Whether ``confidences/NAME.png`` is written: the probability of the chosen class, 255 = certain.
+        overlay: Whether ``overlays/NAME.jpg`` is written: the mask over the image.
+    """
+
+    run: Callable[[Inputs, Any], Callable[[Item], dict[str, NDArray[Any]]]]
+    params: Any
+    folder: Path
+    confidence: bool = False
+    overlay: bool = False
+
+    def paths(self, name: str) -> list[Path]:
+        """The files of an image, the mask first.
+
+        Raises:
+            UsageError: the name leads out of the folder.
+        """
+        wanted = [("masks", "png"), *[("confidences", "png")] * self.confidence, *[("overlays", "jpg")] * self.overlay]
+        return [below(self.folder / kind, f"{name}.{suffix}") for kind, suffix in wanted]
+
+
+def write_predictions(inputs: Inputs, wanted: Written) -> Callable[[Item], dict[str, NDArray[Any]]]:
+    """Segment images and write the files that are wanted: the work function of ``predict``.
+
+    Returns:
+        A function that does so for an item and returns no arrays.
+    """
+    compute = wanted.run(inputs, wanted.params)
+
+    def write(item: Item) -> dict[str, NDArray[Any]]:
+        from labelseg.data.formats.png import write_grey_png, write_overlay, write_palette_png
+
+        arrays = compute(item)
+        for path in wanted.paths(item.id):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.is_relative_to(wanted.folder / "masks"):
+                write_palette_png(arrays["mask"], path)
+            elif path.is_relative_to(wanted.folder / "overlays"):
+                write_overlay(arrays["mask"], item.image(), path)
+            elif "confidence" not in arrays:
+                raise UsageError("--confidence: the stage writes no confidence. Leave it out.")
+            else:
+                write_grey_png(np.round(arrays["confidence"].astype(np.float32) * 255).astype(np.uint8), path)
+        return {}
+
+    return write
+
+
+class Predictions:
+    """Masks of any image files, made by an instance of a stage that needs images and models alone.
 
     Args:
         workspace: Where the models are.
         instance: Such as ``segment``; its parameters hold.
         files: Name -> image file.
-        device: As for a run.
+        folder: Where to write.
+        confidence, overlay: What to write beside masks.
 
-    Returns:
-        A function from a name to the item: ``mask`` (H, W) uint8, and with most stages ``confidence`` (H, W) float16.
+    Attributes:
+        classes: Class names by id, as the models know them.
 
     Raises:
         UsageError: the stage needs more than images and models.
         DataError: the models were trained with different classes.
         MissingArtifactError: a model was never trained.
     """
-    stage = workspace.config.stage(instance)
-    params = workspace.config.params(instance)
-    sources = stage.sources(params)
-    if not stage.has_masks or stage.uses(params) != ("image",) or any(source.kind != "model" for source in sources):
-        raise UsageError(f"{instance} cannot segment loose images. Name an instance of segment.")
-    models, made_with = {}, {}
-    for source in sources:
-        ref = workspace.ref(source.instance)
-        if ref is None:
-            raise MissingArtifactError(
-                f"predict needs {source.instance}, which has never run here. Run: {workspace.config.command(source.instance)}"
-            )
-        models[source.role] = (stage_of(source.instance), ref.key)
-        made_with[source.instance] = classes_of(ref, load_manifest(workspace, ref))
-    images = LooseImages(files, _classes(instance, made_with) if made_with else tuple(workspace.dataset.classes))
-    inputs = Inputs(dataset=images, store=workspace.store, models=models, devices=workspace.pick_device(device))
-    compute = stage.run(inputs, params)
-    return lambda name: compute(Item(name, images, workspace.store))
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        instance: str,
+        files: Mapping[str, Path],
+        folder: Path,
+        *,
+        confidence: bool = False,
+        overlay: bool = False,
+    ) -> None:
+        stage = workspace.config.stage(instance)
+        params = workspace.config.params(instance)
+        sources = stage.sources(params)
+        if not stage.has_masks or stage.uses(params) != ("image",) or any(source.kind != "model" for source in sources):
+            raise UsageError(f"{instance} cannot segment loose images. Name an instance of segment.")
+        models, made_with = {}, {}
+        for source in sources:
+            ref = workspace.ref(source.instance)
+            if ref is None:
+                raise MissingArtifactError(
+                    f"predict needs {source.instance}, which has never run here. Run: {workspace.config.command(source.instance)}"
+                )
+            models[source.role] = (stage_of(source.instance), ref.key)
+            made_with[source.instance] = classes_of(ref, load_manifest(workspace, ref))
+        self.classes = _classes(instance, made_with) if made_with else tuple(workspace.dataset.classes)
+        self._workspace, self._stage, self._files, self._models = workspace, stage, files, models
+        self.wanted = Written(stage.run, params, folder, confidence, overlay)
+        made_by = [stage.name, stage.version, key_params(stage, params, workspace.index.digest, workspace.root), sorted(models.items())]
+        self._made_by = digest("prediction", canonical_json(made_by))
+
+    def done(self) -> set[str]:
+        """List the images whose files are there already, made by the same models and parameters from the same photos."""
+        journal = self.wanted.folder / JOURNAL
+        try:
+            lines = [json.loads(line) for line in read_file(journal).decode().splitlines()]
+        except (OSError, ValueError):
+            return set()
+        noted = {line[0]: line[1] for line in lines if isinstance(line, list) and len(line) == 2 and isinstance(line[0], str)}
+        return {
+            name
+            for name in self._files.keys() & noted.keys()
+            if noted[name] == self._note(name) and all(path.is_file() for path in self.wanted.paths(name))
+        }
+
+    def compute(self, names: Sequence[str], device: str, workers: int | None, watch: Callable[[Message], None]) -> Outcome:
+        """Segment images and write their files; what is written is noted at once, so that the same call goes on after an interruption.
+
+        Args:
+            names: Images, of those given.
+            device: As of a run.
+            workers: Processes; None chooses.
+            watch: Told everything that happens.
+        """
+        device = self._workspace.pick_device(device)
+        workers = share_out(len(names), device, workers)
+        inputs = Inputs(
+            dataset=LooseImages({name: self._files[name] for name in names}, self.classes),
+            store=self._workspace.store,
+            models=self._models,
+            devices=device,
+            workers=workers,
+            instance=self._stage.name,
+        )
+        job = MapJob("predict", write_predictions, self.wanted, inputs, {}, keeps=False, set_threads=self._workspace.set_threads)
+        self.wanted.folder.mkdir(parents=True, exist_ok=True)
+        with (self.wanted.folder / JOURNAL).open("a", encoding="utf-8") as journal:
+
+            def note(message: Message) -> None:
+                if isinstance(message, ItemsWritten):
+                    for name, _ in message.places:
+                        journal.write(f"{json.dumps([name, self._note(name)])}\n")
+                    journal.flush()
+                watch(message)
+
+            return compute_items(job, [Task(Entry(name, {}, {}), "") for name in names], workers, note)
+
+    def _note(self, name: str) -> str:
+        """Say what the files of an image are made from: models, parameters and the photo as it stands."""
+        status = self._files[name].stat()
+        return f"{self._made_by} {status.st_size} {status.st_mtime_ns}"
 
 
 def _classes(instance: str, made_with: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:

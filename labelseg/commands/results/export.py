@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from labelseg.commands.context import Invocation, pass_invocation, talk
-from labelseg.commands.results.outputs import demand_own_folder
+from labelseg.commands.results.outputs import demand_own_folder, refuse_other_classes, write_classes
 from labelseg.errors import UsageError
 from labelseg.pipeline.files.paths import below
 from labelseg.pipeline.instances import stage_of
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from labelseg.pipeline.store.artifacts import Artifact
     from labelseg.pipeline.store.manifests import Ref
-    from labelseg.results.standing import Named
     from labelseg.workspace import Workspace
 
 
@@ -65,29 +64,15 @@ def export(
     (ref,) = find_refs(workspace, name, split)
     artifact = open_ref(workspace, ref)
     classes = classes_of(ref, artifact.manifest)
-    _refuse_other_classes(output, name, classes)
+    refuse_other_classes(output, str(name), classes)
     with show_progress(len(artifact), f"export {instance}") as progress:
         count = export_masks(_masks(artifact, output, progress), output, workspace.dataset.image if overlay else None)
-    (output / "classes.txt").write_text("".join(f"{title}\n" for title in classes), encoding="utf-8")
+    write_classes(output, classes)
     talk(f"Wrote {count:,} masks and classes.txt to {output}.")
     if missing := missing_items(ref):
         talk(missing)
     if changed := changes_of_data(workspace, classes):
         talk(f"{name} was made with other classes than the data has now ({changed}): classes.txt names those of the masks.")
-
-
-def _refuse_other_classes(output: Path, name: Named, classes: tuple[str, ...]) -> None:
-    """Refuse a folder in which masks of other classes lie: its class list would be wrong for one or the other."""
-    from labelseg.pipeline.plan.class_lists import mix_text, mixed_ids
-
-    try:
-        there = (output / "classes.txt").read_text(encoding="utf-8").split("\n")
-    except (FileNotFoundError, UnicodeDecodeError):
-        return
-    if mixed_ids(there[:-1], classes):
-        raise UsageError(
-            f"-o {output}: masks of other classes than those of {name} lie there: {mix_text(there[:-1], classes)}. Choose another folder."
-        )
 
 
 def _masks(artifact: Artifact, output: Path, progress: Any) -> Iterator[tuple[str, NDArray[Any]]]:

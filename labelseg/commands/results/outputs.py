@@ -23,3 +23,26 @@ def demand_own_folder(workspace: Workspace, output: Path) -> None:
             folder = (workspace.root / table[key]).resolve()
             if target.is_relative_to(folder):
                 raise UsageError(f"-o {output}: {folder} is the folder of {key} of the data, and {harm}. Choose another folder.")
+
+
+def refuse_other_classes(output: Path, name: str, classes: tuple[str, ...]) -> None:
+    """Refuse a folder in which masks of other classes lie: its class list would be wrong for one or the other.
+
+    Raises:
+        UsageError: an id means one class to them, and another one to those that are to be written.
+    """
+    from labelseg.pipeline.plan.class_lists import mix_text, mixed_ids
+
+    try:
+        there = (output / "classes.txt").read_text(encoding="utf-8").split("\n")
+    except (FileNotFoundError, UnicodeDecodeError):
+        return
+    if mixed_ids(there[:-1], classes):
+        raise UsageError(
+            f"-o {output}: masks of other classes than those of {name} lie there: {mix_text(there[:-1], classes)}. Choose another folder."
+        )
+
+
+def write_classes(output: Path, classes: tuple[str, ...]) -> None:
+    """Name the classes of the masks in a folder, one a line."""
+    (output / "classes.txt").write_text("".join(f"{title}\n" for title in classes), encoding="utf-8")

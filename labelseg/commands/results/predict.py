@@ -3,98 +3,89 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import click
 
+from labelseg.commands.carry_out import with_device
 from labelseg.commands.context import Invocation, pass_invocation, talk
-from labelseg.commands.results.outputs import demand_own_folder
-from labelseg.errors import ItemsFailedError, LabelsegError, UsageError
-from labelseg.file_kinds import naming
-from labelseg.pipeline.files.mishaps import ends_all
-from labelseg.pipeline.files.paths import below
+from labelseg.commands.results.outputs import demand_own_folder, refuse_other_classes, write_classes
+from labelseg.data.folder.findings import counted
+from labelseg.errors import ItemsFailedError, UsageError
 from labelseg.pipeline.plan.reasons import reasons_text
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("-o", "--output", required=True, type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Folder to write to.")
-@click.option("--confidence", is_flag=True, help="Write NAME.confidence.png as well: the probability of the chosen class, 255 = certain.")
-@click.option("--overlay", is_flag=True, help="Write NAME.overlay.jpg as well: the mask over the image.")
+@click.option("--confidence", is_flag=True, help="Write confidences/NAME.png as well: the probability of the chosen class, 255 = certain.")
+@click.option("--overlay", is_flag=True, help="Write overlays/NAME.jpg as well: the mask over the image.")
 @click.option(
     "--with", "instance", default="segment", show_default=True, metavar="STAGE", help="Instance whose model and parameters to use."
 )
-@click.option("--device", default="auto", show_default=True, metavar="NAME", help="Device to compute on: auto, cpu, cuda, cuda:1.")
+@with_device
 @pass_invocation
 def predict(
-    invocation: Invocation, files: tuple[Path, ...], output: Path, confidence: bool, overlay: bool, instance: str, device: str
+    invocation: Invocation,
+    files: tuple[Path, ...],
+    output: Path,
+    confidence: bool,
+    overlay: bool,
+    instance: str,
+    device: str,
+    workers: int | None,
 ) -> None:
     """Segment image files, or all images in folders, with the trained segmenter.
 
-    Each becomes NAME.png, a palette PNG of class ids in the colours of Pascal VOC. A file that cannot be read is
-    reported and left out; the exit code is then 3.
+    Each becomes masks/NAME.png in the folder, a palette PNG of class ids in the colours of Pascal VOC; classes.txt names the classes.
+    A file that cannot be read is reported and left out; the exit code is then 3. After an interruption the same command goes on: what
+    was made by the same model and parameters from the same photo is not made again.
     """
+    from labelseg.pipeline.engines.messages import Computed, Failed, Message, Written
     from labelseg.pipeline.engines.progress import show_progress
-    from labelseg.results.loose_images import find_images, segmenter
+    from labelseg.results.loose_images import Predictions, find_images
 
     workspace = invocation.workspace()
+    _refuse_inputs(files, output)
     images = find_images(files)
-    _check_overwrites(images, output)
     demand_own_folder(workspace, output)
+    predictions = Predictions(workspace, instance, images, output, confidence=confidence, overlay=overlay)
+    refuse_other_classes(output, instance, predictions.classes)
     stage, params = workspace.config.stage(instance), workspace.config.params(instance)
     models = {source.instance for source in stage.sources(params)}
-    segment = segmenter(workspace, instance, images, device)
     for row in workspace.status():
         if row.instance in models and not row.fresh:
             talk(f"{row.instance} is {row.state}: {reasons_text(row.reasons)}. Using the existing result.")
-    failed: list[str] = []
-    with show_progress(len(images), "predict") as progress:
-        for name, file in images.items():
-            try:
-                _write(output, name, file, segment(name), confidence, overlay)
-            except Exception as error:
-                # One bad image must not end the work on ten thousand; a full disk is no fault of an image.
-                if ends_all(error):
-                    raise
-                failed.append(name)
-                message = str(error) if isinstance(error, LabelsegError) else f"{file}: {type(error).__name__}: {error}"
-                talk(message)
-            else:
-                click.echo(os.fsencode(output / f"{name}.png"))
-            progress.update(1)
-    if failed:
-        raise ItemsFailedError(f"{len(failed):,} of {len(images):,} images could not be segmented.")
-
-
-def _write(output: Path, name: str, file: Path, item: Mapping[str, NDArray[Any]], confidence: bool, overlay: bool) -> None:
-    """Write the files of one image that were asked for."""
-    import numpy as np
-    from PIL import Image
-
-    from labelseg.data.folder.images import read_image
-    from labelseg.data.formats.png import write_overlay, write_palette_png
-
-    path = below(output, f"{name}.png")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_palette_png(item["mask"], path)
-    if confidence:
-        if "confidence" not in item:
-            raise UsageError("--confidence: the stage writes no confidence. Leave it out.")
-        grey = np.round(item["confidence"].astype(np.float32) * 255).astype(np.uint8)
-        with naming(output / f"{name}.confidence.png"):
-            Image.fromarray(grey).save(output / f"{name}.confidence.png")
-    if overlay:
-        write_overlay(item["mask"], read_image(file), output / f"{name}.overlay.jpg")
-
-
-def _check_overwrites(images: Mapping[str, Path], output: Path) -> None:
-    """Refuse to write a mask over one of the images."""
-    given = {file.resolve() for file in images.values()}
+    done = predictions.done()
+    if done:
+        talk(f"{counted(len(done), 'image')} of {len(images):,} done before.")
     for name in images:
-        if (output / f"{name}.png").resolve() in given:
-            raise UsageError(f"-o {output}: {name}.png there is one of the images. Choose another folder.")
+        if name in done:
+            click.echo(os.fsencode(predictions.wanted.paths(name)[0]))
+    todo = [name for name in images if name not in done]
+    with show_progress(len(images), "predict", len(done)) as progress:
+
+        def watch(message: Message) -> None:
+            if isinstance(message, Written):
+                for name, _ in message.places:
+                    click.echo(os.fsencode(predictions.wanted.paths(name)[0]))
+            elif isinstance(message, Failed):
+                talk(message.error)
+            if isinstance(message, Computed | Failed):
+                progress.update(1)
+
+        failed = predictions.compute(todo, device, workers, watch).failed if todo else []
+    if len(failed) < len(images):
+        write_classes(output, predictions.classes)
+    if failed:
+        raise ItemsFailedError(f"{len(failed):,} of {counted(len(images), 'image')} could not be segmented.")
+
+
+def _refuse_inputs(files: Iterable[Path], output: Path) -> None:
+    """Refuse to write where the images are read: the results would be images of the next call."""
+    target = output.resolve()
+    for path in files:
+        folder = path.resolve()
+        if path.is_dir() and (target.is_relative_to(folder) or folder.is_relative_to(target / "masks")):
+            raise UsageError(f"-o {output}: the images of {path} are read from there. Choose another folder.")

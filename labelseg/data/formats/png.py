@@ -21,19 +21,28 @@ def write_palette_png(mask: NDArray[np.uint8], path: Path) -> None:
     """
     image = Image.fromarray(np.ascontiguousarray(mask)).convert("L")
     image.putpalette(voc_palette().tobytes())
+    _save(image, path)
+
+
+def write_grey_png(values: NDArray[np.uint8], path: Path) -> None:
+    """Write values (H, W) uint8 as a grey PNG. The file appears whole or not at all."""
+    _save(Image.fromarray(np.ascontiguousarray(values)), path)
+
+
+def _save(image: Image.Image, path: Path, **settings: int) -> None:
+    """Save a picture in the format of its name, whole or not at all."""
     unfinished = path.with_name(f".{path.name[:40]}.{os.getpid()}")  # a name may have 255 bytes
     try:
         with naming(path):
-            image.save(unfinished, format="PNG")
+            image.save(unfinished, format="JPEG" if path.suffix == ".jpg" else "PNG", **settings)
             unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
 
 
 def write_overlay(mask: NDArray[np.uint8], image: NDArray[np.uint8], path: Path) -> None:
-    """Write a mask (H, W) in the colours of its classes over its image (H, W, 3) uint8, as JPEG."""
-    with naming(path):
-        Image.fromarray(colorize(mask, image)).save(path, quality=90)
+    """Write a mask (H, W) in the colours of its classes over its image (H, W, 3) uint8, as JPEG; whole or not at all."""
+    _save(Image.fromarray(colorize(mask, image)), path, quality=90)
 
 
 def export_masks(

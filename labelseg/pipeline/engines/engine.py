@@ -7,6 +7,7 @@ waits for the device, others decode and post-process.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 
@@ -16,6 +17,7 @@ from labelseg.pipeline.engines.worker import Worker
 
 CHUNK_ITEMS = 64
 FEEDING_THREADS = 4
+ITEMS_A_WORKER = 4
 
 
 def compute_items(job: MapJob, tasks: Sequence[Task], workers: int, watch: Callable[[Message], None]) -> Outcome:
@@ -47,6 +49,22 @@ def compute_items(job: MapJob, tasks: Sequence[Task], workers: int, watch: Calla
     if lost:
         raise LabelsegError(f"{job.stage}: {len(lost)} items were neither computed nor reported, {lost[0]} the first. Run again.")
     return outcome
+
+
+def share_out(count: int, device: str, asked: int | None) -> int:
+    """Choose the number of processes for a number of items; an accelerator is fed by this process alone.
+
+    Args:
+        count: Number of items.
+        device: What computes.
+        asked: Processes asked for; None takes as many as there are cores, if that pays.
+    """
+    if device != "cpu":
+        return 0
+    if asked is not None:
+        return min(asked, count)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return 0 if count <= ITEMS_A_WORKER or cores == 1 else min(cores, -(-count // ITEMS_A_WORKER))
 
 
 def chunks(tasks: Sequence[Task], workers: int) -> list[list[Task]]:

@@ -31,6 +31,7 @@ class MapJob:
         inputs: What it reads.
         header: Recorded in every part.
         has_masks: Whether each item must hold an array ``mask``.
+        keeps: Whether what is computed goes into parts; else the work function puts it elsewhere, and each item is written at once.
         set_threads: Sets the threads of the numeric libraries that are loaded and returns how many there were, None where
             it does not know; importable by name.
     """
@@ -41,6 +42,7 @@ class MapJob:
     inputs: Inputs
     header: Mapping[str, Any]
     has_masks: bool = False
+    keeps: bool = True
     set_threads: SetThreads | None = None
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from labelseg.errors import ArtifactError, WaitingError
 from labelseg.pipeline.engines.messages import Begun, Computed, Failed, MapJob, Message, Task, Written
 from labelseg.pipeline.files.mishaps import MAP_MEMORY, ends_all, explained, one_line
+from labelseg.pipeline.store.manifests import Location
 from labelseg.pipeline.store.parts import PartItem
 from labelseg.pipeline.store.store import PartWriter
 
@@ -23,6 +24,22 @@ FLUSH_SECONDS = 60.0
 
 class Stopped(BaseException):
     """The pool wants no more of this worker."""
+
+
+class Elsewhere:
+    """Takes items that the work function has put elsewhere."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def add(self, item: PartItem) -> None:
+        """Count an item."""
+        self._count += 1
+
+    def flush(self) -> list[Location]:
+        """Give a place for every item since the last call, in no part."""
+        places, self._count = [Location("", k, "") for k in range(self._count)], 0
+        return places
 
 
 class Worker:
@@ -35,7 +52,8 @@ class Worker:
 
     def __init__(self, job: MapJob, threads: int = 1) -> None:
         self._job, self._threads = job, threads
-        self._writer = PartWriter(job.inputs.store, job.stage, job.header)
+        self._writer = PartWriter(job.inputs.store, job.stage, job.header) if job.keeps else Elsewhere()
+        self._flush_seconds = FLUSH_SECONDS if job.keeps else 0.0
         self._compute = job.run(job.inputs, job.params)
 
     def chunk(self, tasks: Sequence[Task]) -> Iterator[Message]:
@@ -69,7 +87,7 @@ class Worker:
             self._writer.add(PartItem(task.entry.id, task.key, arrays))
             unwritten.append(task.entry.id)
             yield Computed(task.entry.id)
-            if time.monotonic() - flushed > FLUSH_SECONDS:
+            if time.monotonic() - flushed >= self._flush_seconds:
                 yield Written(list(zip(unwritten, self._writer.flush(), strict=True)))
                 unwritten, flushed = [], time.monotonic()
         if unwritten:

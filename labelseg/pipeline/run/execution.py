@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Mapping
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from labelseg.errors import ArtifactError, DataError, LabelsegError, WaitingError
 from labelseg.libraries import library_versions
 from labelseg.pipeline.engines.apart import run_apart
-from labelseg.pipeline.engines.engine import compute_items
+from labelseg.pipeline.engines.engine import compute_items, share_out
 from labelseg.pipeline.engines.inputs import Inputs
 from labelseg.pipeline.engines.messages import Computed, Failed, MapJob, Message, Outcome, Task
 from labelseg.pipeline.engines.progress import show_progress
@@ -35,8 +34,6 @@ from labelseg.pipeline.store.store import PartWriter, Store
 if TYPE_CHECKING:
     from labelseg.pipeline.plan.workspace_like import WorkspaceLike
     from labelseg.pipeline.run.options import RunOptions
-
-ITEMS_A_WORKER = 4
 
 
 @dataclass(frozen=True)
@@ -94,7 +91,7 @@ class Execution:
             uses_model = any(parent.is_model for parent in node.parents)
             device = self._workspace.pick_device(self._options.device.split(",")[0]) if uses_model else "cpu"
             tasks = [Task(entry, work.keys[entry.id]) for entry in work.todo]
-            workers = self._workers(len(tasks), device)
+            workers = share_out(len(tasks), device, self._options.workers)
             with show_progress(len(tasks), str(node.id)) as progress:
 
                 def watch(message: Message) -> None:
@@ -150,7 +147,13 @@ class Execution:
         node = decision.node
         inputs, header = self._inputs(decision, device, workers), self._header(decision, device)
         return MapJob(
-            node.stage.name, node.stage.run, self._params(decision), inputs, header, node.stage.has_masks, self._workspace.set_threads
+            node.stage.name,
+            node.stage.run,
+            self._params(decision),
+            inputs,
+            header,
+            node.stage.has_masks,
+            set_threads=self._workspace.set_threads,
         )
 
     def _inputs(self, decision: Decision, devices: str, workers: int) -> Inputs:
@@ -259,15 +262,6 @@ class Execution:
                 if ref is not None:
                     found[parent.role] = (stage_of(parent.instance), ref.key)
         return found
-
-    def _workers(self, count: int, device: str) -> int:
-        """Choose the number of processes for a number of items; an accelerator is fed by this process alone."""
-        if device != "cpu":
-            return 0
-        if self._options.workers is not None:
-            return min(self._options.workers, count)
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return 0 if count <= ITEMS_A_WORKER or cores == 1 else min(cores, -(-count // ITEMS_A_WORKER))
 
 
 def _truth(decision: Decision) -> frozenset[str]:
