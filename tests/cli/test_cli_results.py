@@ -31,7 +31,7 @@ def indices(path) -> np.ndarray:
 
 
 def test_predict_writes_a_palette_mask_for_every_image(finished, data, tmp_path):
-    result = labelseg(finished, "predict", data / "images", "-o", tmp_path / "out")
+    result = labelseg(finished, "predict", data / "images", "--workers", 0, "-o", tmp_path / "out")
     assert result.exit_code == 0, result.output
     written = sorted(path.name for path in (tmp_path / "out" / "masks").iterdir())
     assert written == ["a1.png", "a2.png", "a3.png", "b1.png", "b2.png"]
@@ -52,12 +52,12 @@ def test_predict_with_confidence_and_overlay(finished, data, tmp_path):
 
 def test_a_bad_file_is_told_and_the_others_go_on(finished, data, tmp_path):
     (data / "images" / "a0.png").write_bytes(b"no image")
-    result = labelseg(finished, "predict", data / "images", "-o", tmp_path / "out")
+    result = labelseg(finished, "predict", data / "images", "--workers", 0, "-o", tmp_path / "out")
     assert result.exit_code == 3
     assert "a0.png" in result.stderr
     assert "1 of 6 images could not be segmented" in result.stderr
     assert len(list((tmp_path / "out" / "masks").iterdir())) == 5
-    assert "a0.png" in labelseg(finished, "predict", data / "images", "-o", tmp_path / "out").stderr
+    assert "a0.png" in labelseg(finished, "predict", data / "images", "--workers", 0, "-o", tmp_path / "out").stderr
 
 
 def made(out: Path) -> dict[str, int]:
@@ -66,11 +66,11 @@ def made(out: Path) -> dict[str, int]:
 
 def test_predict_goes_on_where_it_was(finished, data, tmp_path):
     out = tmp_path / "out"
-    first = labelseg(finished, "predict", data / "images", "-o", out)
+    first = labelseg(finished, "predict", data / "images", "--workers", 0, "-o", out)
     before = made(out)
     (out / "masks" / "a2.png").unlink()
     shutil.copy(data / "images" / "b1.png", data / "images" / "b2.png")
-    again = labelseg(finished, "predict", data / "images", "-o", out)
+    again = labelseg(finished, "predict", data / "images", "--workers", 0, "-o", out)
     assert again.exit_code == 0
     assert "3 images of 5 done before" in again.stderr
     assert sorted(again.stdout.splitlines()) == sorted(first.stdout.splitlines())
@@ -80,9 +80,9 @@ def test_predict_goes_on_where_it_was(finished, data, tmp_path):
 
 @pytest.mark.parametrize(("change", "more"), [(["train-net", "--epochs", "9"], []), (["status"], ["--overlay"])])
 def test_predict_begins_anew_for_another_model_or_other_files(finished, data, tmp_path, change, more):
-    labelseg(finished, "predict", data / "images", "-o", tmp_path / "out")
+    labelseg(finished, "predict", data / "images", "--workers", 0, "-o", tmp_path / "out")
     assert labelseg(finished, *change).exit_code == 0
-    assert "done before" not in labelseg(finished, "predict", data / "images", "-o", tmp_path / "out", *more).stderr
+    assert "done before" not in labelseg(finished, "predict", data / "images", "--workers", 0, "-o", tmp_path / "out", *more).stderr
 
 
 @pytest.mark.parametrize("journal", ["no json\n", "[1]\n", '["a1", 3]\n', "{}\n"])
@@ -90,7 +90,7 @@ def test_predict_believes_no_damaged_journal(finished, data, tmp_path, journal):
     out = tmp_path / "out"
     out.mkdir()
     (out / ".predicted.jsonl").write_text(journal)
-    result = labelseg(finished, "predict", data / "images", "-o", out)
+    result = labelseg(finished, "predict", data / "images", "--workers", 0, "-o", out)
     assert result.exit_code == 0
     assert len(made(out)) == 5
 
@@ -98,7 +98,9 @@ def test_predict_believes_no_damaged_journal(finished, data, tmp_path, journal):
 def test_predict_in_processes_writes_the_same_bytes(finished, data, tmp_path):
     for workers in (0, 2):
         out = tmp_path / str(workers)
-        result = labelseg(finished, "predict", data / "images", "-o", out, "--workers", workers, "--confidence", "--overlay")
+        result = labelseg(
+            finished, "predict", data / "images", "--workers", 0, "-o", out, "--workers", workers, "--confidence", "--overlay"
+        )
         assert result.exit_code == 0, result.output
     for path in (tmp_path / "0").rglob("*.*g"):
         assert path.read_bytes() == (tmp_path / "2" / path.relative_to(tmp_path / "0")).read_bytes()
@@ -108,7 +110,7 @@ def test_predict_refuses_a_folder_with_masks_of_other_classes(finished, data, tm
     out = tmp_path / "out"
     out.mkdir()
     (out / "classes.txt").write_text("background\ndog\ncat\n")
-    result = labelseg(finished, "predict", data / "images", "-o", out)
+    result = labelseg(finished, "predict", data / "images", "--workers", 0, "-o", out)
     assert result.exit_code == 2
     assert "masks of other classes" in result.stderr
 
