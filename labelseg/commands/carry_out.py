@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,9 +11,14 @@ import click
 
 from labelseg.commands.context import Invocation, no_wait, talk
 from labelseg.commands.tables import format_table, percent, seconds_text
+from labelseg.data.folder.findings import counted
+from labelseg.errors import ItemsFailedError
+from labelseg.pipeline.declare.stage import Stage
+from labelseg.pipeline.instances import stage_of
 from labelseg.pipeline.plan.reasons import causes, reasons_text
 from labelseg.pipeline.run.options import RunOptions
 from labelseg.pipeline.run.report import NodeResult, Report
+from labelseg.results.history import paces
 from labelseg.results.outlook import node_findings
 
 if TYPE_CHECKING:
@@ -83,16 +89,28 @@ def carry_out(invocation: Invocation, target: str | None, split: str | None, par
             nodes = [(node.stage, node.params) for node in plan.goal.nodes]
             for finding in node_findings(workspace.dataset, nodes, quick=not options.dry_run):
                 talk(str(finding))
+        known = paces(workspace.folder) if plan.report.work else {}
         if options.dry_run:
-            click.echo(plan_text(plan.report))
+            click.echo(plan_text(plan.report, known))
             return
-        talk(plan_text(plan.report))
+        talk(plan_text(plan.report, known))
         count = len(plan.report.work)
-        execute(plan, tell)
+        try:
+            report = execute(plan, tell)
+        except ItemsFailedError as error:
+            talk(closing_text(workspace, error.report))  # type: ignore[attr-defined]
+            raise
+    if report.work and options.tag is None:
+        talk(closing_text(workspace, report))
 
 
-def plan_text(plan: Report) -> str:
-    """Write what a run will do and why, node by node."""
+def plan_text(plan: Report, known: Mapping[str, float] | None = None) -> str:
+    """Write what a run will do and why, node by node; and how long it will take, as far as earlier runs tell.
+
+    Args:
+        plan: What will be done.
+        known: As ``paces`` gives it.
+    """
     kept = [
         f"{_name(r)} is kept although outdated: {reasons_text(r.reasons)}. To train it again: --retrain"
         for r in plan.results
@@ -102,7 +120,63 @@ def plan_text(plan: Report) -> str:
         return "\n".join([*kept, f"{_name(plan.results[-1])} is fresh: nothing to do."])
     whys = causes((result.instance, result.reasons) for result in plan.work)
     rows = [(_name(result), _intention(result), why) for result, why in zip(plan.work, whys, strict=True)]
-    return "\n".join([format_table(("TO DO", "WORK", "WHY"), rows), *kept])
+    expected = [_expected_seconds(result, known or {}) for result in plan.work]
+    if not any(expected):
+        return "\n".join([format_table(("TO DO", "WORK", "WHY"), rows), *kept])
+    timed = [(name, work, seconds_text(s) if s else "-", why) for (name, work, why), s in zip(rows, expected, strict=True)]
+    return "\n".join([format_table(("TO DO", "WORK", "ABOUT", "WHY"), timed), *kept])
+
+
+def _expected_seconds(result: NodeResult, known: Mapping[str, float]) -> float:
+    """Tell how long work on a node will take; 0 where nobody knows or nothing is computed."""
+    pace = known.get(result.instance, known.get(stage_of(result.instance), 0.0))
+    if result.action == "computed":
+        return pace * (result.total if result.computed is None else result.computed)
+    return pace if result.action == "trained" else 0.0
+
+
+def closing_text(workspace: Workspace, report: Report) -> str:
+    """Write what a run made, how long it took, where that is, and what to do next."""
+    made = [result for result in report.work if result.action in ("computed", "trained", "reused")]
+    last = report.results[-1]
+    rows = [(_name(result), "" if result.action == "reused" else seconds_text(result.seconds), _made(result)) for result in made]
+    total = f"Total: {seconds_text(sum(result.seconds for result in report.work))}."
+    if last.action in ("failed", "waiting", "skipped"):
+        return "\n".join([format_table(("DONE", "TIME", "RESULT"), rows, right=("TIME",)), total])
+    stage = workspace.config.stage(last.instance)
+    if stage.kind == "model":
+        lines = [f"Next: labelseg show {last.instance}, or labelseg run"]
+    elif stage.has_masks:
+        files = f"labelseg export {last.instance} --split {last.split} -o DIR"
+        lines = [f"The masks of {_name(last)} are kept in {workspace.folder}. As files: {files}"]
+        lines.append(f"Next: {_next_look(workspace, last)}{_next_use(workspace, last, stage)}")
+    else:
+        lines = [f"Next: labelseg show {last.instance} --split {last.split}, or labelseg run"]
+    return "\n".join([format_table(("DONE", "TIME", "RESULT"), rows, right=("TIME",)), total, *lines])
+
+
+def _made(result: NodeResult) -> str:
+    """Say what was made of a node."""
+    if result.action == "trained":
+        return "a model"
+    failed = f", {result.failed:,} failed" if result.failed else ""
+    return f"{counted(result.total - result.failed, 'image')}{failed}"
+
+
+def _next_look(workspace: Workspace, result: NodeResult) -> str:
+    """Name the command that shows how good masks are."""
+    ids = workspace.dataset.ids(result.split)
+    if any(workspace.dataset.has(image_id, "mask") for image_id in ids):
+        return "labelseg evaluate"
+    return f"labelseg show {result.instance} {shlex.quote(ids[0])} --split {result.split} --plot sheet.png"
+
+
+def _next_use(workspace: Workspace, result: NodeResult, stage: Stage) -> str:
+    """Name the command that segments other photos, where the result can."""
+    params = workspace.config.params(result.instance)
+    able = stage.uses(params) == ("image",) and all(source.kind == "model" for source in stage.sources(params))
+    named = "" if result.instance == "segment" else f" --with {result.instance}"
+    return f"; of other photos: labelseg predict FOLDER -o DIR{named}" if able else ""
 
 
 def _name(result: NodeResult) -> str:

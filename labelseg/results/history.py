@@ -7,9 +7,11 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from labelseg.pipeline.instances import stage_of
 from labelseg.pipeline.plan.graph import NodeId
 from labelseg.pipeline.plan.runlog import Markers
 
@@ -92,6 +94,26 @@ def run_ids(folder: Path) -> list[str]:
 def runs(folder: Path) -> Iterator[RunRecord]:
     """Read the runs of a ``.labelseg`` folder one by one, the newest first."""
     return (read_run(folder, run) for run in run_ids(folder))
+
+
+def paces(folder: Path, most: int = 20) -> dict[str, float]:
+    """Tell how long work took in the last runs: seconds an image of each map, seconds of each training.
+
+    Args:
+        folder: The ``.labelseg`` folder.
+        most: Runs to read.
+
+    Returns:
+        Instance, and stage for other instances of it -> seconds; of several the last one.
+    """
+    found: dict[str, float] = {}
+    for record in islice(runs(folder), most):
+        for node in record.nodes:
+            seconds = {"trained": node.seconds, "computed": node.seconds / max(node.computed, 1)}.get(node.action)
+            if seconds is not None and (node.computed or node.action == "trained"):
+                found.setdefault(node.instance, seconds)
+                found.setdefault(stage_of(node.instance), seconds)
+    return found
 
 
 def read_run(folder: Path, run: str) -> RunRecord:

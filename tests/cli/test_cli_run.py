@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 
 import pytest
 from conftest import labelseg
@@ -34,7 +35,8 @@ def test_a_changed_parameter_is_the_reason(finished):
 
 def test_dry_run_writes_the_plan_as_data(finished):
     result = labelseg(finished, "run", "--force", "segment", "--dry-run")
-    assert result.stdout.splitlines()[1].split() == ["segment", "(val)", "2", "of", "2", "images", "forced"]
+    words = result.stdout.splitlines()[1].split()
+    assert (words[:6], words[7:]) == (["segment", "(val)", "2", "of", "2", "images"], ["s", "forced"])
 
 
 def test_a_model_is_kept_although_its_images_changed(finished, tmp_path):
@@ -168,3 +170,32 @@ def test_an_image_whose_file_is_gone_behind_a_link_costs_itself_only(root, data)
 def test_the_score_told_after_a_training_is_its_own_and_not_that_of_a_trial(root):
     assert "mAP 9.0" in labelseg(root, "train-net", "--epochs", "9", "--no-save").stderr
     assert "mAP 7.0" in labelseg(root, "train-net", "--epochs", "7").stderr
+
+
+def test_a_run_ends_with_what_it_made_and_commands_that_lead_on(root, data, tmp_path):
+    told = labelseg(root, "run").stderr
+    rows = [line.split()[0] for line in told.splitlines() if line.endswith(("a model", "images", "image")) and "..." not in line]
+    assert rows[-2:] == ["train-net", "segment"]
+    assert "Total: " in told
+    commands = re.findall(r"labelseg ((?:export|evaluate|predict|show)[^,;\n]*)", told)
+    assert [command.split()[0] for command in commands] == ["export", "evaluate", "predict"]
+    for number, command in enumerate(commands):
+        words = [{"DIR": tmp_path / str(number), "FOLDER": data / "images"}.get(word, word) for word in command.split()]
+        assert labelseg(root, *words).exit_code == 0, command
+
+
+def test_a_run_without_true_masks_leads_to_a_picture(root, tmp_path):
+    labelseg(root, "config", "data.masks", "--unset")
+    told = labelseg(root, "run").stderr
+    (command,) = re.findall(r"Next: labelseg (show [^;\n]*)", told)
+    assert labelseg(root, *command.replace("sheet.png", str(tmp_path / "sheet.png")).split()).exit_code == 0
+    assert (tmp_path / "sheet.png").exists()
+
+
+def test_how_long_work_will_take_is_told_from_earlier_runs(root, data):
+    assert "ABOUT" not in labelseg(root, "run", "--dry-run").stdout
+    labelseg(root, "run")
+    labelseg(root, "config", "train-net.epochs", "5")
+    header, *rows = labelseg(root, "run", "--dry-run").stdout.splitlines()
+    assert header.split() == ["TO", "DO", "WORK", "ABOUT", "WHY"]
+    assert " s  parameter epochs" in rows[0]

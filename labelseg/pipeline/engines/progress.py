@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -62,9 +63,20 @@ class Border:
         raise_if_heard()
 
 
+def _has_room() -> bool:
+    """Whether stderr is a terminal of known size: on one of no rows or no columns, as some are said to be, a bar would not show."""
+    if not sys.stderr.isatty():
+        return False
+    try:
+        size = os.get_terminal_size(sys.stderr.fileno())
+    except (OSError, ValueError):
+        return False
+    return size.columns > 0 and size.lines > 0
+
+
 @contextmanager
 def show_progress(total: int, description: str, done: int = 0) -> Iterator[Bar]:
     """Show how far a piece of work is, from entering to leaving what is returned."""
-    shown = tqdm(total=total, initial=done, desc=description, leave=False, dynamic_ncols=True) if sys.stderr.isatty() else None
+    shown = tqdm(total=total, initial=done, desc=description, leave=False, dynamic_ncols=True) if _has_room() else None
     with shown or LineProgress(total, description, done) as bar:
         yield Border(bar)

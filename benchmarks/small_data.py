@@ -1,0 +1,90 @@
+"""The chain from tags as ``labelseg init`` sets it up, on 30, 100 and 1,000 images: is any size worse than no masks at all?
+
+Run: ``python -m benchmarks.small_data --data DIR --weights FILE --seed 0``, with a folder such as voc_animals, or without ``--data`` for
+built-in scenes. Every size has a workspace under ``runs/``; interrupted and run again, it goes on where it stopped. The result is
+written to ``benchmarks/results/small_data-<name>-seed<seed>.json`` after each step that adds to it. ``--published`` leaves the
+schedules of the literature as they are, whatever the number of updates.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from benchmarks.recording import Result, labelseg
+from labelseg.data.dataset import open_dataset
+from labelseg.data.folder.choosing import choose_images
+from labelseg.data.scenes.drawing import write_scenes
+
+SIZES = (30, 100, 1000)
+STEPS = (("cam", "train"), ("refine", "train"), ("propagate", "train"), ("segment", "val"))
+SCHEDULE = ("min_updates", "warmup_share", "keep")
+
+
+def scenes(folder: Path, size: int, seed: int) -> Path:
+    """Draw scenes as files, half as many to evaluate on."""
+    if not folder.exists():
+        write_scenes(folder, train=size, val=max(size // 2, 30), seed=seed)
+        for name in ("train", "val"):
+            (folder / f"{name}.txt").write_text((folder / "splits" / f"{name}.txt").read_text())
+    return folder
+
+
+def few(data: Path, folder: Path, size: int, seed: int) -> Path:
+    """List some images of a folder of data, chosen so that classes keep their shares, beside the validation images that it lists."""
+    folder.mkdir(parents=True, exist_ok=True)
+    dataset = open_dataset(data, {"images": "images", "labels": "image_labels.csv", "classes": "classes.txt", "splits": "."})
+    ids = dataset.ids("train")
+    chosen = choose_images({name: dataset.tags(name) or () for name in ids}, min(size, len(ids)), seed, nested=True)
+    (folder / "train.txt").write_text("".join(f"{name}\n" for name in chosen))
+    (folder / "val.txt").write_text((data / "val.txt").read_text())
+    return folder
+
+
+def prepare(workspace: Path, data: Path, lists: Path, options: argparse.Namespace) -> None:
+    """Set a workspace up as a person would, unless it is there."""
+    if (workspace / "labelseg.toml").exists():
+        return
+    workspace.mkdir(parents=True, exist_ok=True)
+    labels = next(path for path in (data / "labels.csv", data / "image_labels.csv") if path.exists())
+    weights = ["--weights", str(options.weights.resolve())] if options.weights else []
+    parts = {"images": data / "images", "labels": labels, "masks": data / "masks", "classes": data / "classes.txt", "splits": lists}
+    labelseg(workspace, "init", *(word for name, path in parts.items() for word in (f"--{name}", str(path.resolve()))), *weights)
+    for stage in ("train-classifier", "train-affinity", "train-segmenter"):
+        labelseg(workspace, "config", f"{stage}.seed", str(options.seed))
+        for key in SCHEDULE if options.published else ():
+            labelseg(workspace, "config", f"{stage}.{key}", "--unset")
+    for setting in options.set:
+        key, _, value = setting.partition("=")
+        labelseg(workspace, "config", key, value)
+
+
+def main() -> None:
+    """Run every size and write the scores down."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="folder with images, masks, image_labels.csv, classes.txt, train.txt and val.txt")
+    parser.add_argument("--weights", type=Path, help="ImageNet weights of MobileNetV2; without: the download of torchvision")
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--published", action="store_true", help="no fewest updates, no share of the warm-up, the last epoch")
+    parser.add_argument("--set", action="append", default=[], metavar="TABLE.KEY=VALUE", help="a parameter to change")
+    options = parser.parse_args()
+    name = (options.data.name if options.data else "scenes") + ("-published" if options.published else "")
+    command = f"python -m benchmarks.small_data {'--data DIR --weights FILE ' if options.data else ''}--seed {options.seed}"
+    result = Result(f"small_data-{name}-seed{options.seed}", command, options.seed)
+    below = []
+    for size in options.sizes:
+        workspace = Path("runs") / f"small_data-{name}-{size}-seed{options.seed}"
+        data = options.data or scenes(Path("runs") / f"small_data-scenes-{size}", size, options.seed)
+        prepare(workspace, data, few(data, workspace / "lists", size, options.seed) if options.data else data, options)
+        labelseg(workspace, "run")
+        for instance, split in STEPS:
+            (row,) = json.loads(labelseg(workspace, "evaluate", instance, "--split", split, "--json", capture=True))
+            result.add(f"{size} images", instance, {key: row[key] for key in ("miou", "baseline", "images")})
+            below += [f"{size} images, {instance}"] if row["miou"] <= row["baseline"] else []
+    result.add("no better than background everywhere", "steps", below)
+
+
+if __name__ == "__main__":
+    main()
