@@ -15,6 +15,8 @@ from typing import Any, NoReturn
 import click
 
 from labelseg import __version__
+from labelseg.commands.answering.annotate import annotate
+from labelseg.commands.answering.answers import answers
 from labelseg.commands.context import Invocation, talk
 from labelseg.commands.history.dag import dag
 from labelseg.commands.history.diff import diff
@@ -40,7 +42,10 @@ from labelseg.pipeline.files.mishaps import explained, one_line
 from labelseg.stages import STAGES
 from labelseg.suggestions import suggestion
 
-COMMANDS = (init, data, split, run, status, evaluate, show, predict, export, log, diff, dag, tag, config, verify, gc, demo, doctor)
+COMMANDS = (
+    *(init, data, split, run, status, evaluate, show, predict, export, annotate, answers),
+    *(log, diff, dag, tag, config, verify, gc, demo, doctor),
+)
 
 
 class Failure(click.ClickException):

@@ -49,6 +49,7 @@ def main():
 
     with tempfile.TemporaryDirectory() as chain, tempfile.TemporaryDirectory() as steps, tempfile.TemporaryDirectory() as few:
         Workspace(conftest.make_workspace(Path(chain))).run(options=conftest.HERE)
+        conftest.run_clicks(Path(chain))
         wilson_chain.run_steps(Path(steps))
         conftest.run_few_masks(conftest.make_few_masks(Path(few)))
         found = summary(few) | summary(chain) | wilson_steps(steps)

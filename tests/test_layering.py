@@ -37,7 +37,8 @@ FLOORS = (
     ("stages",),
     ("workspace",),
     ("results",),
-    ("commands", "commands.setup", "commands.running", "commands.results", "commands.history"),
+    ("annotation",),
+    ("commands", "commands.answering", "commands.setup", "commands.running", "commands.results", "commands.history"),
     ("cli",),
 )
 # Rooms of which the code below is no part: what the line says is all they may use, whatever lies lower.
@@ -59,6 +60,7 @@ FOREIGN = {
     "methods": {"zarr", "click"},
     "stages": {"zarr", "click"},
     "results": {"click", "torch"},
+    "annotation": {"click", "torch", "zarr"},
 }
 LIGHT = ("labelseg.errors", "labelseg.pipeline.declare.stage")
 PARAMETERS = (

@@ -6,8 +6,9 @@ same pixel, or the withdrawal of one, is another line. Nothing else in a workspa
     {"image": "target:12", "y": 40, "x": 7, "class": "cat", "who": "anna", "when": "2026-01-31T10:00:00+00:00", "ms": 900, "guess": "dog"}
 
 ``y`` and ``x`` are row and column of the image itself, turned upright; ``class`` is a name, or null where the person cannot tell.
-``kind`` is there where it is no answer: ``undo`` withdraws the last answer of the same person to the pixel, ``repeat`` is a second answer
-that only tells how sure a person is, ``flag`` marks an image. Keys that are not known here are kept.
+``kind`` is there where it is no answer: ``undo`` withdraws the last answer of the same person to the pixel, or the line that its key
+``undoes`` names, ``repeat`` is a second answer that only tells how sure a person is, ``mixed`` says that a region holds several classes,
+``flag`` marks an image. A line that may be named has a ``nonce``. Keys that are not known here are kept.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from labelseg.errors import DataError
 from labelseg.file_kinds import odd_kind
 from labelseg.pipeline.files.atomic import sync_folder
 
-AnswerKind = Literal["answer", "undo", "repeat", "flag"]
+AnswerKind = Literal["answer", "undo", "repeat", "mixed", "flag"]
 Point = tuple[str, int, int]  # id of an image, row and column of a pixel in it
 
 FOLDER = "answers"
@@ -96,8 +97,8 @@ class Answers:
             before = said.setdefault(answer.point, [])
             if answer.kind == "answer":
                 before.append(answer)
-            elif answer.kind == "undo" and (own := [place for place, one in enumerate(before) if one.who == answer.who]):
-                del before[own[-1]]
+            elif answer.kind == "undo" and (undone := [place for place, one in enumerate(before) if _withdraws(answer, one)]):
+                del before[undone[-1]]
         return {point: answers[-1] for point, answers in said.items() if answers}
 
 
@@ -146,9 +147,15 @@ def read_answers(path: Path) -> Answers:
     """
     _demand_file(path)
     try:
-        lines = path.read_bytes().split(b"\n")
+        data = path.read_bytes()
     except FileNotFoundError:
-        lines = [b""]
+        data = b""
+    return parse_answers(data, path)
+
+
+def parse_answers(data: bytes, path: Path) -> Answers:
+    """Read the lines of a file of answers; ``path`` is what bad ones are told with."""
+    lines = data.split(b"\n")
     answers, bad = [], []
     for number, line in enumerate(lines, start=1):
         if not line.strip():
@@ -158,6 +165,12 @@ def read_answers(path: Path) -> Answers:
         except ValueError as error:
             bad.append(BadLine(path, number, str(error), cut=number == len(lines)))
     return Answers(tuple(answers), tuple(bad))
+
+
+def _withdraws(undo: Answer, answer: Answer) -> bool:
+    """Whether an undo may mean an answer to its pixel; it means the last such one."""
+    named = undo.more.get("undoes")
+    return undo.who == answer.who and (named is None or named == answer.more.get("nonce"))
 
 
 def _line(answer: Answer) -> bytes:

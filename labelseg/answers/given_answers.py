@@ -31,6 +31,7 @@ class GivenAnswers:
             self._files[instance] = {image: tuple(sorted(said, key=lambda one: one[:2])) for image, said in found.items()}
         return self._files[instance].get(image_id, ())
 
-    def digest(self, instance: str, image_ids: Iterable[str]) -> str:
-        """Digest the answers in some images, in their order."""
-        return digest("answers", *(canonical_json([image_id, self.of(instance, image_id)]) for image_id in image_ids))
+    def digest(self, instance: str, image_ids: Iterable[str], partial: bool = False) -> str:
+        """Digest the answers in some images, in their order; ``partial``: what need not wait for them is never taken for what did."""
+        said = (canonical_json([image_id, self.of(instance, image_id)]) for image_id in image_ids)
+        return digest("some answers" if partial else "answers", *said)

@@ -1,8 +1,12 @@
-"""The stages: the chain from tags, then those that learn from few masks, then segment. Importing them loads no numerical library."""
+"""The stages: the chain from tags, those that learn from few masks and new classes, segment, and those that ask people.
+
+Importing them loads no numerical library.
+"""
 
 from __future__ import annotations
 
 from labelseg.pipeline.declare.stage import Stage
+from labelseg.stages.clicks import ask, correct
 from labelseg.stages.few_masks import sgc, train_pseudoseg, train_unimatch
 from labelseg.stages.new_classes import wilson, wilson_labels
 from labelseg.stages.segmentation import segment, train_segmenter
@@ -22,4 +26,6 @@ STAGES: tuple[Stage, ...] = (
     wilson.STAGE,
     wilson_labels.STAGE,
     segment.STAGE,
+    ask.STAGE,
+    correct.STAGE,
 )

@@ -12,6 +12,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from labelseg.class_ids import IGNORE
+from labelseg.data.augment.point_labels import mark_points
 from labelseg.data.augment.transforms import (
     MEAN_FILL,
     augment_for_classifier,
@@ -128,15 +129,24 @@ def resample_cells(labels: NDArray[np.uint8], size: tuple[int, int], resized: tu
 
 @dataclass(frozen=True)
 class MaskedImage:
-    """Makes (image (3, crop, crop) float32, mask (crop, crop) uint8) for a segmenter."""
+    """Makes (image (3, crop, crop) float32, mask (crop, crop) uint8) for a segmenter.
+
+    Attributes:
+        crop: Side of the crop.
+        scale: Range of the factor that images are resized by.
+        jitter: Strength of colour jitter.
+        read: Reads the mask of an item, with labels of single pixels that resizing must not lose.
+    """
 
     crop: int
     scale: tuple[float, float]
     jitter: float
-    read_mask: Callable[[Item], NDArray[np.uint8]]
+    read: Callable[[Item], Target]
 
     def __call__(self, item: Item, rng: Generator) -> Sample:
-        image, scaled_mask = random_scale(item.image(), *self.scale, rng, self.read_mask(item))
+        picture, target = item.image(), self.read(item)
+        image, scaled_mask = random_scale(picture, *self.scale, rng, target.mask)
+        scaled_mask = mark_points(scaled_mask, target.points, target.labels, picture.shape[:2])
         image, mask = random_flip(image, rng, scaled_mask)
         assert mask is not None  # a mask given comes back
         box = random_crop_box(image.shape[:2], self.crop, rng)
@@ -149,6 +159,28 @@ def tag_targets(tags: Sequence[int], n_classes: int, first_class: int) -> NDArra
     targets = np.zeros(n_classes, dtype=np.float32)
     targets[np.asarray(tags, dtype=np.int64) - first_class] = 1
     return targets
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is to be learned of an image.
+
+    Attributes:
+        mask: (H, W) uint8 class ids, 255 = ignore.
+        points: (n, 2) rows and columns of pixels that a person labelled.
+        labels: (n,) uint8, their class ids.
+    """
+
+    mask: NDArray[np.uint8]
+    points: NDArray[np.integer]
+    labels: NDArray[np.uint8]
+
+
+def source_target(item: Item) -> Target:
+    """Read what a label source says of an item, under the role ``labels``."""
+    arrays = item.read("labels")
+    points = arrays["points"] if "point_labels" in arrays else np.zeros((0, 2), np.int64)
+    return Target(arrays["mask"], points, arrays.get("point_labels", np.zeros(0, np.uint8)))
 
 
 def source_mask(item: Item) -> NDArray[np.uint8]:

@@ -7,6 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from labelseg.annotation.answer_sources import true_answers
+from labelseg.annotation.asked_items import read_questions
+from labelseg.answers.answer_files import answers_path, append_answers
 from labelseg.pipeline.run.options import RunOptions
 from labelseg.workspace import Workspace
 from tests.stages import wilson_chain
@@ -141,6 +144,24 @@ def finished_root(tmp_path_factory):
     root = make_workspace(tmp_path_factory.mktemp("chain"))
     Workspace(root).run(options=HERE)
     return root
+
+
+def run_clicks(root):
+    """Ask about the masks of a finished chain, answer by the truth and correct them."""
+    workspace = Workspace(root)
+    workspace.run("ask", "train", options=HERE)
+    questions = read_questions(workspace, workspace.ref("ask", "train"))
+    append_answers(answers_path(root, "ask"), true_answers(workspace.dataset, questions))
+    workspace.run("correct", "train", options=HERE)
+    return root
+
+
+@pytest.fixture(scope="session")
+def clicks_root(finished_root, tmp_path_factory):
+    """The folder of a finished workspace whose masks are corrected; nobody changes it."""
+    root = tmp_path_factory.mktemp("clicks") / "ws"
+    shutil.copytree(finished_root, root)
+    return run_clicks(root)
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ GOLDEN = json.loads(FILE.read_text())
 
 
 @pytest.fixture(scope="module")
-def found(finished_root, steps_root, few_masks_root):
-    return summary(few_masks_root) | summary(finished_root) | wilson_steps(steps_root)
+def found(clicks_root, steps_root, few_masks_root):
+    return summary(few_masks_root) | summary(clicks_root) | wilson_steps(steps_root)
 
 
 def test_results_of_every_stage_are_recorded():

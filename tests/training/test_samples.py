@@ -8,7 +8,7 @@ import pytest
 from labelseg.class_ids import IGNORE
 from labelseg.data.augment.transforms import IMAGENET_MEAN, IMAGENET_STD
 from labelseg.errors import DataError
-from labelseg.training.samples import LabelledGrid, MaskedImage, Samples, TaggedImage, resample_cells, tag_targets
+from labelseg.training.samples import LabelledGrid, MaskedImage, Samples, TaggedImage, Target, resample_cells, tag_targets
 
 STEP = 60  # grey levels between labels
 
@@ -28,6 +28,11 @@ class Drawn:
 
     def read(self, role):
         return {"labels": self.labels}
+
+
+def drawn_target(drawn):
+    """The mask of a drawn image, and nothing said of single pixels."""
+    return Target(drawn.mask, np.zeros((0, 2), np.int64), np.zeros(0, np.uint8))
 
 
 def labels_of(sample):
@@ -80,7 +85,7 @@ def test_cells_of_a_resized_image_have_the_label_of_where_they_came_from():
 @pytest.mark.parametrize("seed", range(6))
 def test_a_mask_goes_with_its_crop_and_padding_is_ignored(seed):
     drawn = Drawn(seed=seed)
-    image, mask = MaskedImage(96, (0.75, 1.5), 0.0, lambda item: item.mask)(drawn, rng(seed))
+    image, mask = MaskedImage(96, (0.75, 1.5), 0.0, drawn_target)(drawn, rng(seed))
     assert (image.shape, mask.shape, mask.dtype) == ((3, 96, 96), (96, 96), np.uint8)
     pixels, clear = labels_of(image)
     known = (mask != IGNORE) & clear

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from labelseg.protocols import Kind
 
-SourceKind = Literal["map", "model", "labels"]
+SourceKind = Literal["map", "model", "labels", "questions"]
 
 
 def option(
@@ -46,7 +46,8 @@ def option(
 def source(default: str, *, help: str, kind: SourceKind, effective: Callable[[Any], bool] | None = None, formerly: str = "") -> Any:
     """Declare a parameter that names the instance to read, such as ``cam`` or ``cam@wide``; ``""`` reads nothing.
 
-    Kind ``labels`` takes any instance that writes masks, or ``masks`` for the data's own ground truth.
+    Kind ``labels`` takes any instance that writes masks, or ``masks`` for the data's own ground truth;
+    kind ``questions`` takes any instance that asks people.
     In keys the content digest stands in place of the name. ``effective`` tells from the parameters whether it is read at all.
     A former name is the role that the source plays for the work function, too.
     """

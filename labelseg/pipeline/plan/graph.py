@@ -72,6 +72,11 @@ class Node:
         """The instance whose questions people answer for this node; empty where it reads no answers."""
         return next((parent.instance for parent in self.parents if self.stage.answered and parent.role == self.stage.answered), "")
 
+    @property
+    def partial(self) -> bool:
+        """Whether the node goes on while questions are open."""
+        return bool(getattr(self.params, "partial", False))
+
     def uses(self, split_param: str) -> tuple[Kind, ...]:
         """Kinds of the data that results depend on, for the items of one of the splits."""
         declared = self.stage.uses(self.params)
@@ -163,7 +168,10 @@ def _source_stage(config: Config, source: Source, where: str) -> Stage | None:
     if source.kind == "labels" and not (stage.kind == "map" and stage.has_masks):
         able = [s.name for s in config.stages.values() if s.kind == "map" and s.has_masks]
         raise UsageError(f"{where}: {stage.name} writes no masks. Name one of: {', '.join([GROUND_TRUTH, *able])}.")
-    if source.kind != "labels" and stage.kind != source.kind:
+    if source.kind == "questions" and not stage.asks:
+        able = [s.name for s in config.stages.values() if s.asks]
+        raise UsageError(f"{where}: {stage.name} asks nothing. Name one of: {', '.join(able)}.")
+    if source.kind in ("map", "model") and stage.kind != source.kind:
         expected = "trains no model" if source.kind == "model" else "is a model, not maps of a split"
         able = [s.name for s in config.stages.values() if s.kind == source.kind]
         raise UsageError(f"{where}: {stage.name} {expected}. Name one of: {', '.join(able)}.")

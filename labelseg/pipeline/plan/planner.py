@@ -180,7 +180,7 @@ class Planner:
                 inputs[f"@{role}"] = item.digest
                 reads[role] = stages[role], item
             if asked:
-                inputs["answers"] = self.answers.digest(asked, (image_id,))
+                inputs["answers"] = self.answers.digest(asked, (image_id,), node.partial)
             entries.append(Entry(image_id, inputs, reads, self.answers.of(asked, image_id) if asked else ()))
         return entries
 
@@ -227,7 +227,7 @@ class Planner:
             if parent.node is not None:
                 inputs[parent.role] = _finished(standings, parent.node).digest
         if node.asked:
-            inputs["answers"] = self.answers.digest(node.asked, self.data.ids(node.splits[SPLIT_PARAM]))
+            inputs["answers"] = self.answers.digest(node.asked, self.data.ids(node.splits[SPLIT_PARAM]), node.partial)
         return inputs
 
     def key(

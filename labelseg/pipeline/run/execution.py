@@ -119,7 +119,7 @@ class Execution:
             WaitingError: questions are open.
         """
         node = decision.node
-        if not node.asked or getattr(node.params, "partial", False):
+        if not node.asked or node.partial:
             return
         total = still_open = 0
         for entry in work.entries:

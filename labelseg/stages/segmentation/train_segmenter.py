@@ -46,7 +46,7 @@ def run(inputs: Inputs, params: Params) -> Model:
     from labelseg.ops.losses import cross_entropy
     from labelseg.pipeline.engines.inputs import Item
     from labelseg.training.fitting import fit, make_backbone
-    from labelseg.training.samples import MaskedImage, Samples, source_mask
+    from labelseg.training.samples import MaskedImage, Samples, source_target
     from labelseg.training.validation import demand_held, demand_labelled, masked_validation, segmenter_scores
 
     resize = growing_pair("resize of train-segmenter", params.resize, "0.75,1.5")
@@ -55,7 +55,7 @@ def run(inputs: Inputs, params: Params) -> Model:
     demand_labelled("train-segmenter", held, Item.mask)
     backbone = make_backbone(inputs, params)
     net = Segmenter(backbone, len(inputs.classes), params.head, params.width, "group", params.separable)  # type: ignore[arg-type]
-    make = MaskedImage(params.crop, resize, params.jitter, source_mask)
+    make = MaskedImage(params.crop, resize, params.jitter, source_target)
 
     def evaluate(module):  # type: ignore[no-untyped-def]
         return segmenter_scores(net, held, len(inputs.classes), inputs.device, params.precision)

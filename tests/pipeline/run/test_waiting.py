@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 
 from labelseg.answers.answer_files import Answer, answers_path, append_answers
-from labelseg.errors import WaitingError
+from labelseg.errors import UsageError, WaitingError
 from labelseg.pipeline.declare.stage import Stage, option, source
 from labelseg.pipeline.run.options import RunOptions
 from tests.pipeline import toy
@@ -29,7 +29,7 @@ def ask(inputs, params):
 
 @dataclass(frozen=True, kw_only=True)
 class UseParams:
-    asked: str = source("ask", help="Questions.", kind="map")
+    asked: str = source("ask", help="Questions.", kind="questions")
     partial: bool = option(False, help="Go on with open questions.", effective=lambda params: False)
 
 
@@ -90,6 +90,13 @@ def test_a_run_waits_until_all_questions_are_answered_and_names_the_command(root
 def test_a_run_goes_on_with_open_questions_where_that_is_asked_for(root):
     run(root, partial=True)
     assert (workspace(root)["use", "train"]["t000"]["mask"] == 255).all()
+    with pytest.raises(WaitingError):
+        run(root, partial=False)
+
+
+def test_what_is_read_as_questions_asks(root):
+    with pytest.raises(UsageError, match=r"use --asked use@other: use asks nothing. Name one of: ask"):
+        workspace(root).run("use", "train", options=replace(HERE, create=True), asked="use@other")
 
 
 def test_only_images_that_were_answered_anew_are_computed_again(root):

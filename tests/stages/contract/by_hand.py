@@ -20,6 +20,7 @@ from labelseg.models.fast.inference_form import for_inference
 from labelseg.models.networks import load_network, to_model
 from labelseg.models.pseudoseg_net import Parts, PseudoSegNet
 from labelseg.models.segmenter import Segmenter
+from labelseg.ops.active.strategies import seeded
 from labelseg.ops.affinity.grid import block_mean, from_grid, to_grid
 from labelseg.ops.affinity.pairs import pair_offsets, pair_validity, psa_origins
 from labelseg.ops.affinity.psa import affinity_labels as trusted_cells
@@ -29,6 +30,7 @@ from labelseg.ops.cam import normalize_cam, resize_maps, with_background
 from labelseg.ops.crf.dense_crf import Bilateral, Gaussian, dense_crf, dense_crf_pair, label_crf
 from labelseg.ops.few_masks.sgc import fuse, resize_bilinear
 
+ANSWERS = ((5, 8, "cat"), (20, 31, "horse"), (16, 36, "dog"), (40, 2, None))
 CLASSES = ("background", "cat", "dog", "cow", "horse")
 SIZE = (44, 60)
 
@@ -41,6 +43,7 @@ class HandItem:
     picture: np.ndarray
     tags: tuple[int, ...] | None
     sources: dict = field(default_factory=dict)
+    answers: tuple = ()
 
     def image(self):
         return self.picture
@@ -255,3 +258,66 @@ def sgc(item, params):
         "confidence": confidence.numpy(),
         "mask": np.where(confidence.numpy() < params.threshold, IGNORE, mask.numpy()),
     }
+
+
+@cache
+def masks():
+    """Masks of blocks that disagree in places, with a confidence, as ``of`` and ``beside``."""
+    rng = np.random.default_rng(7)
+    one, two = (np.kron(rng.integers(0, 3, (4, 6)), np.ones((11, 10))).astype(np.uint8) for _ in range(2))
+    one[:3, :3] = IGNORE
+    return {"of": {"mask": one, "confidence": rng.random(SIZE).astype(np.float16)}, "beside": {"mask": two}}
+
+
+def ask(item, params):
+    """Pixels by chance; else those farthest from all that is not in doubt alike, each with its disc taken out."""
+    mask, count = masks()["of"]["mask"].astype(int), params.budget
+    if params.choose == "random":
+        places = np.sort(seeded(params.seed, "one", 0).permutation(mask.size)[:count])
+        found = [(int(place) // SIZE[1], int(place) % SIZE[1]) for place in places]
+    else:
+        other, confidence = masks()["beside"]["mask"].astype(int), masks()["of"]["confidence"].astype(float)
+        doubt = np.where((mask == other) | (mask == IGNORE), -1, mask * 1000 + other)
+        doubt = doubt if params.beside else np.where(confidence < np.quantile(confidence, params.share), mask, -1)
+        found = []
+        while len(found) < count and (doubt >= 0).any():
+            depths = {place: _depth(doubt, place) for place in zip(*np.nonzero(doubt >= 0), strict=True)}
+            chosen = max(depths, key=lambda place: (depths[place], -place[0], -place[1]))
+            found.append(chosen)
+            alike = [place for place in depths if doubt[place] == doubt[chosen] and place != chosen]
+            for place in alike:
+                if np.hypot(place[0] - chosen[0], place[1] - chosen[1]) < depths[chosen]:
+                    doubt[place] = -1
+            doubt[chosen] = -1
+    guesses = [-1 if mask[place] == IGNORE else mask[place] for place in found]
+    return {"points": np.array(found).reshape(-1, 2), "guesses": np.array(guesses)}
+
+
+def _depth(doubt, place):
+    """Distance to the nearest place of another kind; all beyond the border are."""
+    padded = np.pad(doubt, 1, constant_values=-2)
+    rows, columns = np.nonzero(padded != doubt[place])
+    return np.sqrt(((rows - 1 - place[0]) ** 2 + (columns - 1 - place[1]) ** 2).min())
+
+
+def correct(item, params):
+    """The mask with each answer at its pixel, and at all pixels that a path within its class brings there for little."""
+    mask = masks()["of"]["mask"] if params.of else np.full(SIZE, IGNORE, np.uint8)
+    points = [place[:2] for place in ANSWERS if place[2]]
+    labels = [CLASSES.index(place[2]) for place in ANSWERS if place[2]]
+    best, found = np.full(SIZE, np.inf), mask.copy()
+    for place, label in zip(points, labels, strict=True):
+        queue, costs = [place], {place: 0.0}
+        while queue:
+            y, x = queue.pop()
+            for near in ((y + 1, x), (y - 1, x), (y, x + 1), (y, x - 1)):
+                if not (0 <= near[0] < SIZE[0] and 0 <= near[1] < SIZE[1]) or mask[near] != mask[place]:
+                    continue
+                step = 1 + params.colour * np.abs(picture()[near].astype(float) - picture()[y, x]).mean() / 255
+                if costs[y, x] + step <= params.reach and costs[y, x] + step < costs.get(near, np.inf):
+                    costs[near] = costs[y, x] + step
+                    queue.append(near)
+        for near, cost in costs.items():
+            if cost < best[near]:
+                best[near], found[near] = cost, label
+    return {"mask": found, "points": np.array(points), "point_labels": np.array(labels)}

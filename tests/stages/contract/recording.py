@@ -86,9 +86,14 @@ class RecordingItem(Item):
 
     @classmethod
     def of(cls, item, dataset, reading):
-        found = cls(item.id, dataset, item.store, item.reads, item.truth)
+        found = cls(item.id, dataset, item.store, item.reads, item.truth, item.answers)
         object.__setattr__(found, "reading", reading)
         return found
+
+    def __getattribute__(self, name):
+        if name == "answers" and "reading" in self.__dict__:
+            self.reading.roles.add("asked")
+        return super().__getattribute__(name)
 
     def read(self, role):
         self.reading.roles.add(role)

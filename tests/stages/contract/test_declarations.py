@@ -11,6 +11,9 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
+from labelseg.annotation.answer_sources import true_answers
+from labelseg.annotation.asked_items import read_questions
+from labelseg.answers.answer_files import answers_path, append_answers
 from labelseg.data.scenes.drawing import write_scenes
 from labelseg.pipeline.declare.stage import is_effective
 from labelseg.pipeline.run.options import RunOptions
@@ -92,6 +95,7 @@ VALUES = {
     "weights": (),  # of other networks than the tiny one
     "hold": (0.3,),
     "backbone": (),
+    "beside": (),
 }
 # Further changes: of what is read, and of what needs two of them.
 FURTHER = {
@@ -99,6 +103,8 @@ FURTHER = {
     "train-segmenter": [{"labels": "masks"}, {"init": "train-classifier"}],
     "train-pseudoseg": [{"init": "train-segmenter"}, {"labels": "propagate"}],
     "train-unimatch": [{"init": "train-segmenter"}, {"hold": 0.3}],
+    "ask": [{"of": "segment"}],
+    "correct": [{"of": ""}, {"reach": 0.0}],
     "wilson@0": [{"adopt": "train-segmenter"}],
     "wilson@1": [{"negatives": "negative", "replay": "stored", "batch_size": 5}, {"labels": "masks"}],
 }
@@ -187,8 +193,11 @@ def make_workspace(root):
 def root(tmp_path_factory):
     """A small workspace in which everything ran."""
     made = Workspace(make_workspace(tmp_path_factory.mktemp("declarations")))
-    for instance in ("segment", "train-unimatch", "sgc", "wilson@1", "wilson-labels"):
+    for instance in ("segment", "train-unimatch", "sgc", "wilson@1", "wilson-labels", "ask"):
         made.run(instance, "few", options=RunOptions(workers=0, create=True))
+    questions = read_questions(made, made.ref("ask", "few"))
+    append_answers(answers_path(made.root, "ask"), true_answers(made.dataset, questions))
+    made.run("correct", "few", options=RunOptions(workers=0))
     return made.root
 
 
@@ -261,7 +270,7 @@ def test_every_parameter_has_an_effect_in_some_case(instance):
     of_stage = [change for other in INSTANCES if stage_of(other) is stage for change in changes(other)]
     tried = [stage.params(**{**({"step": step} if "step" in switches(stage) else {}), **change}) for change in of_stage for step in (0, 1)]
     never = {declared.name for declared in fields(stage.params) if not any(is_effective(declared, params) for params in tried)}
-    assert never <= {"task"}  # in the key through the classes that it names
+    assert never <= {"task", "partial"}  # in the key through the classes that it names, and through the answers
 
 
 def test_a_training_that_reads_a_model_trained_anew_is_another(root, tmp_path):

@@ -14,7 +14,7 @@ from labelseg.ops.losses import cross_entropy, multilabel_soft_margin
 from labelseg.stages.segmentation import train_segmenter
 from labelseg.stages.tags import train_affinity, train_classifier
 from labelseg.training import fitting
-from labelseg.training.samples import LabelledGrid, MaskedImage, TaggedImage, source_mask
+from labelseg.training.samples import LabelledGrid, MaskedImage, TaggedImage, source_target
 from tests.stages.contract.by_hand import CLASSES, HandItem, picture
 
 TINY = {"backbone": "tiny", "weights": "none", "crop": 32, "jitter": 0.25}
@@ -57,7 +57,7 @@ def test_pairs_of_the_affinity_loss_follow_radius_and_compatibility(made, kind, 
 
 def test_a_segmenter_learns_the_masks_of_its_source(made):
     found = made(train_segmenter, head="deeplabv3plus", width=16, separable=False, resize=(0.5, 2.0), keep="last", evaluate_every=3)
-    assert found.samples.make == MaskedImage(32, (0.5, 2.0), 0.25, source_mask)
+    assert found.samples.make == MaskedImage(32, (0.5, 2.0), 0.25, source_target)
     expected = {"n_classes": 5, "head": "deeplabv3plus", "width": 16, "norm": "group", "separable": False}
     assert found.net.settings == expected
     masks = torch.tensor(np.random.default_rng(2).choice([0, 3, 255], (2, 32, 32)))

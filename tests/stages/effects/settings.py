@@ -96,6 +96,11 @@ SETTINGS = [
     ("wilson", {"new": NEW, "step": 1, "replay": "old", "negatives": "old"}, f"task {BUILT} {UNWATCHED} protocol"),
     ("wilson", {"new": NEW, "step": 1, "labels": "masks"}, f"task {BUILT} {WEAK} {UNWATCHED} protocol"),
     ("wilson-labels", {}, ""),
+    ("ask", {}, "share seed"),
+    ("ask", {"of": "segment"}, "seed"),
+    ("ask", {"choose": "random"}, "beside share"),
+    ("correct", {}, "partial"),
+    ("correct", {"reach": 0.0}, "partial colour"),
 ]
 FILES = [
     ("train-classifier", {"weights": "net.pth"}, UNWATCHED),

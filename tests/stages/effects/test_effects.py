@@ -24,7 +24,11 @@ from tests.stages.contract import by_hand
 from tests.stages.effects.settings import FILES, NEW, SETTINGS, STAGE, TRAINED, Recorded, changed, params_of, plain, title
 
 ALL = [pytest.param(setting, id=title(setting)) for setting in [*SETTINGS, *FILES]]
-MAPS = [pytest.param(setting, id=title(setting)) for setting in SETTINGS if setting[0] in ("refine", "propagate", "segment", "cam", "sgc")]
+MAPS = [
+    pytest.param(setting, id=title(setting))
+    for setting in SETTINGS
+    if setting[0] in ("refine", "propagate", "segment", "cam", "sgc", "ask", "correct")
+]
 TRAININGS = [pytest.param(setting, id=title(setting)) for setting in SETTINGS if setting[0] in TRAINED]
 NETWORKS = {"cam": "classifier", "propagate": "affinity-net", "segment": "segmenter", "sgc": "pseudoseg"}
 SMALL = {"propagate": {"iters": 6, "radius": 3}, "segment": {"scales": (1.0,)}, "cam": {"scales": (1.0,)}}
@@ -65,7 +69,7 @@ def test_what_says_when_it_has_an_effect_has_one_here_and_none_there(stage):
     silent = [set(names.split()) for name, _, names in [*SETTINGS, *FILES] if name == stage.name]
     conditional = {f.name for f in fields(stage.params) if f.metadata.get("effective")}
     assert set().union(*silent) == conditional
-    assert set.intersection(*silent) & conditional <= {"task"}  # its classes are in the key by their own name
+    assert set.intersection(*silent) & conditional <= {"task", "partial"}  # classes and answers are in the key by themselves
 
 
 def test_dropped_channels_are_of_the_variants_that_decode_perturbed_features():
@@ -88,7 +92,7 @@ def test_a_map_is_the_same_whatever_has_no_effect(setting, other_backend):
     name, chosen, silent = setting
     params = STAGE[name].params(**{**SMALL.get(name, {}), **chosen})
     inputs = by_hand.inputs(**dict.fromkeys(("model", "affinity"), NETWORKS.get(name)))
-    item = by_hand.HandItem("one", by_hand.picture(), (2, 4), {"cam": by_hand.maps()})
+    item = by_hand.HandItem("one", by_hand.picture(), (2, 4), {"cam": by_hand.maps(), **by_hand.masks()}, by_hand.ANSWERS)
     one, two = (STAGE[name].run(inputs, some)(item) for some in (params, changed(params, silent.split())))
     assert one.keys() == two.keys()
     for array in one:

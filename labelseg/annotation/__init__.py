@@ -1,0 +1,1 @@
+"""The page on which people answer: questions read off artifacts, pictures, and a local server."""

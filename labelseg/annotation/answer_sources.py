@@ -1,0 +1,140 @@
+"""Answers that come from elsewhere than the page: from true masks, with errors if need be, and from tables of other programs."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from labelseg.answers.answer_files import Answer, Point
+from labelseg.answers.questions import Question
+from labelseg.class_ids import IGNORE
+from labelseg.errors import DataError
+from labelseg.ops.active.strategies import seeded
+from labelseg.suggestions import suggestion
+
+if TYPE_CHECKING:
+    from labelseg.protocols import Dataset
+
+TRUTH = "truth"
+CANNOT_TELL = ("", "?")
+NEAR = 3  # pixels between a keypoint of another program and the pixel that was asked
+
+
+def true_answers(dataset: Dataset, questions: Sequence[Question], noise: float = 0.0, seed: int = 0) -> list[Answer]:
+    """Answer questions by the true masks.
+
+    Args:
+        dataset: Where the masks are.
+        questions: What is asked.
+        noise: Share of the answers that name another class, by chance.
+        seed: Of chance; an answer depends on it and on its image alone.
+
+    Returns:
+        An answer for each point; where the truth is 255, or outside of its mask, it is that one cannot tell.
+
+    Raises:
+        DataError: an image has no mask.
+    """
+    found = []
+    by_image: dict[str, list[Question]] = {}
+    for question in questions:
+        by_image.setdefault(question.image, []).append(question)
+    for image, own in by_image.items():
+        if not dataset.has(image, "mask"):
+            raise DataError(f"{image}: it has no true mask that could answer. Add one to the data, or answer: labelseg annotate")
+        mask, rng = dataset.mask(image), seeded(seed, image, 0)
+        for question in own:
+            for y, x in question.points:
+                truth = int(mask[y, x]) if y < mask.shape[0] and x < mask.shape[1] else IGNORE
+                slip, other = rng.random(), int(rng.integers(max(len(dataset.classes) - 1, 1)))
+                if truth != IGNORE and slip < noise and len(dataset.classes) > 1:
+                    truth = other + (other >= truth)
+                label = None if truth == IGNORE else dataset.classes[truth]
+                found.append(Answer(image=image, y=y, x=x, label=label, who=TRUTH, guess=question.guess))
+    return found
+
+
+def table_answers(path: Path, dataset: Dataset, questions: Sequence[Question], who: str) -> list[Answer]:
+    """Read answers from a table with the columns image, y, x and class, or from an export of Label Studio with keypoints.
+
+    Args:
+        path: ``*.csv`` or ``*.json``.
+        dataset: Knows images and classes by name.
+        questions: What is asked: an answer to anything else is refused.
+        who: Name of the person where the table names none.
+
+    Raises:
+        DataError: the file is something else, or a row names an unknown image, pixel or class. Nothing of it is to be used then.
+    """
+    asked = {(question.image, *point): question for question in questions for point in question.points}
+    read: Callable[..., Iterator[tuple[str, Answer]]] = _studio_rows if path.suffix.lower() == ".json" else _table_rows
+    found = []
+    for where, answer in read(path, dataset, asked):
+        if answer.point not in asked:
+            raise DataError(f"{where}: nobody asked about row {answer.y}, column {answer.x} of {answer.image}. Remove it.")
+        if answer.label is not None and answer.label not in dataset.classes:
+            raise DataError(f"{where}: '{answer.label}' is no class of the data.{suggestion(answer.label, dataset.classes)}")
+        guess = asked[answer.point].guess
+        found.append(Answer(**{**vars(answer), "who": answer.who or who, "guess": guess}))
+    if not found:
+        raise DataError(f"{path}: expected answers, found none.")
+    return found
+
+
+def _table_rows(path: Path, dataset: Dataset, asked: dict[Point, Question]) -> Iterator[tuple[str, Answer]]:
+    """Read the rows of a table, each with where it stands."""
+    with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+        rows = csv.DictReader(file)
+        missing = {"image", "y", "x", "class"} - set(rows.fieldnames or ())
+        if missing:
+            raise DataError(f"{path}: expected the columns image, y, x and class, {', '.join(sorted(missing))} missing.")
+        for row in rows:
+            where = f"{path} line {rows.line_num}"
+            y, x = (_count(row[name], f"{where}: {name}") for name in ("y", "x"))
+            ms = _count(row["ms"], f"{where}: ms") if row.get("ms") else None
+            label = None if (row["class"] or "").strip() in CANNOT_TELL else row["class"].strip()
+            image = dataset.resolve(row["image"] or "", where)
+            yield where, Answer(image=image, y=y, x=x, label=label, who=row.get("who") or "", ms=ms)
+
+
+def _count(text: str | None, where: str) -> int:
+    """Read a whole number."""
+    if text is None or not text.strip().isascii() or not text.strip().isdigit() or len(text) > 12:
+        raise DataError(f"{where}: expected a whole number of at least 0, got {text!r}.")
+    return int(text)
+
+
+def _studio_rows(path: Path, dataset: Dataset, asked: dict[Point, Question]) -> Iterator[tuple[str, Answer]]:
+    """Read the keypoints of an export of Label Studio; each answers the nearest pixel that was asked, at most 3 pixels away."""
+    try:
+        tasks = json.loads(path.read_text(encoding="utf-8"))
+        for number, task in enumerate(tasks):
+            where = f"{path} task {number}"
+            image = dataset.resolve(Path(str(task["data"]["image"])).stem, where)
+            for annotation in task["annotations"]:
+                for result in annotation["result"]:
+                    if result["type"] == "keypointlabels":
+                        yield where, _keypoint(result, image, asked, where)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{path}: expected an export of Label Studio as JSON, with keypoint labels, got something else.") from error
+
+
+def _keypoint(result: dict[str, Any], image: str, asked: dict[Point, Question], where: str) -> Answer:
+    """Read a keypoint, whose place is told in percent of the sides."""
+    value = result["value"]
+    spot = np.array([value["y"] / 100 * result["original_height"], value["x"] / 100 * result["original_width"]]) - 0.5
+    own = [point[1:] for point in asked if point[0] == image]
+    near = [(float(np.hypot(*(spot - place))), place) for place in own]
+    distance, place = min(near, default=(np.inf, (0, 0)))
+    if distance > NEAR:
+        raise DataError(
+            f"{where}: no pixel of {image} within {NEAR} of row {spot[0]:.0f}, column {spot[1]:.0f} was asked. Remove the point."
+        )
+    return Answer(image=image, y=place[0], x=place[1], label=str(value["keypointlabels"][0]))

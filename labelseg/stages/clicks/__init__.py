@@ -1,0 +1,1 @@
+"""Stages that ask people about masks, and put their answers to use."""
