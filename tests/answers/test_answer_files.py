@@ -26,7 +26,7 @@ ANSWERS = st.builds(
     when=st.text(min_size=1),
     ms=st.none() | st.integers(0, 10**9),
     guess=st.none() | st.text(),
-    kind=st.sampled_from(["answer", "undo", "repeat", "flag"]),
+    kind=st.sampled_from(["answer", "undo", "repeat", "mixed", "flag"]),
     more=st.dictionaries(st.sampled_from(["note", "of"]), st.integers() | st.text()),
 )
 
@@ -127,7 +127,7 @@ GOOD = {"image": "a", "y": 1, "x": 2, "class": "cat"}
         (json.dumps({name: GOOD[name] for name in ("image", "y", "x")}).encode(), "'class' is missing"),
         (json.dumps({**GOOD, "who": 3}).encode(), "'who' is no text"),
         (json.dumps({**GOOD, "ms": 1.5}).encode(), "'ms' is no whole number of at least 0"),
-        (json.dumps({**GOOD, "kind": "guess"}).encode(), "'kind' is none of answer, undo, repeat, flag"),
+        (json.dumps({**GOOD, "kind": "guess"}).encode(), "'kind' is none of answer, undo, repeat, mixed, flag"),
     ],
 )
 def test_bad_lines_are_told_with_file_and_line_and_cost_no_other_answer(tmp_path, line, problem):

@@ -209,7 +209,7 @@ def recorded(root):
     def run(instance, *changed):
         reading = Reading()
         workspace = Workspace(root, stages=recording_stages(STAGES, reading, SPLITS))
-        options = RunOptions(workers=0, tag=f"case {next(count)}", force=frozenset({instance}))
+        options = RunOptions(workers=0, tag=f"case-{next(count)}", force=frozenset({instance}))
         split = "few" if stage_of(instance).kind == "map" else ""
         workspace.run(instance, split or None, options=options, **dict(changed))
         # What a model says of itself may name a width that no layer has.
