@@ -54,6 +54,8 @@ class Ledger:
         if size < self._read:
             self._clear()
             self.changes += 1
+        if not size:
+            return
         with self._path.open("rb") as file:
             file.seek(self._read)
             data = file.read()
