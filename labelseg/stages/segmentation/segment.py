@@ -20,6 +20,14 @@ class Views:
     model: str = source("train-segmenter", help="Instance that provides the segmenter.", kind="model")
     scales: tuple[float, ...] = option((0.75, 1.0, 1.25, 1.5), help="Scales of the image whose probabilities are averaged.", minimum=0.01)
     flip: bool = option(True, help="Add the probabilities of the mirrored image.")
+    classes: str = source(
+        "", help="Classifier by whose probabilities the foreground of an image is shared among classes; empty shares none.", kind="model"
+    )
+    tags: str = option(
+        "ignored",
+        help="Tags that say which classes an image may hold: those given with it, which come before the classifier's, or none.",
+        choices=("ignored", "given"),
+    )
     crf: bool = option(False, help="Refine the probabilities by a dense CRF.")
 
 
@@ -33,25 +41,47 @@ class Params(CrfParams, Views):
 def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
     """Segment images with a trained network, at several scales and mirrored.
 
+    Where tags or a classifier say which classes an image holds, its foreground is shared among these before the CRF.
+
     Returns:
         The function that computes an item: ``mask`` uint8 (H, W), class ids; ``confidence`` float16 (H, W), the probability of that class
         in [0, 1]; of a class-incremental model also ``known_ids`` and ``new_ids`` int16 (K,).
     """
     import numpy as np
 
-    from labelseg.inference.predictor import Predictor, class_probabilities
+    from labelseg.inference.predictor import Predictor, class_probabilities, tag_probabilities
     from labelseg.models.fast.inference_form import for_inference
     from labelseg.models.networks import SEGMENTERS, known_classes, load_network, step_arrays
+    from labelseg.ops.class_weights import share_foreground
     from labelseg.ops.crf.dense_crf import Bilateral, dense_crf
 
     model = inputs.model("model")
     predictor = Predictor(for_inference(load_network(model, SEGMENTERS)), inputs.device, params.precision)
     class_ids, step = np.array(known_classes(model.meta), np.uint8), step_arrays(model.meta)
     bilateral = Bilateral(params.crf_sxy, params.crf_srgb, params.crf_weight)
+    background = 0 if inputs.has_background else None
+    tagger = None
+    if params.classes:
+        tagger = Predictor(for_inference(load_network(inputs.model("classes"), "classifier")), inputs.device, params.precision)
+
+    def class_weights(item: Item, image: np.ndarray) -> np.ndarray | None:
+        """(K,) weights of the segmenter's classes, or None where nothing is known of the image."""
+        weights = np.zeros(len(inputs.classes), np.float32)
+        if params.tags == "given" and item.tags is not None:
+            weights[list(item.tags)] = 1
+        elif tagger is not None:
+            probabilities = tag_probabilities(tagger, image)
+            weights[len(weights) - len(probabilities) :] = probabilities
+        else:
+            return None
+        return weights[class_ids]
 
     def compute(item: Item) -> dict[str, np.ndarray]:
         image = item.image()
         probabilities = class_probabilities(predictor, image, params.scales, params.flip)
+        weights = class_weights(item, image)
+        if weights is not None:
+            probabilities = share_foreground(probabilities, weights, background)
         if params.crf:
             probabilities = dense_crf(
                 image,
@@ -70,4 +100,12 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
     return compute
 
 
-STAGE = Stage(name="segment", version=2, kind="map", params=Params, run=run, uses=lambda params: ("image",), has_masks=True)
+STAGE = Stage(
+    name="segment",
+    version=2,
+    kind="map",
+    params=Params,
+    run=run,
+    uses=lambda params: ("image", "tags") if params.tags == "given" else ("image",),
+    has_masks=True,
+)

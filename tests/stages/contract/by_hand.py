@@ -138,13 +138,17 @@ def views(name, image, params, call=lambda net, x: net(x)):
     return found
 
 
+def image_probabilities(image, precision):
+    """The classifier's probability of each class but the background, for the image and its mirror."""
+    both = [predict("classifier", one, precision) for one in (image, np.ascontiguousarray(image[:, ::-1]))]
+    return np.mean([1 / (1 + np.exp(-logits)) for logits in both], axis=0)
+
+
 def cam(item, params):
     """Maps of the classes present, summed over scales and mirrors, over their maximum."""
     ids = item.tags
     if params.tags == "predicted" or ids is None:
-        both = [predict("classifier", one, params.precision) for one in (item.picture, np.ascontiguousarray(item.picture[:, ::-1]))]
-        probabilities = np.mean([1 / (1 + np.exp(-logits)) for logits in both], axis=0)
-        ids = 1 + np.flatnonzero(probabilities >= params.tag_threshold)
+        ids = 1 + np.flatnonzero(image_probabilities(item.picture, params.precision) >= params.tag_threshold)
     size = {"full": SIZE, "stride4": (-(-SIZE[0] // 4), -(-SIZE[1] // 4))}[params.store]
     found = views("classifier", item.picture, params, lambda net, x: net.cam(x))
     total = sum(resize_maps(np.ascontiguousarray(view), size) for of_scale in found for view in of_scale)[np.asarray(ids, int) - 1]
@@ -230,6 +234,14 @@ def segment(item, params):
         exponents = [np.exp(logits - logits.max(axis=0)) for logits in of_scale]
         probabilities.append(resize_maps(np.mean([e / e.sum(axis=0) for e in exponents], axis=0), SIZE))
     mean = np.mean(probabilities, axis=0)
+    weights = None
+    if params.classes:
+        weights = image_probabilities(item.picture, params.precision)
+    if params.tags == "given":
+        weights = np.array([float(k in item.tags) for k in range(1, len(CLASSES))])
+    if weights is not None:
+        joint = mean[1:] * weights[:, None, None]
+        mean = np.stack([mean[0], *(joint / joint.sum(axis=0) * (1 - mean[0]))])
     if params.crf:
         appearance = Bilateral(sxy=params.crf_sxy, srgb=params.crf_srgb, weight=params.crf_weight)
         mean = dense_crf(item.picture, mean, iterations=params.crf_iters, bilateral=appearance, backend=params.crf_backend)

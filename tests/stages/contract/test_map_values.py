@@ -84,10 +84,13 @@ COMPOSED = {
     ),
     "segment": SimpleNamespace(
         expected=by_hand.segment,
-        models={"model": "segmenter"},
+        models={"model": "segmenter", "classes": "classifier"},
         base={"scales": (1.0,)},
         changes=[
             {"scales": (1.0, 1.5)},
+            {"classes": "train-classifier"},
+            {"classes": "train-classifier", **CRF},
+            {"classes": "train-classifier", "tags": "given"},
             {"flip": False},
             {**CRF},
             {**CRF, "crf_iters": 1},

@@ -15,7 +15,7 @@ from labelseg.stages.segmentation import train_segmenter
 from labelseg.stages.tags import train_affinity, train_classifier
 from labelseg.training import fitting
 from labelseg.training.samples import LabelledGrid, MaskedImage, TaggedImage, source_target
-from tests.stages.contract.by_hand import CLASSES, HandItem, picture
+from tests.stages.contract.by_hand import CLASSES, HandItem, model, picture
 
 TINY = {"backbone": "tiny", "weights": "none", "crop": 32, "jitter": 0.25}
 IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -30,6 +30,7 @@ def made(monkeypatch):
 
     def run(stage, **params):
         inputs = SimpleNamespace(classes=CLASSES, has_background=True, items=lambda name="split": items[name], devices="cpu", device="cpu")
+        inputs.model = lambda role: model("affinity-net")
         stage.run(inputs, stage.Params(**{**TINY, **params}))
         net, samples, loss, settings = caught.pop()
         return SimpleNamespace(net=net.eval(), samples=samples, loss=loss, settings=settings)
@@ -53,6 +54,15 @@ def test_pairs_of_the_affinity_loss_follow_radius_and_compatibility(made, kind, 
     expected = {compat: affinity_loss(affinities, pair_labels(cells, offsets, origins[compat])).loss.item() for compat in origins}
     assert losses["loss"].item() == pytest.approx(expected[psa_compat])
     assert expected[False] != pytest.approx(expected[True])
+
+
+@pytest.mark.parametrize(("take", "same_head"), [("network", True), ("backbone", False)])
+def test_a_second_affinity_goes_on_from_the_backbone_or_from_the_whole_network_of_the_first(made, take, same_head):
+    found, first = made(train_affinity, widths=(8, 8, 8), init="one", take=take).net.state_dict(), model("affinity-net").tensors
+    assert found.keys() >= first.keys()
+    same = {name: np.array_equal(tensor, found[name].numpy()) for name, tensor in first.items()}
+    assert all(same[name] for name in same if name.startswith("backbone."))
+    assert same["mix.0.weight"] is same_head
 
 
 def test_a_segmenter_learns_the_masks_of_its_source(made):

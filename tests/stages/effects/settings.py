@@ -44,8 +44,9 @@ SETTINGS = [
     ("refine", {"crf_smooth_weight": 0.0}, "crf_smooth_sxy"),
     ("refine", {"crf_backend": "pydensecrf"}, "crf_tolerance"),
     ("affinity-labels", {}, ""),
-    ("train-affinity", {}, ""),
+    ("train-affinity", {}, "take"),
     ("train-affinity", {"kind": "irn", "init": "model"}, "weights widths norm"),
+    ("train-affinity", {"init": "affinity", "take": "network"}, "weights"),
     ("propagate", {}, f"colour_range alpha crf_unary {CRF}"),
     ("propagate", {"affinity_kind": "colour", "start": "psa", "crf": True}, "affinity flip precision threshold"),
     (
@@ -56,6 +57,7 @@ SETTINGS = [
     ("propagate", {"crf": True, "crf_weight": 0.0}, "colour_range alpha crf_sxy crf_srgb"),
     ("segment", {}, CRF),
     ("segment", {"crf": True}, ""),
+    ("segment", {"classes": "classifier", "tags": "given"}, CRF),
     ("segment", {"crf": True, "crf_iters": 0}, "crf_sxy crf_srgb crf_weight"),
     ("train-segmenter", {}, UNWATCHED),
     ("train-segmenter", {"validation": "val", "init": "model"}, "weights"),

@@ -91,7 +91,7 @@ def other_backend():
 def test_a_map_is_the_same_whatever_has_no_effect(setting, other_backend):
     name, chosen, silent = setting
     params = STAGE[name].params(**{**SMALL.get(name, {}), **chosen})
-    inputs = by_hand.inputs(**dict.fromkeys(("model", "affinity"), NETWORKS.get(name)))
+    inputs = by_hand.inputs(**dict.fromkeys(("model", "affinity"), NETWORKS.get(name)), classes="classifier")
     item = by_hand.HandItem("one", by_hand.picture(), (2, 4), {"cam": by_hand.maps(), **by_hand.masks()}, by_hand.ANSWERS)
     one, two = (STAGE[name].run(inputs, some)(item) for some in (params, changed(params, silent.split())))
     assert one.keys() == two.keys()
@@ -147,7 +147,7 @@ def trained(stage, params):
         "replay": HandData(14, (2,), (1,)),
     }
     found = {name: data.items for name, data in given.items() if getattr(params, name, "")}
-    inputs, model = by_hand.inputs(), known()
+    inputs, model = by_hand.inputs(), by_hand.model("affinity-net") if stage.name == "train-affinity" else known()
     inputs.model = lambda role: model
     inputs.items = lambda name="split": found.get(name, [])
     inputs.workers, inputs.checkpoints = 0, None
