@@ -6,9 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def share_foreground(
-    probabilities: NDArray[np.floating], weights: NDArray[np.floating], background: int | None = 0
-) -> NDArray[np.float32]:
+def share_foreground(probabilities: NDArray[np.floating], weights: NDArray[np.floating], background: int | None = 0) -> NDArray[np.float32]:
     """Share each pixel's foreground probability among classes by pixel probability times weight of the class.
 
     How much of a pixel is foreground stays as it is; which class gets it follows the image. Where all weighted classes are 0, the

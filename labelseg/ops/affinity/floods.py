@@ -46,19 +46,27 @@ def class_shares(mask: NDArray[np.uint8], class_ids: Sequence[int] | NDArray[np.
     return counts[np.asarray(class_ids, dtype=np.intp)] / max(labelled, 1)
 
 
-def flooded_classes(shares: NDArray[np.floating], trusted: NDArray[np.floating], factor: float, margin: float) -> NDArray[np.bool_]:
-    """Tell which classes cover more than ``factor * trusted + margin`` of the image.
+def flooded_classes(
+    mask: NDArray[np.uint8],
+    trusted: Sequence[NDArray[np.uint8]],
+    class_ids: Sequence[int] | NDArray[np.integer],
+    factor: float,
+    margin: float,
+) -> NDArray[np.integer]:
+    """List the classes that cover more than ``factor`` times their largest trusted share of the image, and ``margin`` of it more.
 
     Args:
-        shares: (C,) share of the image that each class covers now, in [0, 1].
-        trusted: (C,) share that it covers in a reading that does not flood.
+        mask: (H, W) uint8 class ids.
+        trusted: Masks (H, W) of the same image that do not flood; at least one.
+        class_ids: (C,) the classes that may have flooded, the background left out.
         factor: >= 0; how much larger an object may become.
         margin: Share of the image that a class may have in any case.
 
     Returns:
-        (C,) bool.
+        (F,) the ids of those that flooded, in their order.
     """
-    return np.asarray(shares) > factor * np.asarray(trusted) + margin
+    areas = np.max([class_shares(one, class_ids) for one in trusted], axis=0)
+    return np.asarray(class_ids)[class_shares(mask, class_ids) > factor * areas + margin]
 
 
 def replace_classes(mask: NDArray[np.uint8], other: NDArray[np.uint8], class_ids: Sequence[int] | NDArray[np.integer]) -> NDArray[np.uint8]:
@@ -76,3 +84,18 @@ def replace_classes(mask: NDArray[np.uint8], other: NDArray[np.uint8], class_ids
     replaced = np.isin(mask, class_ids)
     cleared = np.where(replaced, np.uint8(0), mask)
     return np.where((cleared == 0) & np.isin(other, class_ids), other, cleared)
+
+
+def guard_mask(
+    mask: NDArray[np.uint8],
+    trusted: Sequence[NDArray[np.uint8]],
+    class_ids: Sequence[int] | NDArray[np.integer],
+    factor: float,
+    margin: float,
+) -> NDArray[np.uint8]:
+    """Take every flooded class from the first trusted mask; all as of ``flooded_classes`` and ``replace_classes``.
+
+    Returns:
+        (H, W) uint8.
+    """
+    return replace_classes(mask, trusted[0], flooded_classes(mask, trusted, class_ids, factor, margin))

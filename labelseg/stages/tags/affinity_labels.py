@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from labelseg.pipeline.engines.inputs import Inputs, Item
 
 
+def _is_guarded(params: Params) -> bool:
+    return bool(params.guard_masks)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Params:
     """Parameters of ``affinity-labels``."""
@@ -22,6 +26,16 @@ class Params:
         help="Who wins where confident foreground meets confident background: psa background, irn foreground.",
         choices=("psa", "irn"),
     )
+    guard_masks: str = source(
+        "", help="Instance whose masks tell how much of an image a class may cover; classes that flooded stay neutral.", kind="labels"
+    )
+    guard_factor: float = option(
+        2.0,
+        help="A class floods where it covers more than this times its trusted share of the image ...",
+        minimum=0.0,
+        effective=_is_guarded,
+    )
+    guard_margin: float = option(0.1, help="... and this share of the image more.", minimum=0.0, maximum=1.0, effective=_is_guarded)
 
 
 def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
@@ -32,7 +46,10 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
 
     Source: Ahn & Kwak 2018; affinitynet.md.
     """
+    import numpy as np
+
     from labelseg.class_ids import IGNORE
+    from labelseg.ops.affinity.floods import flooded_classes
     from labelseg.ops.affinity.psa import affinity_labels
 
     def compute(item: Item) -> dict[str, Any]:
@@ -41,6 +58,10 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
         known = positions != IGNORE
         labels = positions.copy()
         labels[known] = refined["class_ids"][positions[known]]
+        if params.guard_masks:
+            trusted = [item.read("guard_masks")["mask"]]
+            flooded = flooded_classes(refined["mask"], trusted, refined["class_ids"][1:], params.guard_factor, params.guard_margin)
+            labels[np.isin(labels, flooded)] = IGNORE
         return {"labels": labels}
 
     return compute

@@ -21,6 +21,18 @@ def _starts_as_psa(params: Params) -> bool:
     return params.start == "psa"
 
 
+def _has_threshold(params: Params) -> bool:
+    return params.start == "foreground-only"
+
+
+def _is_guarded(params: Params) -> bool:
+    return params.guard != "off"
+
+
+def _has_competitor(params: Params) -> bool:
+    return params.start == "background" or params.guard == "competitor"
+
+
 def _is_colour(params: Params) -> bool:
     return params.affinity_kind == "colour"
 
@@ -53,7 +65,9 @@ class WalkParams:
     )
     flip: bool = option(False, help="Average learned affinities with those of the mirrored image.", effective=_is_learned)
     start: str = option(
-        "foreground-only", help="Maps that walk: the classes alone, or background beside them (psa).", choices=("foreground-only", "psa")
+        "foreground-only",
+        help="Maps that walk: the classes alone, against a threshold; background, as one map among them; or the background of psa.",
+        choices=("foreground-only", "background", "psa"),
     )
     alpha: float = option(16.0, help="Background exponent of the start maps (start psa).", minimum=0.0, effective=_starts_as_psa)
     threshold: float = option(
@@ -61,14 +75,41 @@ class WalkParams:
         help="Background score after the walk (start foreground-only), against maps whose maximum is 1.",
         minimum=0.0,
         maximum=1.0,
-        effective=lambda params: not _starts_as_psa(params),
+        effective=_has_threshold,
+    )
+    background_weight: float = option(
+        1.1,
+        help="Factor of the background's map where it competes with those of the classes (start background, guard competitor).",
+        minimum=0.01,
+        effective=_has_competitor,
     )
     tolerance: float = option(1e-4, help="Weight of the polynomials left out of the walk; 0 takes every step.", minimum=0.0, maximum=0.1)
     crf: bool = option(False, help="Refine the walked scores by a dense CRF.")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Params(CrfParams, WalkParams):
+class GuardParams:
+    """What keeps a class from flooding an image."""
+
+    guard: str = option(
+        "off",
+        help="Where a class that flooded an image is taken from: the guard-masks (refined), or the walk against background (competitor).",
+        choices=("off", "refined", "competitor"),
+    )
+    guard_masks: str = source(
+        "refine", help="Instance whose masks tell how much of an image a class may cover.", kind="labels", effective=_is_guarded
+    )
+    guard_factor: float = option(
+        2.0,
+        help="A class floods where it covers more than this times its trusted share of the image ...",
+        minimum=0.0,
+        effective=_is_guarded,
+    )
+    guard_margin: float = option(0.1, help="... and this share of the image more.", minimum=0.0, maximum=1.0, effective=_is_guarded)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params(CrfParams, GuardParams, WalkParams):
     """Parameters of ``propagate``."""
 
     crf_unary: str = option(
@@ -92,17 +133,25 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
     """
     import numpy as np
 
+    from labelseg.errors import UsageError
     from labelseg.inference.affinities import affinity_function
     from labelseg.inference.predictor import resize_image
     from labelseg.models.fast.inference_form import for_inference
     from labelseg.models.networks import load_network
+    from labelseg.ops.affinity.floods import competing_mask, guard_mask
     from labelseg.ops.affinity.grid import from_grid, to_grid
     from labelseg.ops.affinity.pairs import pair_offsets, psa_origins
     from labelseg.ops.affinity.random_walk import random_walk
     from labelseg.ops.cam import normalize_cam, resize_maps, score_mask, with_background
     from labelseg.ops.crf.dense_crf import Bilateral, dense_crf, label_crf
+    from labelseg.pipeline.instances import run_command
 
     inputs.demand_background()
+    if params.guard != "off" and params.crf and params.crf_unary == "scores":
+        raise UsageError(
+            f"{inputs.instance}: the guard mends the mask, but the CRF was to start from the scores. Let it start from the mask: "
+            f"{run_command(inputs.instance)} --crf-unary labels"
+        )
     offsets = pair_offsets(params.radius)
     is_learned = params.affinity_kind == "learned"
     net = for_inference(load_network(inputs.model("affinity"), "affinity-net|boundary-net")) if is_learned else None
@@ -129,29 +178,43 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
         )
         return from_grid(normalize_cam(walked) if normalize else walked, stride, scaled.shape[:2], image.shape[:2])
 
+    def walked_maps(image: np.ndarray, cams: np.ndarray) -> np.ndarray:
+        """Walk the start maps at all scales: (K, H, W), that of the background first where one walks."""
+        is_psa = params.start == "psa"
+        start = cams
+        if is_psa:
+            start = with_background(resize_maps(cams, image.shape[:2]), params.alpha)
+        elif _has_competitor(params):
+            start = with_background(cams, 1.0)
+        walked = np.mean([walk(image, start, scale, normalize=not is_psa) for scale in params.scales], axis=0)
+        return walked if is_psa else normalize_cam(walked)
+
     def compute(item: Item) -> dict[str, np.ndarray]:
         image, cam = item.image(), item.read("cam")
         size = image.shape[:2]
         class_ids = np.concatenate([[0], cam["class_ids"]]).astype(np.int16)
-        is_psa = params.start == "psa"
-        start = with_background(resize_maps(cam["scores"], size), params.alpha) if is_psa else cam["scores"]
-        walked = np.mean([walk(image, start, scale, normalize=not is_psa) for scale in params.scales], axis=0)
-        if is_psa:
-            scores, walked = walked, walked[1:]
-        else:
-            walked = normalize_cam(walked)
+        maps = walked_maps(image, cam["scores"])
+        walked = maps[-len(cam["class_ids"]) :] if len(cam["class_ids"]) else maps[:0]
+        scores = maps
+        if params.start == "background":
+            scores = np.concatenate([maps[:1] * np.float32(params.background_weight), walked])
+        elif params.start == "foreground-only":
             scores = np.concatenate([np.full((1, *size), params.threshold, np.float32), walked])
         mask = score_mask(scores, class_ids)
+        if params.guard != "off":
+            trusted = [item.read("guard_masks")["mask"]]
+            if params.guard == "competitor":
+                trusted.insert(0, competing_mask(maps, class_ids, params.background_weight))
+            mask = guard_mask(mask, trusted, class_ids[1:], params.guard_factor, params.guard_margin)
         if params.crf:
-            mask = class_ids[sharpen(image, scores)].astype(np.uint8)
+            mask = class_ids[sharpen(image, scores, np.searchsorted(class_ids, mask))].astype(np.uint8)
         stored = resize_maps(walked, (-(-size[0] // 4), -(-size[1] // 4)))
         return {"scores": stored.astype(np.float16), "class_ids": cam["class_ids"], "size": np.array(size, np.int32), "mask": mask}
 
-    def sharpen(image: np.ndarray, scores: np.ndarray) -> np.ndarray:
-        """Run the dense CRF on scores; (H, W) positions in the stack."""
+    def sharpen(image: np.ndarray, scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Run the dense CRF on scores or on labels (H, W), positions in the stack of scores; (H, W) positions."""
         iterations, backend, device = params.crf_iters, params.crf_backend, inputs.device
         if params.crf_unary == "labels":
-            labels = scores.argmax(axis=0)
             return label_crf(image, labels, len(scores), iterations=iterations, bilateral=bilateral, backend=backend, device=device)
         return dense_crf(image, scores, iterations=iterations, bilateral=bilateral, backend=backend, device=device).argmax(axis=0)
 

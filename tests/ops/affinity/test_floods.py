@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from labelseg.ops.affinity.floods import class_shares, competing_mask, flooded_classes, replace_classes
+from labelseg.ops.affinity.floods import class_shares, competing_mask, flooded_classes, guard_mask, replace_classes
 
 CAT, DOG = 2, 5
 
@@ -23,12 +23,21 @@ def drawn():
 
 def test_a_flood_is_told_from_an_object_that_grew(drawn):
     flooded, calm = drawn
-    shares, trusted = (class_shares(mask, [CAT, DOG]) for mask in (flooded, calm))
-    assert shares.tolist() == [20 / 80, 60 / 80]
-    assert trusted.tolist() == [20 / 80, 8 / 80]
-    assert flooded_classes(shares, trusted, factor=2.0, margin=0.1).tolist() == [False, True]
-    assert flooded_classes(shares, trusted, factor=7.0, margin=0.1).tolist() == [False, False]
-    assert flooded_classes(shares, trusted, factor=0.0, margin=0.25).tolist() == [False, True]
+    assert class_shares(flooded, [CAT, DOG]).tolist() == [20 / 80, 60 / 80]
+    assert class_shares(calm, [CAT, DOG]).tolist() == [20 / 80, 8 / 80]
+    assert flooded_classes(flooded, [calm], [CAT, DOG], factor=2.0, margin=0.1).tolist() == [DOG]
+    assert flooded_classes(flooded, [calm], [CAT, DOG], factor=7.0, margin=0.1).tolist() == []
+    assert flooded_classes(flooded, [calm], [CAT, DOG], factor=0.0, margin=0.25).tolist() == [DOG]
+    assert flooded_classes(flooded, [calm], [], factor=0.0, margin=0.0).tolist() == []
+
+
+def test_the_largest_trusted_share_of_a_class_counts(drawn):
+    flooded, calm = drawn
+    half = calm.copy()
+    half[4:] = DOG
+    assert flooded_classes(flooded, [calm, half], [CAT, DOG], factor=1.3, margin=0.1).tolist() == []
+    assert flooded_classes(flooded, [half], [CAT, DOG], factor=1.3, margin=0.04).tolist() == [DOG]
+    assert np.array_equal(guard_mask(flooded, [calm, half], [CAT, DOG], 1.0, 0.1), replace_classes(flooded, calm, [DOG]))
 
 
 def test_void_is_no_part_of_an_image():

@@ -111,7 +111,17 @@ def refined():
     """Scores of background and two classes in two readings that disagree in places, at a block of 8."""
     rng = np.random.default_rng(6)
     low, high = rng.random((2, 3, 6, 8)).astype(np.float16)
-    return {"low": low, "high": high, "class_ids": np.array([0, 2, 4], np.int16)}
+    mask = np.zeros(SIZE, np.uint8)
+    mask[4:20, 8:30], mask[30:34, 40:46] = 2, 4
+    return {"low": low, "high": high, "class_ids": np.array([0, 2, 4], np.int16), "mask": mask}
+
+
+@cache
+def quiet():
+    """A mask in which neither class has much of the image."""
+    mask = np.zeros(SIZE, np.uint8)
+    mask[2:18, 6:26], mask[26:40, 36:50] = 2, 4
+    return mask
 
 
 def predict(name, image, precision, call=lambda net, x: net(x)):
@@ -173,10 +183,18 @@ def refine(item, params):
     return {**grid, "class_ids": ids, "mask": ids[middle.argmax(axis=0)]}
 
 
+def floods(mask, others, params):
+    """The classes that cover too much of a mask, beside the largest part that they have of the others."""
+    return [k for k in (2, 4) if (mask == k).mean() > params.guard_factor * max((one == k).mean() for one in others) + params.guard_margin]
+
+
 def affinity_labels(item, params):
-    """Class ids of the cells that both readings agree on."""
+    """Class ids of the cells that both readings agree on, but for classes that flooded."""
     positions = trusted_cells(refined()["low"], refined()["high"], rule=params.rule)
-    return {"labels": np.where(positions == IGNORE, IGNORE, np.array([0, 2, 4, *[IGNORE] * 253])[positions])}
+    labels = np.where(positions == IGNORE, IGNORE, np.array([0, 2, 4, *[IGNORE] * 253])[positions])
+    for k in floods(refined()["mask"], [quiet()], params) if params.guard_masks else []:
+        labels[labels == k] = IGNORE
+    return {"labels": labels}
 
 
 def affinities(image, params, name):
@@ -201,6 +219,8 @@ def propagate(item, params, name="affinity-net"):
     start = maps()["scores"]
     if params.start == "psa":
         start = with_background(resize_maps(start, SIZE), params.alpha)
+    elif params.start == "background" or params.guard == "competitor":
+        start = np.stack([1 - start.max(axis=0), *start])
     for scale in params.scales:
         image = scaled(item.picture, scale)
         pairs, stride = affinities(image, params, name)
@@ -212,9 +232,19 @@ def propagate(item, params, name="affinity-net"):
         )  # fmt: skip
         walks.append(from_grid(walked if params.start == "psa" else normalize_cam(walked), stride, image.shape[:2], SIZE))
     scores = np.mean(walks, axis=0)
-    if params.start == "foreground-only":
-        scores = np.stack([np.full(SIZE, params.threshold, np.float32), *normalize_cam(scores)])
+    if params.start != "psa":
+        scores = normalize_cam(scores)
+    competing = np.stack([scores[0] * params.background_weight, *scores[1:]])
+    if params.start == "background":
+        scores = competing
+    elif params.start == "foreground-only":
+        scores = np.stack([np.full(SIZE, params.threshold, np.float32), *scores[-2:]])
     places = scores.argmax(axis=0)
+    others = {"off": [], "refined": [quiet()], "competitor": [ids[competing.argmax(axis=0)], quiet()]}[params.guard]
+    for k in floods(ids[places], others, params) if others else []:
+        place = list(ids).index(k)
+        places[places == place] = 0
+        places[(others[0] == k) & (places == 0)] = place
     if params.crf:
         options = {
             "iterations": params.crf_iters,
@@ -274,11 +304,11 @@ def sgc(item, params):
 
 @cache
 def masks():
-    """Masks of blocks that disagree in places, with a confidence, as ``of`` and ``beside``."""
+    """Masks of blocks that disagree in places, with a confidence, as ``of`` and ``beside``; one that trusts each class little."""
     rng = np.random.default_rng(7)
     one, two = (np.kron(rng.integers(0, 3, (4, 6)), np.ones((11, 10))).astype(np.uint8) for _ in range(2))
     one[:3, :3] = IGNORE
-    return {"of": {"mask": one, "confidence": rng.random(SIZE).astype(np.float16)}, "beside": {"mask": two}}
+    return {"of": {"mask": one, "confidence": rng.random(SIZE).astype(np.float16)}, "beside": {"mask": two}, "guard_masks": {"mask": quiet()}}
 
 
 def ask(item, params):

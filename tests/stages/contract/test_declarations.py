@@ -89,6 +89,7 @@ VALUES = {
     "step": (),  # an instance has one
     "validation": ("held",),
     "init": (),
+    "guard_masks": ("refine",),
     "adopt": (),
     "labels": ("masks",),
     "previous": (),
@@ -100,6 +101,7 @@ VALUES = {
 # Further changes: of what is read, and of what needs two of them.
 FURTHER = {
     "train-affinity": [{"init": "train-classifier"}],
+    "segment": [{"classes": "train-classifier"}, {"tags": "given"}],
     "train-segmenter": [{"labels": "masks"}, {"init": "train-classifier"}],
     "train-pseudoseg": [{"init": "train-segmenter"}, {"labels": "propagate"}],
     "train-unimatch": [{"init": "train-segmenter"}, {"hold": 0.3}],

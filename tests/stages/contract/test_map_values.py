@@ -16,6 +16,7 @@ from tests.stages.contract import by_hand
 STAGE = {stage.name: stage for stage in STAGES}
 CRF = {"crf": True, "crf_iters": 3}
 PSA_WALK = {"start": "psa"}
+GUARDED = {"guard_masks": "refine@first", "guard_factor": 0.0, "guard_margin": 0.0}
 
 # Stage -> composition, networks by role, parameters to start from, and changes of them, each of which changes what is written.
 COMPOSED = {
@@ -51,7 +52,12 @@ COMPOSED = {
             {"psa_compat": True},
         ],
     ),
-    "affinity-labels": SimpleNamespace(expected=by_hand.affinity_labels, models={}, base={}, changes=[{"rule": "irn"}]),
+    "affinity-labels": SimpleNamespace(
+        expected=by_hand.affinity_labels,
+        models={},
+        base={},
+        changes=[{"rule": "irn"}, {**GUARDED}, {**GUARDED, "guard_factor": 0.5, "guard_margin": 0.0}],
+    ),
     "propagate": SimpleNamespace(
         expected=by_hand.propagate,
         models={"affinity": "affinity-net"},
@@ -80,6 +86,14 @@ COMPOSED = {
             {"precision": "bf16-mixed"},
             {"psa_compat": True},
             {**PSA_WALK, "psa_compat": True, **CRF},
+            {"start": "background"},
+            {"start": "background", "background_weight": 0.8, **CRF},
+            {"guard": "refined"},
+            {"guard": "refined", "guard_factor": 4.0},
+            {"guard": "competitor"},
+            {"guard": "competitor", "guard_margin": 0.4},
+            {"guard": "competitor", "scales": (1.0, 1.5), **CRF},
+            {**PSA_WALK, "guard_factor": 0.5, "guard_margin": 0.0, "guard": "refined"},
         ],
     ),
     "segment": SimpleNamespace(

@@ -22,6 +22,7 @@ TRAINED = {
 BASE, NEW = CLASSES[1:3], CLASSES[3:]
 
 CRF = "crf_iters crf_sxy crf_srgb crf_weight crf_backend"
+GUARD = "guard_masks guard_factor guard_margin"
 UNWATCHED, UNWATCHED_FEW = "evaluate_every", "evaluate_every window"
 OHEM = "ohem_threshold ohem_kept"
 LATER = "new_head"
@@ -43,18 +44,22 @@ SETTINGS = [
     ("refine", {"crf_weight": 0.0}, "crf_sxy crf_srgb"),
     ("refine", {"crf_smooth_weight": 0.0}, "crf_smooth_sxy"),
     ("refine", {"crf_backend": "pydensecrf"}, "crf_tolerance"),
-    ("affinity-labels", {}, ""),
+    ("affinity-labels", {}, "guard_factor guard_margin"),
+    ("affinity-labels", {"guard_masks": "refine"}, ""),
     ("train-affinity", {}, "take"),
     ("train-affinity", {"kind": "irn", "init": "model"}, "weights widths norm"),
     ("train-affinity", {"init": "affinity", "take": "network"}, "weights"),
-    ("propagate", {}, f"colour_range alpha crf_unary {CRF}"),
-    ("propagate", {"affinity_kind": "colour", "start": "psa", "crf": True}, "affinity flip precision threshold"),
+    ("propagate", {}, f"colour_range alpha crf_unary background_weight {GUARD} {CRF}"),
+    ("propagate", {"guard": "refined"}, f"colour_range alpha crf_unary background_weight {CRF}"),
+    ("propagate", {"guard": "competitor"}, f"colour_range alpha crf_unary {CRF}"),
+    ("propagate", {"start": "background"}, f"colour_range alpha crf_unary threshold {GUARD} {CRF}"),
+    ("propagate", {"affinity_kind": "colour", "start": "psa", "crf": True}, f"affinity flip precision threshold background_weight {GUARD}"),
     (
         "propagate",
         {"affinity_kind": "constant", "crf": True, "crf_iters": 0},
-        "affinity flip precision colour_range beta alpha crf_sxy crf_srgb crf_weight",
+        f"affinity flip precision colour_range beta alpha crf_sxy crf_srgb crf_weight background_weight {GUARD}",
     ),
-    ("propagate", {"crf": True, "crf_weight": 0.0}, "colour_range alpha crf_sxy crf_srgb"),
+    ("propagate", {"crf": True, "crf_weight": 0.0}, f"colour_range alpha crf_sxy crf_srgb background_weight {GUARD}"),
     ("segment", {}, CRF),
     ("segment", {"crf": True}, ""),
     ("segment", {"classes": "classifier", "tags": "given"}, CRF),
