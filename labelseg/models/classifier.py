@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from labelseg.models.encoders.base import Backbone
 
@@ -36,3 +38,17 @@ class Classifier(nn.Module):
     def cam(self, x: Tensor) -> Tensor:
         """Compute class activation maps (B, K, h, w) >= 0 of normalised images (B, 3, H, W), before any normalisation."""
         return self.classify(self.backbone(x)[-1]).relu()
+
+    def features(self, x: Tensor) -> Tensor:
+        """Compute features to compare places by: the last two taps, each of unit length, on the grid of the finer one.
+
+        Args:
+            x: (B, 3, H, W), normalised.
+
+        Returns:
+            (B, D, h, w), D channels of both taps; zeros where a tap is silent.
+        """
+        fine, coarse = self.backbone(x)[-2:]
+        if coarse.shape[2:] != fine.shape[2:]:
+            coarse = F.interpolate(coarse, size=fine.shape[2:], mode="bilinear", align_corners=False)
+        return torch.cat([F.normalize(fine, dim=1), F.normalize(coarse, dim=1)], dim=1)

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 from PIL import Image
+from torch.nn import functional as F
 
 from labelseg.class_ids import IGNORE
 from labelseg.data.augment.transforms import normalize
@@ -29,6 +30,7 @@ from labelseg.ops.affinity.random_walk import random_walk
 from labelseg.ops.cam import normalize_cam, resize_maps, with_background
 from labelseg.ops.crf.dense_crf import Bilateral, Gaussian, dense_crf, dense_crf_pair, label_crf
 from labelseg.ops.few_masks.sgc import fuse, resize_bilinear
+from labelseg.ops.prototypes import prototype_maps
 
 ANSWERS = ((5, 8, "cat"), (20, 31, "horse"), (16, 36, "dog"), (40, 2, None))
 CLASSES = ("background", "cat", "dog", "cow", "horse")
@@ -163,7 +165,21 @@ def cam(item, params):
     found = views("classifier", item.picture, params, lambda net, x: net.cam(x))
     total = sum(resize_maps(np.ascontiguousarray(view), size) for of_scale in found for view in of_scale)[np.asarray(ids, int) - 1]
     scores = total / (total.max(axis=(1, 2), keepdims=True, initial=0) + 1e-5)
+    if params.kind != "plain":
+        once = SimpleNamespace(scales=(params.prototype_scale,), flip=params.flip, precision=params.precision)
+        features = np.mean(views("classifier", item.picture, once, features_of)[0], axis=0)
+        shares = {"top": params.prototype_top, "bottom": params.prototype_bottom, "temperature": params.prototype_temperature}
+        alike = resize_maps(prototype_maps(features, resize_maps(scores, features.shape[1:]), **shares), size)
+        alike = alike / (alike.max(axis=(1, 2), keepdims=True, initial=0) + 1e-5)
+        scores = {"prototype": alike, "mean": (scores + alike) / 2}[params.kind]
     return {"scores": scores, "class_ids": np.asarray(ids), "size": np.array(SIZE)}
+
+
+def features_of(net, images):
+    """The last two levels of the backbone, each divided by its length, on the finer grid."""
+    fine, coarse = net.backbone(images)[-2:]
+    coarse = F.interpolate(coarse, size=fine.shape[2:], mode="bilinear", align_corners=False)
+    return torch.cat([level / level.norm(dim=1, keepdim=True).clamp(min=1e-12) for level in (fine, coarse)], dim=1)
 
 
 def refine(item, params):

@@ -31,6 +31,13 @@ COMPOSED = {
             {"tags": "predicted", "tag_threshold": 0.93},
             {"store": "full"},
             {"precision": "bf16-mixed"},
+            {"kind": "prototype"},
+            {"kind": "mean"},
+            {"kind": "prototype", "flip": False},
+            {"kind": "prototype", "prototype_scale": 1.0},
+            {"kind": "prototype", "prototype_top": 0.02},
+            {"kind": "prototype", "prototype_bottom": 1.0},
+            {"kind": "mean", "prototype_temperature": 1.0},
         ],
     ),
     "refine": SimpleNamespace(

@@ -22,6 +22,7 @@ TRAINED = {
 BASE, NEW = CLASSES[1:3], CLASSES[3:]
 
 CRF = "crf_iters crf_sxy crf_srgb crf_weight crf_backend"
+PROTOTYPES = "prototype_scale prototype_top prototype_bottom prototype_temperature"
 GUARD = "guard_masks guard_factor guard_margin"
 UNWATCHED, UNWATCHED_FEW = "evaluate_every", "evaluate_every window"
 OHEM = "ohem_threshold ohem_kept"
@@ -37,8 +38,10 @@ FITTED = (
 SETTINGS = [
     ("train-classifier", {}, UNWATCHED),
     ("train-classifier", {"validation": "val", "init": "model"}, "weights"),
-    ("cam", {}, "tag_threshold"),
-    ("cam", {"tags": "predicted"}, ""),
+    ("cam", {}, f"tag_threshold {PROTOTYPES}"),
+    ("cam", {"tags": "predicted"}, PROTOTYPES),
+    ("cam", {"kind": "prototype"}, "tag_threshold"),
+    ("cam", {"kind": "mean"}, "tag_threshold"),
     ("refine", {}, ""),
     ("refine", {"crf_iters": 0}, "crf_sxy crf_srgb crf_weight crf_smooth_sxy crf_smooth_weight crf_tolerance"),
     ("refine", {"crf_weight": 0.0}, "crf_sxy crf_srgb"),
