@@ -27,6 +27,7 @@ class Views:
         "ignored",
         help="Tags that say which classes an image may hold: those given with it, which come before the classifier's, or none.",
         choices=("ignored", "given"),
+        neutral=True,
     )
     crf: bool = option(False, help="Refine the probabilities by a dense CRF.")
 

@@ -39,6 +39,7 @@ class Params:
         "plain",
         help="Maps: activations of the classifier, likeness of its features to where those are strongest, or the mean of both.",
         choices=("plain", "prototype", "mean"),
+        neutral=True,
     )
     prototype_scale: float = option(1.5, help="Scale of the image whose features are compared.", minimum=0.01, effective=_has_prototypes)
     prototype_top: float = option(

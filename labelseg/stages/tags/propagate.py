@@ -95,6 +95,7 @@ class GuardParams:
         "off",
         help="Where a class that flooded an image is taken from: the guard-masks (refined), or the walk against background (competitor).",
         choices=("off", "refined", "competitor"),
+        neutral=True,
     )
     guard_masks: str = source(
         "refine", help="Instance whose masks tell how much of an image a class may cover.", kind="labels", effective=_is_guarded

@@ -33,6 +33,7 @@ class Params(TrainingParams):
         help="What is taken of init: its backbone, or the whole network of an earlier train-affinity, which a second round goes on from.",
         choices=("network", "backbone"),
         effective=_begins_from_model,
+        neutral=True,
     )
     radius: int = option(5, help="Pairs closer than this many cells are trained on.", minimum=1)
     widths: tuple[int, ...] = option(
