@@ -56,8 +56,10 @@ def test_the_parameters_without_effect_are_these(setting):
 def test_a_parameter_changes_the_key_exactly_where_it_has_an_effect(setting):
     stage, params = STAGE[setting[0]], params_of(setting)
     silent = {f.name for f in fields(stage.params) if names_something(f)} | set(setting[2].split())
-    moved = {f.name for f in fields(stage.params) if key_name(f) in key(stage, params)}
-    assert moved == {f.name for f in fields(stage.params)} - silent
+    resting = {f.name for f in fields(stage.params) if f.metadata.get("neutral") and getattr(params, f.name) == f.default} - silent
+    named = {f.name for f in fields(stage.params) if key_name(f) in key(stage, params)}
+    moved = {f.name for f in fields(stage.params)} - silent
+    assert named == moved - resting
     for name in setting[2].split():
         assert key(stage, params) == key(stage, changed(params, [name])), name
     for name in moved:
