@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from labelseg.class_ids import IGNORE
+from labelseg.class_ids import BACKGROUND, IGNORE
 from labelseg.errors import DataError
 from labelseg.ops.metrics import ConfusionMatrix
 from labelseg.pipeline.engines.progress import show_progress
@@ -175,19 +175,23 @@ def compare_models(workspace: Workspace, first: Ref, second: Ref) -> ModelDiffer
 
 def changed_panels(workspace: Workspace, first: Ref, second: Ref, image_ids: list[str]) -> list[list[tuple[str, NDArray[np.uint8]]]]:
     """Draw images beside both masks of them and, in white, the pixels that differ: a row of titled panels (H, W, 3) for each image."""
-    from labelseg.data.formats.palette import colorize
+    from labelseg.data.formats.palette import paint_over
 
     one, other = open_ref(workspace, first), open_ref(workspace, second)
     classes = _joined(first, one.manifest, second, other.manifest)
+    clear = (0,) if classes[0] == BACKGROUND else ()
     rows = []
     for image_id in image_ids:
         masks = one[image_id]["mask"], other[image_id]["mask"]
         image = _image(workspace, image_id, masks[0].shape)
         differ = masks[0] != masks[1]
-        panels = [(image_id, image), (ref_name(first), colorize(masks[0], image)), (ref_name(second), colorize(masks[1], image))]
+        panels = [
+            (image_id, image),
+            *((ref_name(ref), paint_over(mask, image, clear=clear)) for ref, mask in zip((first, second), masks, strict=True)),
+        ]
         panels.append((f"changed: {100 * float(differ.mean()):.1f} %", np.where(differ[..., None], 255, image // 4).astype(np.uint8)))
         if not _no_truth(workspace, classes) and workspace.dataset.has(image_id, "mask"):
-            panels.append(("truth", colorize(workspace.dataset.mask(image_id), image)))
+            panels.append(("truth", paint_over(workspace.dataset.mask(image_id), image, clear=clear)))
         rows.append(panels)
     return rows
 

@@ -135,7 +135,7 @@ def write_predictions(inputs: Inputs, wanted: Written) -> Callable[[Item], dict[
             if path.is_relative_to(wanted.folder / "masks"):
                 write_palette_png(arrays["mask"], path)
             elif path.is_relative_to(wanted.folder / "overlays"):
-                write_overlay(arrays["mask"], item.image(), path)
+                write_overlay(arrays["mask"], item.image(), path, (0,) if inputs.has_background else ())
             elif "confidence" not in arrays:
                 raise UsageError("--confidence: the stage writes no confidence. Leave it out.")
             else:

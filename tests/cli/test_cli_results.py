@@ -18,6 +18,7 @@ from safetensors.numpy import load_file
 from labelseg.commands.running import upkeep
 from labelseg.commands.setup import demonstrations as demo
 from labelseg.commands.workspace_file import workspace_text
+from labelseg.data.formats.palette import voc_palette
 from labelseg.pipeline.declare.config import Config
 from labelseg.pipeline.plan.graph import resolve
 from labelseg.stages import STAGES
@@ -214,7 +215,24 @@ def test_an_image_of_another_split_is_told_with_it(finished):
 def test_a_sheet_shows_the_stages_side_by_side(finished, tmp_path):
     result = labelseg(finished, "show", "spread", "a1", "--plot", tmp_path / "sheet.png")
     assert "Drew image, cam, spread, truth" in result.stderr
-    assert Image.open(tmp_path / "sheet.png").size == (4 * 300 + 3 * 4, 240 + 16)
+    sheet = Image.open(tmp_path / "sheet.png")
+    assert sheet.size == (4 * 300 + 3 * 4, 240 + 16 + 16)
+    legend = np.asarray(sheet)[-16:].reshape(-1, 3)
+    assert (legend == voc_palette()[1]).all(axis=1).any()
+    assert not (legend == voc_palette()[2]).all(axis=1).any()
+
+
+@pytest.mark.parametrize("words", [("spread", "a1"), ("train-net",)])
+def test_a_picture_of_unknown_kind_is_one_line(finished, tmp_path, words):
+    result = labelseg(finished, "show", *words, "--plot", tmp_path / "sheet.xyz")
+    assert result.exit_code == 2
+    assert "expected a file name that ends as pictures do, such as sheet.png." in " ".join(result.stderr.split())
+
+
+def test_export_writes_grey_values_where_asked(finished, tmp_path):
+    assert labelseg(finished, "export", "spread", "-o", tmp_path, "--grey").exit_code == 0
+    assert Image.open(tmp_path / "a2.png").mode == "L"
+    assert set(np.unique(np.array(Image.open(tmp_path / "a2.png")))) == {0, 2}
 
 
 def test_curves_of_a_model_are_drawn(finished, tmp_path):

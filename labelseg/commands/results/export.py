@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from labelseg.class_ids import BACKGROUND
 from labelseg.commands.context import Invocation, pass_invocation, talk
 from labelseg.commands.results.outputs import demand_own_folder, refuse_other_classes, write_classes
 from labelseg.errors import UsageError
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 @click.argument("instance", metavar="STAGE")
 @click.option("--split", metavar="SPLIT", default="train", show_default=True, help="Split whose masks to write.")
 @click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Folder to write masks to.")
+@click.option("--grey", is_flag=True, help="Write class ids as grey values, without colours: for programs that read a palette as colours.")
 @click.option("--overlay", is_flag=True, help="Write NAME.overlay.jpg as well: the mask over the image.")
 @click.option(
     "--model", "model_file", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write a model as .safetensors."
@@ -34,7 +36,14 @@ if TYPE_CHECKING:
 @click.option("--tag", metavar="NAME", help="Write what a tag keeps; see: labelseg tag --list")
 @pass_invocation
 def export(
-    invocation: Invocation, instance: str, split: str, output: Path | None, overlay: bool, model_file: Path | None, tag: str | None
+    invocation: Invocation,
+    instance: str,
+    split: str,
+    output: Path | None,
+    grey: bool,
+    overlay: bool,
+    model_file: Path | None,
+    tag: str | None,
 ) -> None:
     """Write the masks of a stage as palette PNG, or a model as safetensors.
 
@@ -66,7 +75,9 @@ def export(
     classes = classes_of(ref, artifact.manifest)
     refuse_other_classes(output, str(name), classes)
     with show_progress(len(artifact), f"export {instance}") as progress:
-        count = export_masks(_masks(artifact, output, progress), output, workspace.dataset.image if overlay else None)
+        image_of = workspace.dataset.image if overlay else None
+        clear = (0,) if classes[0] == BACKGROUND else ()
+        count = export_masks(_masks(artifact, output, progress), output, image_of, grey=grey, clear=clear)
     write_classes(output, classes)
     talk(f"Wrote {count:,} masks and classes.txt to {output}.")
     if missing := missing_items(ref):

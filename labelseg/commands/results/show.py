@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from labelseg.class_ids import BACKGROUND
 from labelseg.commands.context import Invocation, pass_invocation, talk
 from labelseg.commands.tables import bytes_text, printable, seconds_text
 from labelseg.errors import MissingArtifactError, UsageError
@@ -109,25 +110,29 @@ def _elsewhere(workspace: Workspace, name: Named, image: str, held: Collection[s
 def _plot_item(workspace: Workspace, ref: Ref, manifest: Manifest, image_id: str, path: Path) -> None:
     """Draw the image, what every stage up to this one made of it, and the truth; one colour never stands for two classes."""
     from labelseg.pipeline.plan.class_lists import mixed_ids
-    from labelseg.results.pictures import draw_sheet, paint_item, save_picture
+    from labelseg.results.pictures import class_ids_in, draw_sheet, paint_item, save_picture, with_legend
     from labelseg.results.standing import classes_of, open_ref
 
     classes, image = classes_of(ref, manifest), workspace.dataset.image(image_id)
+    clear = (0,) if classes[0] == BACKGROUND else ()
     panels, left_out = [("image", image)], []
+    present: set[int] = set()
     for shown in _up_to(workspace, ref):
         artifact = open_ref(workspace, shown)
         if image_id not in artifact:
             continue
         if mixed_ids(classes_of(shown, artifact.manifest), classes):
             left_out.append(shown.instance)
-        elif (painted := paint_item(artifact[image_id], image)) is not None:
+        elif (painted := paint_item(artifact[image_id], image, clear)) is not None:
             panels.append((shown.instance, painted))
+            present |= class_ids_in(artifact[image_id])
     if workspace.dataset.has(image_id, "mask") and mixed_ids(workspace.dataset.classes, classes):
         left_out.append("truth")
     elif workspace.dataset.has(image_id, "mask"):
-        painted = paint_item({"mask": workspace.dataset.mask(image_id)}, image)
-        panels += [("truth", painted)] if painted is not None else []
-    save_picture(draw_sheet(panels), path)
+        truth = {"mask": workspace.dataset.mask(image_id)}
+        panels += [("truth", painted)] if (painted := paint_item(truth, image, clear)) is not None else []
+        present |= class_ids_in(truth)
+    save_picture(with_legend(draw_sheet(panels), image_id, classes, present - {*clear}), path)
     talk(f"Drew {', '.join(name for name, _ in panels)}: {path}")
     if left_out:
         talk(f"Left out {', '.join(left_out)}, of other classes: the colours would mix.")

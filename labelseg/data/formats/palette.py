@@ -36,3 +36,26 @@ def colorize(mask: NDArray[np.uint8], image: NDArray[np.uint8] | None = None, op
     if image is None:
         return colors
     return np.round(colors * opacity + image * (1 - opacity)).astype(np.uint8)
+
+
+def paint_over(mask: NDArray[np.uint8], image: NDArray[np.uint8], opacity: float = 0.5, clear: tuple[int, ...] = (0,)) -> NDArray[np.uint8]:
+    """Paint the classes of a mask over an image, their outlines in full colour; what is clear stays as the image is.
+
+    Args:
+        mask: (H, W) uint8 class ids.
+        image: (H, W, 3) uint8.
+        opacity: Of the colours over the image, in [0, 1].
+        clear: Ids that are not painted: the background, where there is one.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    rim = np.zeros(mask.shape, bool)
+    down = (slice(1, None), slice(None)), (slice(None, -1), slice(None))
+    right = (slice(None), slice(1, None)), (slice(None), slice(None, -1))
+    for here, there in (down, right):
+        differ = mask[here] != mask[there]
+        rim[here] |= differ
+        rim[there] |= differ
+    painted = np.where(rim[..., None], voc_palette()[mask], colorize(mask, image, opacity))
+    return np.where(np.isin(mask, clear)[..., None], image, painted).astype(np.uint8)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from labelseg.data.formats.palette import colorize, voc_palette
+from labelseg.data.formats.palette import paint_over, voc_palette
 from labelseg.file_kinds import naming
 
 
@@ -40,17 +40,26 @@ def _save(image: Image.Image, path: Path, **settings: int) -> None:
         unfinished.unlink(missing_ok=True)
 
 
-def write_overlay(mask: NDArray[np.uint8], image: NDArray[np.uint8], path: Path) -> None:
-    """Write a mask (H, W) in the colours of its classes over its image (H, W, 3) uint8, as JPEG; whole or not at all."""
-    _save(Image.fromarray(colorize(mask, image)), path, quality=90)
+def write_overlay(mask: NDArray[np.uint8], image: NDArray[np.uint8], path: Path, clear: tuple[int, ...] = (0,)) -> None:
+    """Write a mask (H, W) over its image (H, W, 3) uint8 as ``paint_over`` does, as JPEG; whole or not at all."""
+    _save(Image.fromarray(paint_over(mask, image, clear=clear)), path, quality=90)
 
 
 def export_masks(
-    masks: Iterable[tuple[str, NDArray[np.uint8]]], folder: Path, image_of: Callable[[str], NDArray[np.uint8]] | None = None
+    masks: Iterable[tuple[str, NDArray[np.uint8]]],
+    folder: Path,
+    image_of: Callable[[str], NDArray[np.uint8]] | None = None,
+    *,
+    grey: bool = False,
+    clear: tuple[int, ...] = (0,),
 ) -> int:
     """Write each (id, mask) to ``folder/<id>.png``, making folders as ids name them.
 
     Args:
+        masks: Pairs of id and mask (H, W) uint8.
+        folder: Where to write.
+        grey: Write class ids as grey values, without a palette, which some readers apply.
+        clear: As of ``write_overlay``.
         image_of: Reads the image of an id; then ``folder/<id>.overlay.jpg`` is written too.
 
     Returns:
@@ -60,8 +69,8 @@ def export_masks(
     for image_id, mask in masks:
         path = folder / f"{image_id}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_palette_png(mask, path)
+        (write_grey_png if grey else write_palette_png)(mask, path)
         if image_of is not None:
-            write_overlay(mask, image_of(image_id), folder / f"{image_id}.overlay.jpg")
+            write_overlay(mask, image_of(image_id), folder / f"{image_id}.overlay.jpg", clear)
         count += 1
     return count

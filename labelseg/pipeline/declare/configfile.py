@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import tomlkit
-from tomlkit.items import Table
+from tomlkit.items import Comment, Table, Whitespace
 
 from labelseg.errors import UsageError
 from labelseg.pipeline.declare.config import PLAIN_TABLES, Config
@@ -57,12 +57,27 @@ def write_values(config: Config, name: str, values: Mapping[str, Any]) -> Config
         plain = list(value) if isinstance(value, tuple) else value
         if plain is None:
             table.pop(key, None)
-        elif key not in table or table[key] != plain:
-            table[key] = plain
+        elif key in table:
+            if table[key] != plain:
+                table[key] = plain
+        else:
+            _add(table, key, plain)
     written = tomlkit.dumps(document)
     if written != text:
         write_atomically(config.path, written.encode())
     return Config(config.path, tomllib.loads(written), config.stages, config.environ)
+
+
+def _add(table: Table, key: str, value: Any) -> None:
+    """Add a key below the others, above the comments and blank lines that lead to the next table."""
+    body = table.value.body
+    end = len(body)
+    while end and isinstance(body[end - 1][1], Comment | Whitespace):
+        end -= 1
+    tail = body[end:]
+    del body[end:]
+    table[key] = value
+    body.extend(tail)
 
 
 def _table(document: tomlkit.TOMLDocument, stage: str, name: str) -> Table:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from labelseg.data.folder.images import read_mask
-from labelseg.data.formats.palette import colorize, voc_palette
+from labelseg.data.formats.palette import colorize, paint_over, voc_palette
 from labelseg.data.formats.png import export_masks, write_palette_png
 
 MASK = np.array([[0, 1, 2], [20, 255, 15]], np.uint8)
@@ -57,5 +57,32 @@ def test_overlays_lie_beside_the_masks(tmp_path: Path) -> None:
     image = np.full((16, 16, 3), 100, np.uint8)
     assert export_masks([("x/a", mask)], tmp_path, {"x/a": image}.__getitem__) == 1
     overlay = np.asarray(Image.open(tmp_path / "x" / "a.overlay.jpg")).astype(int)
-    assert np.abs(overlay[4, 2] - [50, 50, 50]).max() < 12  # black over grey
+    assert np.abs(overlay[4, 2] - [100, 100, 100]).max() < 12  # the background stays as it is
     assert np.abs(overlay[4, 13] - [114, 50, 50]).max() < 12  # maroon over grey
+
+
+def slow_overlay(mask, image, clear):
+    """The rule, pixel by pixel."""
+    colours, painted = voc_palette(), image.copy()
+    for y, x in np.ndindex(mask.shape):
+        beside = [mask[r, c] for r, c in ((y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)) if 0 <= r < len(mask) and 0 <= c < mask.shape[1]]
+        share = 1.0 if any(value != mask[y, x] for value in beside) else 0.5
+        if mask[y, x] not in clear:
+            painted[y, x] = np.round(colours[mask[y, x]] * share + image[y, x] * (1 - share))
+    return painted
+
+
+@pytest.mark.parametrize("clear", [(0,), (), (0, 2)])
+def test_classes_are_painted_with_their_outlines_and_the_background_is_left(clear) -> None:
+    rng = np.random.default_rng(0)
+    mask = np.kron(rng.integers(0, 3, (4, 5)), np.ones((3, 3), int)).astype(np.uint8)
+    image = rng.integers(0, 256, (*mask.shape, 3)).astype(np.uint8)
+    np.testing.assert_array_equal(paint_over(mask, image, clear=clear), slow_overlay(mask, image, clear))
+
+
+def test_ids_may_be_written_as_grey_values(tmp_path: Path) -> None:
+    mask = np.array([[0, 2], [3, 255]], np.uint8)
+    export_masks([("a", mask)], tmp_path, grey=True)
+    image = Image.open(tmp_path / "a.png")
+    assert image.mode == "L"
+    np.testing.assert_array_equal(np.asarray(image), mask)

@@ -191,3 +191,21 @@ def test_a_command_names_a_split_for_a_map_alone(tmp_path):
     assert config.command("cam@b16", "val", force=True) == "labelseg cam --as b16 --split val --force"
     assert config.command("train-classifier", "val", retrain=True) == "labelseg train-classifier --retrain"
     assert config.command("gone", "val", unsaved=True) == "labelseg gone --split val --no-save"
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ('[spread]\nbeta = 3\n\n# Found on photos.\n[run]\ntarget = "cam"\n', "spread"),
+        ('[spread]\n\n# Found on photos.\n[run]\ntarget = "cam"\n', "spread"),
+        ('[spread.b]\nbeta = 3\n\n\n# Found on photos.\n[run]\ntarget = "cam"\n', "spread@b"),
+        ('[spread]\nbeta = 3 # why\n\n# Found on photos.\n[run]\ntarget = "cam"\n', "spread"),
+    ],
+)
+def test_a_comment_stays_above_its_table_when_another_one_grows(tmp_path, text, name):
+    config = write_values(load(tmp_path, text), name, {"rule": "irn"})
+    written = config.path.read_text()
+    assert "# Found on photos.\n[run]\n" in written
+    assert written.replace('rule = "irn"\n', "") == text
+    assert config.params(name).rule == "irn"
+    assert Config.load(tmp_path, toy.STAGES, {}).tables == config.tables
