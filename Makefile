@@ -26,6 +26,10 @@ demo: $(READY)  ## run the whole chain on the built-in scenes
 test: $(DEV)  ## run the tests
 	$(BIN)/python -m pytest -n 2
 
+test-browser: $(DEV)  ## run the tests of the page in a real browser, Chromium
+	$(BIN)/python -m pip install --quiet --editable '.[browser]'
+	$(BIN)/python -m pytest -m browser tests/browser
+
 lint: $(DEV)  ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -42,4 +46,4 @@ docs: $(DEV)  ## regenerate docs/cli.md and docs/results.md
 bench: $(DEV)  ## measure against the named opponents; QUICK=1 for a short form
 	$(BIN)/python -m benchmarks.run $(if $(QUICK),--quick)
 
-.PHONY: help install demo test lint format docs bench
+.PHONY: help install demo test test-browser lint format docs bench

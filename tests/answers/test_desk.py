@@ -220,7 +220,8 @@ def test_a_region_that_was_written_in_part_is_finished_when_it_is_sent_again(pat
 def test_arrows_go_through_the_questions_without_answering(path):
     desk = Desk(points(3), path)
     Browser(desk).answer()
-    assert [desk.beside(here, step).id for here, step in (("0", 1), ("1", -1), ("0", -1), ("2", 1), ("1.again", 1))] == ["1", "0", "0", "2", "2"]
+    steps = (("0", 1), ("1", -1), ("0", -1), ("2", 1), ("1.again", 1))
+    assert [desk.beside(here, step).id for here, step in steps] == ["1", "0", "0", "2", "2"]
     assert desk.said(desk.beside("1", -1), "anna").label == "cat"
     assert len(read_answers(path).lines) == 1
 

@@ -8,7 +8,7 @@ import pytest
 from labelseg.class_ids import IGNORE
 from labelseg.data.augment.transforms import IMAGENET_MEAN, IMAGENET_STD
 from labelseg.errors import DataError
-from labelseg.training.samples import LabelledGrid, MaskedImage, Samples, TaggedImage, Target, resample_cells, tag_targets
+from labelseg.training.samples import LabelledGrid, MaskedImage, Samples, TaggedImage, Target, resample_cells, source_target, tag_targets
 
 STEP = 60  # grey levels between labels
 
@@ -111,3 +111,32 @@ def test_an_item_that_cannot_be_read_is_replaced_by_the_next_one_that_can():
     assert "".join(Samples("abcdef", make).sample(k, rng(0)) for k in range(6)) == "adddea"
     with pytest.raises(DataError, match="c is damaged"):
         Samples("bcf", make).sample(1, rng(0))
+
+
+class Clicked:
+    """A grey image whose label source knows nothing but one pixel."""
+
+    id = "clicked"
+
+    def image(self):
+        return np.full((90, 90, 3), 128, np.uint8)
+
+    def read(self, role):
+        mask = np.full((90, 90), IGNORE, np.uint8)
+        mask[44, 46] = 5
+        return {"mask": mask, "points": np.array([[44, 46]], np.int32), "point_labels": np.array([5], np.uint8)}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_an_answered_pixel_is_learned_however_far_an_image_shrinks(seed):
+    _, mask = MaskedImage(96, (0.1, 0.5), 0.0, source_target)(Clicked(), rng(seed))
+    assert (mask == 5).sum() == 1
+    assert ((mask == 5) | (mask == IGNORE)).all()
+
+
+def test_a_source_without_answers_has_a_mask_alone():
+    drawn = Drawn()
+    drawn.read = lambda role: {"mask": drawn.mask, "points": np.array([[1, 2]])}
+    target = source_target(drawn)
+    assert (len(target.points), len(target.labels)) == (0, 0)
+    np.testing.assert_array_equal(target.mask, drawn.mask)

@@ -1,0 +1,235 @@
+"""``labelseg answers`` and ``labelseg annotate``: what they show, take and refuse; and what a program that is killed leaves behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from labelseg.answers.answer_files import Answer, answers_path, append_answers, read_answers
+from labelseg.cli import program
+from labelseg.data.scenes.drawing import write_scenes
+from labelseg.workspace import Workspace
+
+MANY = 40
+
+
+@pytest.fixture(scope="module")
+def asked_root(tmp_path_factory):
+    """A workspace of two scenes in which forty pixels were asked about in each."""
+    root = tmp_path_factory.mktemp("asked")
+    table = write_scenes(root, train=2, val=1, seed=0)
+    lines = [f'{key} = "{value}"' for key, value in table.items()]
+    (root / "labelseg.toml").write_text("[data]\n" + "\n".join(lines) + "\n")
+    ask = ["ask", "--of", "masks", "--choose", "random", "--budget", str(MANY), "--workers", "0"]
+    assert call(root, *ask).exit_code == 0
+    return root
+
+
+@pytest.fixture
+def root(asked_root):
+    for path in (asked_root / "answers").glob("*"):
+        path.unlink()
+    return asked_root
+
+
+def call(root, *words):
+    return CliRunner().invoke(program, ["-C", str(root), *words])
+
+
+def facts(root, *words):
+    done = call(root, "answers", "--json", *words)
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+def questions(root):
+    """Image -> rows and columns that were asked."""
+    return {image: item["points"].tolist() for image, item in Workspace(root)["ask", "train"].items()}
+
+
+def truth(root, image, place):
+    """Name of the true class of a pixel; None where nobody knows."""
+    dataset = Workspace(root).dataset
+    return dict(enumerate(dataset.classes)).get(int(dataset.mask(image)[tuple(place)]))
+
+
+def table(root, *rows, header="image,y,x,class"):
+    path = root / "given.csv"
+    path.write_text("\n".join([header, *rows]) + "\n")
+    return path
+
+
+def test_the_truth_answers_all_open_questions_once(root):
+    first = facts(root, "--truth")
+    assert facts(root, "--truth") == first
+    found = read_answers(answers_path(root, "ask")).lines
+    known = sum(line.label is not None for line in found)
+    assert (first["asked"], first["answered"], first["labelled"]) == (2 * MANY, 2 * MANY, known)
+    assert 60 < known < 80
+    assert len(found) == 2 * MANY
+    assert all(line.label == truth(root, line.image, (line.y, line.x)) == line.guess and line.who == "truth" for line in found)
+    assert (first["people"][0]["right"], first["people"][0]["unknown"]) == (known, 2 * MANY - known)
+
+
+def test_noise_is_the_share_of_wrong_answers_and_always_the_same(root):
+    wrong = facts(root, "--truth", "--noise", "0.3", "--seed", "4")["people"][0]
+    assert 0.15 < 1 - wrong["right"] / wrong["guessed"] < 0.45
+    before = answers_path(root, "ask").read_text().split('"when"')[0]
+    answers_path(root, "ask").unlink()
+    facts(root, "--truth", "--noise", "0.3", "--seed", "4")
+    assert answers_path(root, "ask").read_text().split('"when"')[0] == before
+
+
+def test_a_table_is_taken_whole_and_once(root):
+    image, points = next(iter(questions(root).items()))
+    rows = [f"{image},{y},{x},{name}" for (y, x), name in zip(points[:3], ("cross", "?", "star"), strict=True)]
+    done = facts(root, "--import", str(table(root, *rows)), "--who", "anna")
+    assert (done["answered"], done["labelled"], done["classes"]) == (3, 2, {"cross": 1, "star": 1})
+    assert facts(root, "--import", str(root / "given.csv"), "--who", "anna")["people"][0]["answers"] == 3
+    assert len(read_answers(answers_path(root, "ask")).lines) == 3
+
+
+@pytest.mark.parametrize(("row", "told"), [
+    ("nowhere,1,2,star", "nowhere"),
+    ("{image},{y},{x},cow", "'cow' is no class of the data"),
+    ("{image},99999,0,star", "nobody asked about row 99999, column 0"),
+    ("{image},-1,0,star", "y: expected a whole number of at least 0, got '-1'"),
+    ("{image},1.5,0,star", "y: expected a whole number of at least 0, got '1.5'"),
+    ("{image},{y}", "x: expected a whole number of at least 0, got None"),
+])  # fmt: skip
+def test_a_bad_row_is_told_with_its_line_and_nothing_of_the_table_is_taken(root, row, told):
+    image, points = next(iter(questions(root).items()))
+    good = f"{image},{points[1][0]},{points[1][1]},star"
+    path = table(root, good, row.format(image=image, y=points[0][0], x=points[0][1]))
+    done = call(root, "answers", "--import", str(path))
+    assert done.exit_code == 1
+    assert "given.csv line 3" in done.output
+    assert told in done.output
+    assert not answers_path(root, "ask").exists()
+
+
+def test_other_tables_are_refused(root):
+    path, columns = root / "given.csv", "class, image, x, y missing"
+    for content, told in (("a,b\n1,2\n", columns), ("", columns), ("image,y,x,class\n", "expected answers, found none")):
+        path.write_text(content)
+        done = call(root, "answers", "--import", str(path))
+        assert (done.exit_code, told in done.output) == (1, True)
+
+
+def test_keypoints_of_label_studio_answer_the_nearest_question(root):
+    image, points = next(iter(questions(root).items()))
+    height, width = Workspace(root).dataset.image(image).shape[:2]
+    (y, x), result = points[0], {"type": "keypointlabels", "original_width": width, "original_height": height}
+    value = {"x": 100 * (x + 1.2) / width, "y": 100 * (y + 0.1) / height, "keypointlabels": ["star"]}
+    task = {"data": {"image": f"/data/upload/{image}.png"}, "annotations": [{"result": [{**result, "value": value}, {"type": "choices"}]}]}
+    path = root / "export.json"
+    path.write_text(json.dumps([task]))
+    assert facts(root, "--import", str(path))["classes"] == {"star": 1}
+    assert [line.point for line in read_answers(answers_path(root, "ask")).lines] == [(image, y, x)]
+    for content in ("{}", "[", '[{"data": {}}]', "[1]", '[{"data": {"image": "nowhere"}, "annotations": []}]'):
+        path.write_text(content)
+        assert call(root, "answers", "--import", str(path)).exit_code == 1
+
+
+def test_how_sure_people_are_is_shown(root):
+    image, points = next(iter(questions(root).items()))
+    (a, b, c), path = [{"image": image, "y": y, "x": x} for y, x in points[:3]], answers_path(root, "ask")
+    append_answers(path, [
+        Answer(**a, label="star", who="anna", ms=1000, guess="star"), Answer(**b, label="cross", who="anna", ms=3000, guess="star"),
+        Answer(**a, label="star", who="anna", kind="repeat"), Answer(**b, label="star", who="anna", kind="repeat"),
+        Answer(**a, label="star", who="bo"), Answer(**b, label=None, who="bo"), Answer(**c, label="flag", who="bo"),
+        Answer(**c, label=None, who="bo", kind="undo"), Answer(**a, label=None, who="bo", kind="flag", more={"on": True}),
+    ])  # fmt: skip
+    told = facts(root)
+    assert told["agreement"] == [{"first": "anna", "second": "bo", "both": 2, "alike": 1}]
+    anna, bo = told["people"]
+    assert (anna["answers"], anna["guessed"], anna["right"], anna["seconds"], anna["repeats"], anna["same"]) == (2, 2, 1, 2.0, 2, 1)
+    assert (bo["answers"], bo["unknown"], bo["seconds"], bo["flags"]) == (2, 1, None, 1)
+    text = call(root, "answers").stdout
+    assert "ask (train): 2 of 80 answered, 1 with a class" in text
+    assert "50.0 of 2" in text
+
+
+def test_what_asks_nothing_is_refused(root):
+    for command in ("annotate", "answers"):
+        assert "asks nothing. Name an instance that does: ask" in call(root, command, "segment").output
+        assert call(root, command, "ask@other").exit_code == 2
+        assert call(root, command, "ask", "--split", "nowhere").exit_code == 1
+    assert call(root, "annotate", "--no-token", "--host", "0.0.0.0").exit_code == 2
+    assert call(root, "annotate", "--who", "").exit_code == 2
+    assert call(root, "answers", "--noise", "0.5").exit_code == 2
+
+
+class Server:
+    """``labelseg annotate`` in a process of its own."""
+
+    def __init__(self, root):
+        words = [sys.executable, "-m", "labelseg", "-C", str(root), "annotate", "ask", "--who", "anna"]
+        self.process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.address = self.process.stdout.readline().strip()
+
+    def send(self, name, **values):
+        body = json.dumps({"browser": "one", **values}).encode()
+        with urllib.request.urlopen(urllib.request.Request(f"{self.address}api/{name}", body, method="POST"), timeout=20) as reply:
+            return json.load(reply)
+
+    def next(self):
+        with urllib.request.urlopen(f"{self.address}api/next?browser=one", timeout=20) as reply:
+            return json.load(reply)
+
+    def end(self, number):
+        self.process.send_signal(number)
+        return self.process.communicate(timeout=20)[1]
+
+
+def test_a_server_that_is_killed_goes_on_with_the_next_question(root):
+    server = Server(root)
+    question = server.next()["question"]["id"]
+    done = 0
+    while done < 57:
+        told = server.send("answer", question=question, nonce=str(done), **{"class": "star"})
+        question, done = told["question"]["id"], told["progress"]["done"]
+    os.kill(server.process.pid, signal.SIGKILL)
+    server.process.communicate()
+    with answers_path(root, "ask").open("ab") as file:
+        file.write(b'{"image": "train_0001", "y": 1')
+    again = Server(root)
+    assert again.address != server.address
+    refused = call(root, "annotate", "ask")
+    assert (refused.exit_code, "is being annotated already" in refused.output) == (5, True)
+    told = again.next()
+    assert (told["progress"]["done"], told["question"]["id"]) == (57, question)
+    again.send("answer", question=question, nonce="more", **{"class": "star"})
+    talk = again.end(signal.SIGINT)
+    assert again.process.returncode == 0
+    assert "line 58: expected an answer, but the file ends in the middle of it" in talk
+    assert "58 of 80 are answered" in talk
+    found = read_answers(answers_path(root, "ask"))
+    assert len({line.point for line in found.lines if line.kind == "answer"}) == 58
+    assert len(found.bad) == 1
+
+
+def test_answers_correct_masks_and_are_learned_from(root):
+    facts(root, "--truth")
+    done = call(root, "correct", "--of", "", "--reach", "0", "--workers", "0")
+    assert done.exit_code == 0, done.output
+    for image, item in Workspace(root)["correct", "train"].items():
+        mask = Workspace(root).dataset.mask(image)
+        known = item["mask"] != 255
+        answered = [place for place in questions(root)[image] if mask[tuple(place)] != 255]
+        np.testing.assert_array_equal(item["mask"][known], mask[known])
+        assert sorted(item["points"].tolist()) == sorted(answered) == np.argwhere(known).tolist()
+
+
+def test_a_run_stops_with_code_6_while_questions_are_open(root):
+    done = call(root, "correct", "--of", "", "--workers", "0", "--as", "waits")
+    assert done.exit_code == 6
+    assert "80 of 80 questions of ask (train) are open. Answer them: labelseg annotate ask --split train" in done.output
