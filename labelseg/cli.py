@@ -17,6 +17,7 @@ import click
 from labelseg import __version__
 from labelseg.commands.answering.annotate import annotate
 from labelseg.commands.answering.answers import answers
+from labelseg.commands.completion import add_completion
 from labelseg.commands.context import Invocation, talk
 from labelseg.commands.history.dag import dag
 from labelseg.commands.history.diff import diff
@@ -57,7 +58,13 @@ class Failure(click.ClickException):
 
 
 class Program(click.Group):
-    """The group of all commands; the one place where errors become messages."""
+    """The group of all commands; the one place where errors become messages.
+
+    Attributes:
+        stages: Those that have commands, in order.
+    """
+
+    stages: tuple[Stage, ...] = ()
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command and turn what it raises into one line and an exit code."""
@@ -93,7 +100,7 @@ class Program(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands of the workspace and the stages apart."""
-        stages = {stage.name for stage in ctx.meta.get("stages", STAGES)}
+        stages = {stage.name for stage in self.stages}
         for title, members in (("Commands", self.commands.keys() - stages), ("Stages, in their order", stages)):
             with formatter.section(title):
                 rows = [(name, command.get_short_help_str(limit=90)) for name, command in self.commands.items() if name in members]
@@ -121,7 +128,9 @@ def make_program(stages: Iterable[Stage]) -> Program:
         ctx.obj = Invocation(root, stages)
 
     for command in (*COMMANDS, *map(stage_command, stages)):
+        add_completion(command)
         program.add_command(command)
+    program.stages = stages  # type: ignore[attr-defined]
     return program  # type: ignore[return-value]
 
 

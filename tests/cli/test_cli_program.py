@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+import toy_chain
+from click.shell_completion import ShellComplete
 from click.testing import CliRunner
 from conftest import labelseg
 
@@ -113,3 +115,56 @@ def test_a_folder_without_a_workspace_is_told(tmp_path):
     assert result.exit_code == 2
     assert "labelseg.toml" in result.stderr
     assert "labelseg init" in result.stderr
+
+
+def completions(root, *words, incomplete=""):
+    """What a shell is offered for the word that is being typed."""
+    program = make_program(toy_chain.STAGES)
+    return [item.value for item in ShellComplete(program, {}, "labelseg", "_X").get_completions(["-C", str(root), *words], incomplete)]
+
+
+@pytest.mark.parametrize(
+    ("words", "incomplete", "offered"),
+    [
+        (["show"], "s", ["spread", "segment"]),
+        (["evaluate", "cam"], "sp", ["spread"]),
+        (["spread", "--cam"], "", ["train-net", "cam", "spread", "segment"]),
+        (["spread", "--split"], "", ["train", "val", "all"]),
+        (["export", "cam", "--split"], "v", ["val"]),
+        (["config"], "spread.", ["spread.cam", "spread.rows"]),
+        (["config"], "data.im", ["data.images"]),
+        (["run", "--until"], "c", ["cam"]),
+        (["run", "--until"], "zz", []),
+    ],
+)
+def test_names_are_completed_as_the_workspace_has_them(finished, words, incomplete, offered):
+    assert [word for word in completions(finished, *words, incomplete=incomplete) if word in offered] == offered
+    assert all(word.startswith(incomplete) for word in completions(finished, *words, incomplete=incomplete))
+
+
+@pytest.mark.parametrize("words", [["show"], ["export", "cam", "--split"], ["config"]])
+def test_where_there_is_no_workspace_completion_fails_silently(tmp_path, words):
+    assert all(word in [stage.name for stage in toy_chain.STAGES] for word in completions(tmp_path, *words))
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
+def test_the_options_of_a_stage_stand_in_groups(stage):
+    output = CliRunner().invoke(program, [stage.name, "--help"]).output
+    titles = [line[:-1] for line in output.splitlines() if line[:1].isalpha() and line.endswith(":")]
+    assert titles[-1] == "This call"
+    assert "Options" not in titles
+    for param in program.commands[stage.name].params:
+        assert output.count(f"{param.opts[0]} ") + output.count(f"{param.opts[0]}\n") + output.count(f"{param.opts[0]},") >= 1, param.name
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
+def test_the_example_of_a_stage_runs(stage, tmp_path_factory):
+    root = tmp_path_factory.getbasetemp() / "examples"
+    if not root.exists():
+        assert labelseg(root, "init", "--scenes", "2", stages=STAGES).exit_code == 0
+        for step, new in (("0", "target"), ("1", "cross")):
+            labelseg(root, "config", f"wilson.{step}.new", new, stages=STAGES)
+    output = CliRunner().invoke(program, [stage.name, "--help"]).output
+    example = output[output.index("Example: labelseg ") :].split()[2:]
+    result = labelseg(root, *example, stages=STAGES)
+    assert result.exit_code == 0, result.output

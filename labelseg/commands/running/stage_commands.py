@@ -8,8 +8,10 @@ from typing import Any, get_args, get_origin
 
 import click
 from click.core import ParameterSource
+from click.shell_completion import CompletionItem
 
 from labelseg.commands.carry_out import RUN_OPTIONS, carry_out
+from labelseg.commands.completion import KNOWN, completed
 from labelseg.commands.context import Invocation
 from labelseg.commands.workspace_file import located
 from labelseg.errors import UsageError
@@ -27,6 +29,19 @@ STAGE_OPTIONS = (
     ),
     *RUN_OPTIONS,
 )
+READ, NETWORK, SCHEDULE, METHOD, CRF, CALL = "What it reads", "Network", "Schedule", "Method", "Dense CRF", "This call"
+GROUPS = (READ, METHOD, NETWORK, SCHEDULE, CRF, CALL)
+NAMED_GROUPS = {
+    NETWORK: (
+        *("backbone", "weights", "take", "output_stride", "freeze_blocks", "freeze_batchnorm"),
+        *("head", "width", "widths", "separable", "norm"),
+    ),
+    SCHEDULE: (
+        *("epochs", "iterations", "min_updates", "batch_size", "optimizer", "lr", "head_lr_scale", "momentum", "weight_decay", "warmup"),
+        *("warmup_share", "clip_norm", "seed", "precision", "evaluate_every", "keep", "patience"),
+    ),
+}
+OF_THE_CALL = ("as_name", "only", "force", "no_save", "retrain", "dry_run", "keep_going", "device", "workers", "help")
 _METAVARS = {int: "INTEGER", float: "NUMBER", str: "TEXT"}
 
 
@@ -42,6 +57,25 @@ class Value(click.ParamType):
         """Read a value; errors of the declaration reach the user as they are."""
         return read_value(self.stage, self.field, value, f"{self.stage.name} --{_dashed(self.field)}")
 
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """List the instances or splits that it may name."""
+        return completed(ctx, self.name, incomplete) if self.name in KNOWN else []
+
+
+class StageCommand(click.Command):
+    """A command whose options stand in groups: what it reads, the network, the schedule, the method, and this call."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options group by group."""
+        grouped: dict[str, list[tuple[str, str]]] = {}
+        for param in self.get_params(ctx):
+            if (record := param.get_help_record(ctx)) is not None:
+                grouped.setdefault(_group(param), []).append(record)
+        for title in GROUPS:
+            if title in grouped:
+                with formatter.section(title):
+                    formatter.write_dl(grouped[title])
+
 
 def stage_command(stage: Stage) -> click.Command:
     """Derive the command of a stage: its parameters become options, its documentation the help."""
@@ -51,12 +85,13 @@ def stage_command(stage: Stage) -> click.Command:
         given = {name: values[name] for name in declared_fields(stage) if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE}
         _run_stage(ctx.obj, stage, given, values)
 
-    command = click.Command(
+    command = StageCommand(
         stage.name,
         callback=callback,
         params=[_parameter(stage, name, field, kind) for name, (field, kind) in declared_fields(stage).items()],
         help=f"{stage.help}\n\nOptions given here are written to labelseg.toml; `labelseg config` shows what holds now.",
         short_help=stage.help.splitlines()[0] if stage.help else "",
+        epilog=f"Example: {stage_example(stage)}",
     )
     if stage.kind == "map":
         click.option(
@@ -65,6 +100,26 @@ def stage_command(stage: Stage) -> click.Command:
     for option in STAGE_OPTIONS:
         option(command)
     return command
+
+
+def stage_example(stage: Stage) -> str:
+    """Write a call that changes a parameter and only tells what it would do."""
+    numbers = [(name, field.default) for name, (field, kind) in declared_fields(stage).items() if kind in (int, float)]
+    name, value = next(((name, value) for name, value in numbers if name != stage.numbered), ("", 0))
+    number = f" --{_dashed(stage.numbered)} 0" if stage.numbered else ""
+    return f"labelseg {stage.name}{number}{f' --{_dashed(name)} {value:g}' if name else ''} --dry-run"
+
+
+def _group(param: click.Parameter) -> str:
+    """Name the group that an option stands in."""
+    if not isinstance(param.type, Value | click.Choice | click.types.BoolParamType) or param.name in OF_THE_CALL:
+        return CALL
+    if isinstance(param.type, Value) and param.type.name in ("STAGE", "SPLIT"):
+        return READ
+    name = param.name or ""
+    if name.startswith("crf"):
+        return CRF
+    return next((title for title, names in NAMED_GROUPS.items() if name in names), METHOD)
 
 
 def _run_stage(invocation: Invocation, stage: Stage, given: Mapping[str, Any], values: Mapping[str, Any]) -> None:
