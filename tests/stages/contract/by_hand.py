@@ -324,7 +324,11 @@ def masks():
     rng = np.random.default_rng(7)
     one, two = (np.kron(rng.integers(0, 3, (4, 6)), np.ones((11, 10))).astype(np.uint8) for _ in range(2))
     one[:3, :3] = IGNORE
-    return {"of": {"mask": one, "confidence": rng.random(SIZE).astype(np.float16)}, "beside": {"mask": two}, "guard_masks": {"mask": quiet()}}
+    return {
+        "of": {"mask": one, "confidence": rng.random(SIZE).astype(np.float16)},
+        "beside": {"mask": two},
+        "guard_masks": {"mask": quiet()},
+    }
 
 
 def ask(item, params):
