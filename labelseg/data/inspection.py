@@ -146,13 +146,13 @@ def _spellings(dataset: FolderDataset) -> Iterator[Finding]:
     by_case: dict[str, list[str]] = {}
     for name in dataset.classes:
         by_case.setdefault(name.casefold(), []).append(name)
-    for names in by_case.values():
-        if len(names) > 1:
-            places = " and ".join(f"'{name}' (line {dataset.line_of(name)})" for name in names)
-            yield Finding(
-                "error", str(dataset.labels), f"{places} differ in case alone", "they would be two classes",
-                "Spell them alike, or list the classes, by which both are read: --classes FILE",
-            )  # fmt: skip
+    groups = [names for names in by_case.values() if len(names) > 1]
+    twice = [" and ".join(f"'{name}' (line {dataset.line_of(name)})" for name in names) for names in groups]
+    if twice:
+        yield Finding(
+            "error", str(dataset.labels), f"{some_of(twice)} differ in case alone", "they would be two classes",
+            "Spell them alike, or list the classes, by which both are read: --classes FILE",
+        )  # fmt: skip
 
 
 def _class_file(dataset: Dataset) -> str:

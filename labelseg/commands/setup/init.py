@@ -42,6 +42,7 @@ REMARKS = dict.fromkeys(PHOTOS, "Found on photos with a longer side of 320 pixel
 # Below these a training on few images ends before it has learned: found on 30 and 100 images (benchmarks/small_data.py).
 FEWEST_UPDATES = {"train-classifier": 200, "train-affinity": 150, "train-segmenter": 500}
 WARMUP_SHARE = 0.1
+SHORT = "Few images: they are passed more often than epochs says, until there are as many updates as min_updates."
 USUAL_SIDE = 1000  # pixels above which images are larger than the settings are made for
 SAMPLED = 100  # images whose size is looked up
 
@@ -147,7 +148,8 @@ def init(
     tables |= RECIPE_TABLES[recipe]
     if recipe == "tags" and scenes is None:
         tables |= {stage.name: PHOTOS[stage.name] for stage in invocation.stages if stage.name in PHOTOS}
-    write_new(target, workspace_text(data, RECIPES[recipe], "val" if "val" in survey.images else "train", tables, REMARKS))
+    remarks = {**{name: SHORT for name, values in tables.items() if "min_updates" in values}, **REMARKS}
+    write_new(target, workspace_text(data, RECIPES[recipe], "val" if "val" in survey.images else "train", tables, remarks))
     talk(f"Wrote {target}. Next: labelseg run{SPLIT_FIRST if recipe == 'few-masks' else ''}")
 
 

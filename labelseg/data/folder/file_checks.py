@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -157,8 +156,7 @@ def _strange_names(dataset: FolderDataset) -> Iterator[Finding]:
         ending, often = endings.most_common(1)[0] if endings else ("", 0)
         hint = f" They end in _{ending}, which their images do not." if often == len(unused) > 1 else ""
         what = f"{counted(len(unused), 'mask')} with the name of no image: {some_of(unused)}"
-        example = os.path.splitext(dataset.ids("all")[0])[0]
-        yield Finding("warning", str(dataset.masks), what, "not used", f"Name a mask as its image: {example}.png.{hint}")
+        yield Finding("warning", str(dataset.masks), what, "not used", f"Name a mask as its image: {dataset.ids('all')[0]}.png.{hint}")
     others = Counter(Path(name).suffix.lower() for name in scan_files(dataset.masks, frozenset(LIKE_MASKS)))
     if dataset.masks.resolve() != dataset.images.resolve() and others:
         kinds = ", ".join(f"{count:,} {suffix}" for suffix, count in others.most_common())

@@ -273,7 +273,9 @@ class FolderDataset:
         lines: dict[str, int] = {}
         missing: list[tuple[str, int]] = []
         table = self._table
-        for row in read_labels(table, self.classes, findings):
+        for row in read_labels(table, self.classes, findings, listed=self.classes_from is not None):
+            if not row.image and not row.class_ids:
+                continue
             if not self._index.matches(row.image):
                 missing.append((row.image, row.line))
                 continue

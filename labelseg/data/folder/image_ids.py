@@ -105,6 +105,13 @@ class ImageIndex:
                 by_folded[path.casefold()].append(image_id)
         return dict(by_folded)
 
+    @cached_property
+    def _by_folded_name(self) -> dict[str, list[str]]:
+        by_folded: dict[str, list[str]] = defaultdict(list)
+        for name, ids in self._by_bare_name.items():
+            by_folded[name.casefold()] += [image_id for image_id in ids if image_id not in by_folded[name.casefold()]]
+        return dict(by_folded)
+
     def matches(self, name: str, exactly: bool = False) -> list[str]:
         """List the ids that a name may mean.
 
@@ -130,7 +137,9 @@ class ImageIndex:
                 found = [self._by_path[rest]] if rest in self._by_path else self._by_folded_path.get(rest.casefold(), [])
                 if found:
                     return found
-        return self._by_bare_name.get(stem, []) if "/" not in path else []
+        if "/" in path:
+            return []
+        return self._by_bare_name.get(stem) or self._by_folded_name.get(path.casefold()) or self._by_folded_name.get(stem.casefold(), [])
 
     def resolve(self, name: str, where: str) -> str:
         """Find the id that ``name`` means: an id, a relative path with extension, or a bare file name or stem where unique.

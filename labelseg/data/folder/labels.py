@@ -10,7 +10,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from labelseg.class_ids import BACKGROUND, IGNORE
-from labelseg.data.folder.findings import Finding, counted
+from labelseg.data.folder.findings import Finding, Level, counted, some_of
 from labelseg.data.folder.label_tables import HEADER, LabelTable, TableRow, is_missing, labels_in, read_table
 from labelseg.data.folder.text_files import read_text
 from labelseg.errors import DataError
@@ -79,7 +79,9 @@ def is_spaced(table: LabelTable) -> bool:
     return not any(isinstance(row.labels, str) and labels_in(row.labels)[1] for row in table.rows)
 
 
-def read_labels(table: Path | LabelTable, classes: Sequence[str], findings: list[Finding] | None = None) -> list[LabelRow]:
+def read_labels(
+    table: Path | LabelTable, classes: Sequence[str], findings: list[Finding] | None = None, *, listed: bool = True
+) -> list[LabelRow]:
     """Read a label table in one of the forms of :func:`labelseg.data.folder.label_tables.read_table`.
 
     Labels of a cell are separated by ``;``, ``|``, commas or spaces. Spaces separate only where the whole cell is no class and every word
@@ -91,13 +93,14 @@ def read_labels(table: Path | LabelTable, classes: Sequence[str], findings: list
         table: The table, or its file.
         classes: Class names by id.
         findings: Takes what was read in another way than it is written.
+        listed: Whether a person listed the classes; else they were taken from the table itself, and what it seems to name may be none.
 
     Raises:
         DataError: wrong header or number of columns, unknown class; the message names the line.
     """
     table = table if isinstance(table, LabelTable) else read_table(table)
     index = {name: class_id for class_id, name in enumerate(classes)}
-    reading = _Reading(index, str(table.path))
+    reading = _Reading(index, str(table.path), listed)
     rows = []
     for row in table.rows:
         names = reading.names(row)
@@ -141,8 +144,8 @@ def read_voc_annotation(path: Path, classes: Sequence[str]) -> tuple[int, ...]:
 class _Reading:
     """Reads cells by a class list, and remembers what was not written as it is read."""
 
-    def __init__(self, index: Mapping[str, int], where: str) -> None:
-        self.index, self.where = index, where
+    def __init__(self, index: Mapping[str, int], where: str, listed: bool) -> None:
+        self.index, self.where, self.listed = index, where, listed
         by_case: dict[str, list[str]] = {}
         for name in index:
             by_case.setdefault(name.casefold(), []).append(name)
@@ -182,13 +185,12 @@ class _Reading:
             )  # fmt: skip
         if self._commas:
             line, cell = self._commas[0]
-            found.append(
-                Finding(
-                    "warning", f"{self.where} line {line}", f"{cell!r} is read as {' and '.join(labels_in(cell)[0])}{_lines(self._commas)}"
-                )
-            )
-        for (written, name), line in self._cases.items():
-            found.append(Finding("note", f"{self.where} line {line}", f"'{written}' is read as '{name}', which differs in case alone"))
+            level: Level = "note" if self.listed else "warning"
+            what = f"{cell!r} is read as {' and '.join(labels_in(cell)[0])}{_lines(self._commas)}"
+            found.append(Finding(level, f"{self.where} line {line}", what))
+        if self._cases:
+            read = [f"'{written}' as '{name}' (line {line})" for (written, name), line in self._cases.items()]
+            found.append(Finding("note", self.where, f"names that differ from classes in case alone are read as these: {some_of(read)}"))
         return found
 
     def _known(self, label: str) -> str | None:

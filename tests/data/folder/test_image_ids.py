@@ -96,11 +96,13 @@ def test_a_folder_of_masks_below_the_images_holds_no_images(tmp_path):
         ("top.png", "top"),
         ("FARM/1.jpeg", "farm/1"),
         ("Top", "top"),
+        ("PIER.2.jpg", "coast/pier.2"),
+        ("Pier.2", "coast/pier.2"),
         (" top ", "top"),
     ],
 )
 def test_a_name_is_found_as_other_systems_write_it(tmp_path: Path, name: str, image_id: str) -> None:
-    touch(tmp_path, "farm/1.jpg", "coast/1.jpg", "top.jpg")
+    touch(tmp_path, "farm/1.jpg", "coast/1.jpg", "coast/pier.2.JPG", "top.jpg")
     assert ImageIndex(tmp_path).resolve(name, "x") == image_id
     assert ImageIndex(tmp_path).matches(name, exactly=True) == []
 

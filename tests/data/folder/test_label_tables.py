@@ -90,7 +90,7 @@ def test_classes_are_taken_from_every_form(tmp_path: Path, text: str, classes: t
         ('image,labels\na,"cat,dog"\n', "line 2: 'cat,dog' is read as cat and dog"),
         ("file;w;h;label\na;5;5;cat\n", "columns separated by semicolons, images in 'file', labels in 'label'; passed over: w, h"),
         ("image,cat,dog\na,1,0\n", "a column for each class"),
-        ("image,labels\na,CAT\n", "line 2: 'CAT' is read as 'cat', which differs in case alone"),
+        ("image,labels\na,CAT\nb,Dog\n", "in case alone are read as these: 'CAT' as 'cat' (line 2), 'Dog' as 'dog' (line 3)"),
     ],
 )
 def test_what_was_understood_is_told(tmp_path: Path, text: str, told: str) -> None:
