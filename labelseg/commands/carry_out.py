@@ -187,9 +187,9 @@ def _name(result: NodeResult) -> str:
 def _intention(result: NodeResult) -> str:
     """Say in a few words what will be done."""
     if result.action == "computed" and result.computed is not None:
-        return f"{result.computed:,} of {result.total:,} images"
+        return f"{result.computed:,} of {counted(result.total, 'image')}"
     if result.action == "computed":
-        return f"up to {result.total:,} images"
+        return f"up to {counted(result.total, 'image')}"
     return {"trained": "train", "reused": "reuse an earlier result", "skipped": "skip"}.get(result.action, result.action)
 
 
@@ -204,7 +204,7 @@ def _outcome(workspace: Workspace, result: NodeResult, tag: str | None) -> str:
     if result.action == "trained":
         return f"trained in {seconds_text(result.seconds)}{_metrics(workspace, result, tag)}"
     failed = f", {result.failed:,} failed" if result.failed else ""
-    return f"{result.computed or 0:,} images in {seconds_text(result.seconds)}{failed}"
+    return f"{counted(result.computed or 0, 'image')} in {seconds_text(result.seconds)}{failed}"
 
 
 def _metrics(workspace: Workspace, result: NodeResult, tag: str | None) -> str:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from labelseg.data.folder.findings import Finding, by_weight
+from labelseg.data.folder.findings import Finding, by_weight, counted
 from labelseg.data.inspection import inspect
 from labelseg.data.tasks import find_classes, task_steps
 from labelseg.errors import LabelsegError, UsageError
 from labelseg.pipeline.plan.graph import resolve
+
+MOST_WARMUP = 0.25  # of the updates
 
 if TYPE_CHECKING:
     from labelseg.pipeline.declare.stage import Stage
@@ -41,12 +44,29 @@ def node_findings(dataset: Dataset, nodes: Iterable[tuple[Stage, Any]], *, quick
     found = inspect(
         dataset, tags=any(_weighs_background(stage) for stage, _ in nodes), validation=next(filter(None, named), "val"), quick=quick
     )
-    return by_weight([*found, *(finding for stage, params in nodes for finding in _task_findings(dataset, stage, params))])
+    further = [look(dataset, stage, params) for stage, params in nodes for look in (_task_findings, _schedule_findings)]
+    return by_weight([*found, *chain.from_iterable(further)])
 
 
 def _weighs_background(stage: Stage) -> bool:
     """Whether a stage compares maps of tagged classes with the background."""
     return stage.name in ("refine", "propagate")
+
+
+def _schedule_findings(dataset: Dataset, stage: Stage, params: Any) -> Iterator[Finding]:
+    """Tell of a training so short that its learning rate hardly reaches what was set."""
+    warmup, epochs = getattr(params, "warmup", 0), getattr(params, "epochs", 0)
+    if stage.kind != "model" or not warmup or not epochs or params.warmup_share or getattr(params, "iterations", 0):
+        return
+    try:
+        images = len(dataset.ids(params.split))
+    except LabelsegError:
+        return
+    updates = max(epochs * max(images // min(params.batch_size, max(images, 1)), 1), params.min_updates)
+    if warmup > MOST_WARMUP * updates:
+        told = f"{counted(images, 'image')} give {counted(updates, 'update')}, {min(warmup, updates):,} of them warm-up"
+        remedy = f"Give it more: labelseg {stage.name} --min-updates 200 --warmup-share 0.1"
+        yield Finding("warning", stage.name, told, "the learning rate hardly reaches what is set", remedy)
 
 
 def _task_findings(dataset: Dataset, stage: Stage, params: Any) -> Iterator[Finding]:

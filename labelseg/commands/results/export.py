@@ -12,6 +12,7 @@ import click
 from labelseg.class_ids import BACKGROUND
 from labelseg.commands.context import Invocation, pass_invocation, talk
 from labelseg.commands.results.outputs import demand_own_folder, refuse_other_classes, write_classes
+from labelseg.data.folder.findings import counted
 from labelseg.errors import UsageError
 from labelseg.pipeline.files.paths import below
 from labelseg.pipeline.instances import stage_of
@@ -79,7 +80,7 @@ def export(
         clear = (0,) if classes[0] == BACKGROUND else ()
         count = export_masks(_masks(artifact, output, progress), output, image_of, grey=grey, clear=clear)
     write_classes(output, classes)
-    talk(f"Wrote {count:,} masks and classes.txt to {output}.")
+    talk(f"Wrote {counted(count, 'mask')} and classes.txt to {output}.")
     if missing := missing_items(ref):
         talk(missing)
     if changed := changes_of_data(workspace, classes):
@@ -109,7 +110,7 @@ def _export_model(workspace: Workspace, ref: Ref, path: Path) -> None:
     header = {"instance": ref.instance, "key": ref.key, "meta": json.dumps(model.meta), "metrics": json.dumps(model.metrics)}
     tensors = {name: np.ascontiguousarray(tensor) for name, tensor in model.tensors.items()}
     write_atomically(path, _in_order(save(tensors, metadata=header)))
-    talk(f"Wrote {len(model.tensors):,} tensors to {path}.")
+    talk(f"Wrote {counted(len(model.tensors), 'tensor')} to {path}.")
 
 
 def _in_order(file: bytes) -> bytes:

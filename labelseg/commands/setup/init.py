@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -133,6 +134,8 @@ def init(
         raise exists_error(target)
     data = _data_table(invocation.root, source, paths, val, scenes)
     dataset = open_dataset(invocation.root, data)
+    if recipe == "tags" and isinstance(dataset, FolderDataset) and dataset.labels is None and dataset.annotations is None:
+        raise _no_tags(dataset)
     survey = survey_data(dataset, data)
     click.echo(_report(survey))
     _check_recipe(recipe, survey, dataset)
@@ -257,14 +260,21 @@ def _check_found(dataset: Dataset, survey: Survey, table: Mapping[str, Any]) -> 
         raise DataError(f"{table['labels']}: names none of the images.")
 
 
+def _no_tags(dataset: Dataset) -> DataError:
+    """Say that nothing is known of the images, and where it might be taken from."""
+    told = "recipe tags: no image of the split train has tags. Name them: --labels FILE"
+    folders = sorted({image_id.split("/")[0] for image_id in dataset.ids("train") if "/" in image_id})
+    if len(folders) < 2 or not isinstance(dataset, FolderDataset):
+        return DataError(told)
+    return DataError(
+        f"{told}. Images lie in the folders {some_of(folders)}; if these are their classes: --labels {shlex.quote(str(dataset.images))}"
+    )
+
+
 def _check_recipe(recipe: str, survey: Survey, dataset: Dataset) -> None:
     """Refuse a recipe that the data cannot feed."""
     if recipe == "tags" and not survey.tagged["train"]:
-        folders = sorted({image_id.split("/")[0] for image_id in dataset.ids("train") if "/" in image_id})
-        hint = ""
-        if len(folders) > 1 and isinstance(dataset, FolderDataset):
-            hint = f". Images lie in the folders {some_of(folders)}; if these are their classes: --labels {dataset.images}"
-        raise DataError(f"recipe tags: no image of the split train has tags. Name them: --labels FILE{hint}")
+        raise _no_tags(dataset)
     if recipe == "few-masks" and not survey.masked["train"]:
         raise DataError("recipe few-masks: no image of the split train has a mask. Name them: --masks DIR --classes FILE")
 
