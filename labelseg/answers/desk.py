@@ -74,17 +74,25 @@ class Desk:
             still_open = self._open(who, order)
             first = next(still_open, None)
             due = self._ledger.due(who, 0 if first is None else REPEAT_GAP)
-            if due is not None and (again := self._by_id.get(str(due.more.get("question")))) and again.points == (due.point[1:],):
-                return f"{again.id}{AGAIN}", again
+            again = None if due is None else self._by_id.get(str(due.more.get("question")))
+            if (
+                due is not None
+                and again is not None
+                and again.points == (due.point[1:],)
+                and not self._leased(f"{again.id}{AGAIN}", browser)
+            ):
+                return self._hand_out(f"{again.id}{AGAIN}", again, browser)
             chosen = first
             while chosen is not None and self._leased(chosen.id, browser):
                 chosen = next(still_open, None)
             chosen = chosen or first
-            if chosen is None:
-                return None
-            self._leases = {name: lease for name, lease in self._leases.items() if lease[0] != browser}
-            self._leases[chosen.id] = (browser, time.monotonic() + LEASE_SECONDS)
-            return chosen.id, chosen
+            return None if chosen is None else self._hand_out(chosen.id, chosen, browser)
+
+    def _hand_out(self, question_id: str, question: Question, browser: str) -> tuple[str, Question]:
+        """Note which browser shows a question; it shows one at a time."""
+        self._leases = {name: lease for name, lease in self._leases.items() if lease[0] != browser}
+        self._leases[question_id] = (browser, time.monotonic() + LEASE_SECONDS)
+        return question_id, question
 
     def question(self, question_id: str) -> Question:
         """Find a question, or a part of a region.

@@ -166,6 +166,14 @@ def test_a_few_questions_come_a_second_time_without_a_word_and_cost_nothing(path
     assert anna.next() == "0.again"
 
 
+def test_a_repeat_is_put_in_one_browser_alone(path):
+    desk = Desk(points(REPEAT_GAP + 10), path, repeat_share=1.0)
+    one, two = Browser(desk), Browser(desk, browser="two")
+    for _ in range(REPEAT_GAP + 1):
+        one.answer()
+    assert [one.next(), two.next()] == ["0.again", str(REPEAT_GAP + 1)]
+
+
 def test_the_share_of_repeats_is_what_is_asked_for(path):
     anna = Browser(Desk(points(600), path))
     while anna.next() is not None:
