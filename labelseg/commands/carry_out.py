@@ -150,6 +150,8 @@ def closing_text(workspace: Workspace, report: Report) -> str:
         files = f"labelseg export {last.instance} --split {last.split} -o DIR"
         lines = [f"The masks of {_name(last)} are kept in {workspace.folder}. As files: {files}"]
         lines.append(f"Next: {_next_look(workspace, last)}{_next_use(workspace, last, stage)}")
+    elif stage.asks:
+        lines = [f"Next: labelseg annotate {last.instance} --split {last.split}"]
     else:
         lines = [f"Next: labelseg show {last.instance} --split {last.split}, or labelseg run"]
     return "\n".join([format_table(("DONE", "TIME", "RESULT"), rows, right=("TIME",)), total, *lines])
