@@ -9,11 +9,16 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from labelseg.pipeline.instances import stage_of
+from labelseg.pipeline.files.seals import intact_seal
 from labelseg.pipeline.plan.graph import NodeId
-from labelseg.pipeline.plan.runlog import Markers
+from labelseg.pipeline.plan.runlog import Markers, place_of_line
+
+if TYPE_CHECKING:
+    from labelseg.pipeline.store.manifests import Ref
+    from labelseg.workspace import Workspace
 
 ENDS = ("done", "failed", "waiting", "interrupted")
 # What each field of a record is; a line in which one is something else was not written by a run.
@@ -61,6 +66,7 @@ class RunRecord:
         nodes: What was done, in order.
         failures: ``{"instance", "split", "id", "error"}`` for each image that failed.
         unreadable: Number of lines that are damaged or none of ours.
+        missing: Number of lines that are gone; None where the log has no end, as that of a run that goes on or was killed.
     """
 
     id: str
@@ -77,6 +83,7 @@ class RunRecord:
     nodes: tuple[NodeRecord, ...] = ()
     failures: tuple[dict[str, str], ...] = ()
     unreadable: int = 0
+    missing: int | None = 0
 
     @property
     def first_error(self) -> str:
@@ -116,6 +123,12 @@ def paces(folder: Path, most: int = 20) -> dict[str, float]:
     return found
 
 
+def logless(workspace: Workspace) -> list[Ref]:
+    """List a ref for each run that something came from and that has left no log: ``gc`` keeps such logs."""
+    there = set(run_ids(workspace.folder))
+    return list({ref.run: ref for ref in workspace.catalog.refs(tagged=True) if ref.run and ref.run not in there}.values())
+
+
 def read_run(folder: Path, run: str) -> RunRecord:
     """Read what one run did; damaged lines are left out and counted.
 
@@ -139,6 +152,7 @@ def read_run(folder: Path, run: str) -> RunRecord:
         nodes=nodes,
         failures=tuple({name: str(line.get(name, "")) for name in ("instance", "split", "id", "error")} for line in failures),
         unreadable=unreadable + damaged,
+        missing=_missing(events, len(events) + unreadable),
     )
 
 
@@ -146,14 +160,26 @@ def _lines(path: Path) -> tuple[list[dict[str, Any]], int]:
     """Read the records of a log, and count the lines that hold none."""
     if not path.is_file():
         return [], 0
-    records = [_record(line) for line in path.read_bytes().splitlines() if line.strip()]
-    found = [record for record in records if record is not None]
-    return found, len(records) - len(found)
+    lines = [line for line in path.read_bytes().splitlines() if line.strip()]
+    sealed = any(b'"seal": "' in line for line in lines)  # logs of earlier versions have no seals
+    place = place_of_line(path.parent.name, path.name) if sealed else None
+    found = [record for record in (_record(line, place) for line in lines) if record is not None]
+    return found, len(lines) - len(found)
 
 
-def _record(line: bytes) -> dict[str, Any] | None:
-    """Read a line; None where it is damaged or was written by something else."""
+def _missing(events: list[dict[str, Any]], lines: int) -> int | None:
+    """Count the lines that a log has lost; None where it has no end."""
+    if not events or "seal" not in events[0]:
+        return 0
+    ends = [event["lines"] for event in events if event.get("event") == "end" and _is_count(event.get("lines"))]
+    return max(0, int(ends[-1]) + 1 - lines) if ends else None
+
+
+def _record(line: bytes, place: bytes | None) -> dict[str, Any] | None:
+    """Read a line; None where it is damaged, was written by something else or belongs to another place."""
     try:
+        if place is not None:
+            intact_seal(line, place)
         record = json.loads(line)
         zone = datetime.fromisoformat(record["time"]).tzinfo
     except (ValueError, KeyError, TypeError, RecursionError):

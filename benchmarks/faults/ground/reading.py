@@ -17,6 +17,7 @@ from labelseg.workspace import Workspace
 Readings = dict[str, Any]
 # Of an answer that is an error: ours, or one that nobody meant to give.
 ERROR, CRASH = "error", "crash"
+DIFF = ("diff", "spread", "spread@wide", "--split", "train", "--json")
 
 
 def contents(root: Path) -> Readings:
@@ -64,7 +65,7 @@ def said_of(root: Path, expected: Readings) -> Readings:
         Command -> what it said on stdout or wrote, or its error.
     """
     found: Readings = {"status": _json(root, "status", "--json")}
-    for words in (("evaluate", "--json"), ("evaluate", "--unsaved", "--json")):
+    for words in (("evaluate", "--json"), ("evaluate", "--unsaved", "--json"), ("dag", "--json"), ("log", "--json"), DIFF):
         found[" ".join(words)] = _json(root, *words)
     for name, items in expected.items():
         instance, split, tag = name.split("|")

@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -31,7 +32,8 @@ def log(invocation: Invocation, instance: str | None, limit: int, run: str | Non
 
     STAGE leaves the runs that worked on it. A run that found all fresh leaves no log.
     """
-    from labelseg.results.history import read_run, run_ids, runs
+    from labelseg.results.history import logless, read_run, run_ids, runs
+    from labelseg.results.standing import ref_name
 
     folder = invocation.workspace().folder
     if run is not None:
@@ -49,10 +51,25 @@ def log(invocation: Invocation, instance: str | None, limit: int, run: str | Non
         click.echo(_runs_table(found))
     else:
         talk("Nothing was run here yet. Run: labelseg run")
-    for record in found:
-        if record.unreadable:
-            lines = "1 line is" if record.unreadable == 1 else f"{record.unreadable:,} lines are"
-            talk(f"{folder / 'runs' / record.id}: {lines} damaged or none of ours, and left out.")
+    if run is None and instance is None:
+        for ref in logless(invocation.workspace()):
+            talk(f"No log is left of the run {one_line(ref.run)}, from which {ref_name(ref)} came.")
+    for line in (line for record in found for line in _damages(folder, record)):
+        talk(line)
+
+
+def _damages(folder: Path, record: RunRecord) -> Iterator[str]:
+    """Tell what is wrong with the log of a run."""
+    path = folder / "runs" / record.id
+    if record.unreadable:
+        lines = "1 line is" if record.unreadable == 1 else f"{record.unreadable:,} lines are"
+        yield f"{path}: {lines} damaged or none of ours, and left out."
+    if record.missing:
+        yield f"{path}: {'1 line is' if record.missing == 1 else f'{record.missing:,} lines are'} gone."
+    if record.missing is None and record.state != "running":
+        yield f"{path}: its end is missing: the run goes on, was killed, or lines are gone."
+    if record.state == "unreadable" and not record.unreadable:
+        yield f"{path}: no line is left."
 
 
 def _run_id(known: list[str], run: str) -> str:

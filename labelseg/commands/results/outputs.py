@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labelseg.errors import UsageError
+from labelseg.pipeline.files.atomic import write_atomically
 
 if TYPE_CHECKING:
     from labelseg.workspace import Workspace
@@ -44,5 +45,5 @@ def refuse_other_classes(output: Path, name: str, classes: tuple[str, ...]) -> N
 
 
 def write_classes(output: Path, classes: tuple[str, ...]) -> None:
-    """Name the classes of the masks in a folder, one a line."""
-    (output / "classes.txt").write_text("".join(f"{title}\n" for title in classes), encoding="utf-8")
+    """Name the classes of the masks in a folder, one a line; the file appears whole or not at all."""
+    write_atomically(output / "classes.txt", "".join(f"{title}\n" for title in classes).encode())

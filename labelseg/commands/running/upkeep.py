@@ -72,7 +72,7 @@ def _lost(workspace: Workspace, kept: set[str]) -> list[str]:
     gone = sorted(kept - {ref_name(ref) for ref in refs})
     return [
         *lines,
-        *(f"{name} is gone: nothing of it was sound. Run it with its parameters, then tag it again: labelseg tag" for name in gone),
+        *(f"{name} is gone: its record or all it held was damaged. Run it with its parameters, then tag it: labelseg tag" for name in gone),
     ]
 
 

@@ -21,21 +21,21 @@ _READ_BYTES = 1 << 20
 _LENGTH_BYTES = 8
 
 
-def seal(data: bytes) -> bytes:
-    """Fill in the seal of a JSON text, whose last value it is."""
+def seal(data: bytes, place: bytes = b"") -> bytes:
+    """Fill in the seal of a JSON text, whose last value it is; it also covers the place of the text, where that matters."""
     start, stop = _last(data)
-    return data[:start] + digest(data).encode() + data[stop:]
+    return data[:start] + digest(place + data).encode() + data[stop:]
 
 
-def intact_seal(data: bytes) -> str:
-    """Return the seal of a JSON text.
+def intact_seal(data: bytes, place: bytes = b"") -> str:
+    """Return the seal of a JSON text, which also covers its place.
 
     Raises:
         ValueError: it has none, or the text is not what was sealed.
     """
     start, stop = _last(data)
     stated = data[start:stop].decode()
-    if digest(data[:start] + BLANK.encode() + data[stop:]) != stated:
+    if digest(place + data[:start] + BLANK.encode() + data[stop:]) != stated:
         raise ValueError(CHANGED)
     return stated
 

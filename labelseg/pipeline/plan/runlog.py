@@ -19,6 +19,7 @@ from labelseg.file_kinds import odd_kind
 from labelseg.pipeline.files.atomic import write_atomically
 from labelseg.pipeline.files.mishaps import is_disk_full
 from labelseg.pipeline.files.paths import below, unlinked
+from labelseg.pipeline.files.seals import BLANK, seal
 from labelseg.pipeline.plan.graph import NodeId
 
 _RUN_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")
@@ -56,6 +57,12 @@ class RunLog:
         """Append one line to ``log.jsonl``."""
         self._append("log.jsonl", values)
 
+    def end(self) -> None:
+        """Append how many lines ``log.jsonl`` has, as the last one, if there are any."""
+        path = self.folder / "log.jsonl"
+        if path.is_file():
+            self.event({"event": "end", "lines": path.read_bytes().count(b"\n")})
+
     def failed_item(self, node: NodeId, image_id: str, error: str, trace: str) -> None:
         """Append one failed item to ``failed.jsonl``."""
         self._append("failed.jsonl", {"instance": node.instance, "split": node.split, "id": image_id, "error": error, "traceback": trace})
@@ -63,9 +70,14 @@ class RunLog:
     def _append(self, name: str, values: Mapping[str, Any]) -> None:
         """Append a line in one write, so that lines of several processes do not mix."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        line = json.dumps({"time": now(), **values}, default=_number)
+        line = json.dumps({"time": now(), **values, "seal": BLANK}, default=_number).encode()
         with (self.folder / name).open("ab", buffering=0) as file:
-            file.write(line.encode() + b"\n")
+            file.write(seal(line, place_of_line(self.id, name)) + b"\n")
+
+
+def place_of_line(run: str, name: str) -> bytes:
+    """Tell what the seal of a line covers beside it: the run and the file that it belongs to."""
+    return f"{run}/{name}\n".encode()
 
 
 def old_logs(root: Path, days: float, keep: Collection[str]) -> list[Path]:

@@ -71,8 +71,12 @@ def execute(plan: Plan, on_event: Listener | None = None) -> Report:
     for table, values in plan.goal.writes:
         plan.workspace.write_config(table, values)
     run = _Run(plan, on_event or plan.options.on_event)
-    for step in plan.steps:
-        run.visit(step)
+    try:
+        for step in plan.steps:
+            run.visit(step)
+    finally:
+        with suppress(OSError):  # what ended the work is to be told
+            run.log.end()
     run.raise_failures()
     return run.report
 
@@ -128,7 +132,7 @@ class _Run:
                 self._set_ref(ref)
             self.markers.clear(decision.node.id)
         elif is_another:  # an outdated model of old parameters serves again
-            self._set_ref(replace(ref, run=self.log.id))
+            self._set_ref(ref)
         self.standings[decision.node.id] = Standing(decision.recipe, ref, True)
         self._tell(idle_result(decision, action))
 

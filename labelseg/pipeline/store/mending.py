@@ -1,7 +1,8 @@
 """Takes out what is damaged, so that all that is left is sound and what is missing is computed again by itself.
 
-Sound items of a damaged part move to a new one. Manifests that name lost items name them as failed; models that lost a tensor, damaged
-manifests and damaged refs go. Killed anywhere, the same call again ends in the same state.
+Sound items of a damaged part move to a new one. Manifests that name lost items name them as failed. A damaged manifest is written again
+where a ref says what it was and its items are there; others, models that lost a tensor and damaged refs go. Killed anywhere, the same
+call again ends in the same state.
 """
 
 from __future__ import annotations
@@ -42,14 +43,15 @@ def mend(store: Store, problems: Iterable[Problem]) -> list[Path]:
             kinds.setdefault(problem.path.relative_to(root).parts[0], {})[problem.path] = problem
     parts = kinds.get("objects", {})
     # Everything is read before anything goes: what cannot be read at this moment stops the mending here.
-    there = {(h.stage, h.part_id, *item[:4]) for path in part_paths(root) if path not in parts for h in _header(path) for item in h.items}
+    headers = [header for path in part_paths(root) if path not in parts for header in _header(path)]
+    there = {(header.stage, header.part_id, *item[:4]) for header in headers for item in header.items}
     manifests = [(stage, key, _manifest(store, stage, key)) for stage, key in store.catalog.manifests()]
     moves: Moves = {(path.parent.parent.name, path.stem): _salvage(store, path, problem.items) for path, problem in parts.items()}
     for path in (*kinds.get("checkpoints", {}), *kinds.get("refs", {})):
         remove(path)
     changed = list(kinds.get("refs", {}))
     for stage, key, manifest in manifests:
-        now = None if manifest is None else _mended(manifest, moves, there)
+        now = _restored(store, stage, key, headers) if manifest is None else _mended(manifest, moves, there)
         if now is None:
             remove(root / "manifests" / stage / f"{key}.json")
         elif now is not manifest:
@@ -118,6 +120,29 @@ def _mended(manifest: Manifest, moves: Moves, there: set[tuple[str, str, str, st
         return None
     failed = manifest.failed + [{"id": name, "error": LOST} for name in lost]
     return replace(manifest, items=kept, failed=failed, digest="")
+
+
+def _restored(store: Store, stage: str, key: str, headers: Iterable[PartHeader]) -> Manifest | None:
+    """Make the manifest of a whole map again from a ref to it and from the items on disk; None unless their digest is what the ref says.
+
+    A model cannot be made again: what rebuilds its network stood in the manifest alone.
+    """
+    refs = [ref for ref in store.catalog.refs(tagged=True) if (ref.stage, ref.key) == (stage, key) and ref.split and not ref.failed]
+    for ref in refs[:1]:
+        way = stage, ref.version, ref.recipe.get("params")
+        made = [h for h in headers if (h.stage, h.header.get("version"), h.header.get("params")) == way]
+        # Of several states of an image that of the run that made the others; a run that took them up later has made none.
+        for run in (None, *dict.fromkeys(header.header.get("run") for header in made)):
+            rows = [(item, h) for h in sorted(made, key=lambda h: h.header.get("run") == run) for item in h.items]
+            items = {item.id: ManifestItem(item.id, item.key, h.part_id, item.index, item.digest) for item, h in rows}
+            device = next((str(h.header.get("device", "")) for h in made), "")
+            manifest = Manifest(
+                stage=stage, version=ref.version, key=key, params=ref.params, recipe=ref.recipe, device=device,
+                items=[items[image_id] for image_id in sorted(items)], seconds=ref.seconds, created=ref.created,
+            )  # fmt: skip
+            if manifest.ref_digest == ref.digest:
+                return manifest
+    return None
 
 
 def _mend_ref(store: Store, ref: Ref) -> bool:
