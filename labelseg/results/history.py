@@ -11,8 +11,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labelseg.pipeline.instances import stage_of
 from labelseg.pipeline.files.seals import intact_seal
+from labelseg.pipeline.instances import stage_of
 from labelseg.pipeline.plan.graph import NodeId
 from labelseg.pipeline.plan.runlog import Markers, place_of_line
 
