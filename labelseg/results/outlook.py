@@ -13,6 +13,7 @@ from labelseg.errors import LabelsegError, UsageError
 from labelseg.pipeline.plan.graph import resolve
 
 MOST_WARMUP = 0.25  # of the updates
+ENOUGH_UPDATES = 200
 
 if TYPE_CHECKING:
     from labelseg.pipeline.declare.stage import Stage
@@ -62,10 +63,11 @@ def _schedule_findings(dataset: Dataset, stage: Stage, params: Any) -> Iterator[
         images = len(dataset.ids(params.split))
     except LabelsegError:
         return
-    updates = max(epochs * max(images // min(params.batch_size, max(images, 1)), 1), params.min_updates)
+    steps = max(images // min(params.batch_size, max(images, 1)), 1)
+    updates = max(epochs * steps, params.min_updates if epochs == params.usual_epochs else 0)
     if warmup > MOST_WARMUP * updates:
         told = f"{counted(images, 'image')} give {counted(updates, 'update')}, {min(warmup, updates):,} of them warm-up"
-        remedy = f"Give it more: labelseg {stage.name} --min-updates 200 --warmup-share 0.1"
+        remedy = f"Give it more: labelseg {stage.name} --epochs {-(-ENOUGH_UPDATES // steps)} --warmup-share 0.1"
         yield Finding("warning", stage.name, told, "the learning rate hardly reaches what is set", remedy)
 
 

@@ -202,7 +202,7 @@ class Length(NamedTuple):
 
 
 def schedule(params: TrainingParams, samples: int, iterations: int = 0) -> Length:
-    """Find the length of a training: the epochs asked for, or as many as the fewest updates take.
+    """Find the length of a training: the epochs asked for; where those are the usual ones, as many as the fewest updates take.
 
     Args:
         params: Epochs, batch size and fewest updates.
@@ -210,7 +210,8 @@ def schedule(params: TrainingParams, samples: int, iterations: int = 0) -> Lengt
         iterations: Updates in place of epochs; 0 takes those.
     """
     steps = max(samples // max(min(params.batch_size, samples), 1), 1)
-    epochs = max(params.epochs, math.ceil(params.min_updates / steps))
+    fewest = math.ceil(params.min_updates / steps)
+    epochs = max(params.epochs, fewest) if params.epochs == params.usual_epochs else params.epochs
     return Length(epochs, iterations or epochs * steps, 1 if iterations else max(epochs // params.epochs, 1))
 
 

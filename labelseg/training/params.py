@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
 from labelseg.errors import UsageError
@@ -66,7 +66,10 @@ class TrainingParams:
         neutral=True,
     )
     min_updates: int = option(
-        0, help="Fewest updates: a small split is passed more often than --epochs says. 0 asks for none.", minimum=0, neutral=True
+        0,
+        help="Fewest updates: a small split is passed more often than is usual, unless --epochs is given. 0 asks for none.",
+        minimum=0,
+        neutral=True,
     )
     clip_norm: float = option(
         0.0, help="Highest norm of the gradient, to which a larger one is clipped; 0 clips none.", minimum=0.0, neutral=True
@@ -75,6 +78,11 @@ class TrainingParams:
     jitter: float = option(0.3, help="Strength of colour jitter; a third of it for hue.", minimum=0.0, maximum=1.0)
     seed: int = option(0, help="Seed of initial weights, order and augmentation.", minimum=0)
     precision: str = option("32-true", help="Precision of the forward passes.", choices=("32-true", "bf16-mixed"))
+
+    @property
+    def usual_epochs(self) -> int:
+        """The epochs of a training for which none are given."""
+        return next(int(f.default) for f in fields(self) if f.name == "epochs")  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -124,11 +124,12 @@ def test_a_backbone_is_seeded_and_frozen_as_asked_for():
 @pytest.mark.parametrize(
     ("params", "expected"),
     [
-        ({"min_updates": 7}, (4, 8, 1)),
-        ({"min_updates": 6}, (3, 6, 1)),
-        ({"min_updates": 13}, (7, 14, 2)),
-        ({"batch_size": 40, "min_updates": 9}, (9, 9, 3)),
-        ({}, (3, 6, 1)),
+        ({"epochs": 6, "min_updates": 13}, (7, 14, 1)),
+        ({"epochs": 6, "min_updates": 12}, (6, 12, 1)),
+        ({"epochs": 6, "min_updates": 25}, (13, 26, 2)),
+        ({"epochs": 6, "batch_size": 40, "min_updates": 19}, (19, 19, 3)),
+        ({"epochs": 6}, (6, 12, 1)),
+        ({"epochs": 3, "min_updates": 50}, (3, 6, 1)),  # which are not the usual ones: they were asked for
     ],
 )
 def test_a_small_set_is_passed_until_the_fewest_updates_are_done(params, expected):
@@ -143,8 +144,8 @@ def test_the_warm_up_takes_at_most_its_share(fitted, share, warmup, expected):
 
 def test_evaluations_keep_their_number_when_a_training_is_longer(fitted):
     given = {"evaluate": lambda module: {"mIoU": 0.5}, "select": "mIoU", "evaluate_every": 2}
-    task = fitted({"min_updates": 60}, **given).task
-    assert (task.epochs, task.evaluate_every) == (30, 20)
+    task = fitted({"epochs": 6, "min_updates": 120}, **given).task
+    assert (task.epochs, task.evaluate_every) == (60, 20)
     assert fitted({}, **given).task.evaluate_every == 2
 
 

@@ -43,7 +43,7 @@ REMARKS = dict.fromkeys(PHOTOS, "Found on photos with a longer side of 320 pixel
 # Below these a training on few images ends before it has learned: found on 30 and 100 images (benchmarks/small_data.py).
 FEWEST_UPDATES = {"train-classifier": 200, "train-affinity": 150, "train-segmenter": 500}
 WARMUP_SHARE = 0.1
-SHORT = "Few images: they are passed more often than epochs says, until there are as many updates as min_updates."
+SHORT = "Few images: unless epochs are set, they are passed until there are as many updates as min_updates."
 USUAL_SIDE = 1000  # pixels above which images are larger than the settings are made for
 SAMPLED = 100  # images whose size is looked up
 

@@ -136,6 +136,11 @@ class Params(EvaluatedTrainingParams):
         effective=_differs_as_published,
     )
 
+    @property
+    def usual_epochs(self) -> int:
+        """The published length of the step."""
+        return EPOCHS[min(self.step, 1)]
+
     def __post_init__(self) -> None:
         """Fill in what follows from the task and the number of the step, so that a value and what stands for it have one key."""
         from labelseg.data.tasks import ALIASES, step_classes

@@ -72,5 +72,5 @@ def test_a_training_that_is_all_warm_up_is_told_and_the_advice_leads_on(data, tm
         labelseg(root, "config", f"train-classifier.{key}", "--unset", stages=STAGES)
     told = labelseg(root, "train-classifier", "--dry-run", stages=STAGES).stderr
     assert "train-classifier: 3 images give 6 updates, 6 of them warm-up" in told
-    (advice,) = re.findall(r"labelseg (train-classifier --min-updates [^\n]*)", told)
+    (advice,) = re.findall(r"labelseg (train-classifier --epochs [^\n]*)", told)
     assert "warm-up" not in labelseg(root, *advice.split(), "--dry-run", stages=STAGES).stderr
