@@ -57,7 +57,7 @@ def read_questions(workspace: Workspace, ref: Ref) -> list[Question]:
     """Read all that an artifact asks, image by image.
 
     Raises:
-        DataError: its arrays do not hold questions, or points lie outside of their image.
+        DataError: its arrays do not hold questions.
     """
     classes, artifact = workspace.dataset.classes, open_ref(workspace, ref)
     asked = []

@@ -18,6 +18,7 @@ from labelseg.annotation.server import listen, make_app
 from labelseg.annotation.service import Service
 from labelseg.answers.answer_files import answers_path, read_answers
 from labelseg.answers.desk import Desk
+from labelseg.answers.questions import list_questions
 from labelseg.data.scenes.drawing import write_scenes
 from labelseg.pipeline.run.options import RunOptions
 from labelseg.workspace import Workspace
@@ -67,10 +68,10 @@ def root(asked_root):
 class Thread:
     """The server of the page in a thread of this process: it starts at once."""
 
-    def __init__(self, root, instance="ask", everyone=False):
+    def __init__(self, root, instance="ask", everyone=False, questions=None):
         workspace = Workspace(root)
         ref = asked_in(workspace, instance, None)
-        questions = read_questions(workspace, ref)
+        questions = questions or read_questions(workspace, ref)
         desk = Desk(questions, answers_path(root, instance), everyone=everyone)
         service = Service(
             desk, questions, Pictures(workspace.dataset, AskedMasks(workspace, ref)), workspace.dataset.classes, instance, "anna"
@@ -294,6 +295,24 @@ def test_the_mouse_can_do_everything(root, server, chromium):
     assert page.page.is_visible("#keys")
     page.page.keyboard.press("2")
     assert len(read_answers(answers_path(root, "ask")).lines) == 5
+
+
+def test_a_region_is_answered_at_once_or_in_halves(root, server, chromium):
+    places = [(y, x) for y in range(20, 24) for x in range(30, 38)]
+    questions = list_questions([("train_0000", places, ["star"] * 32, [0] * 32), ("train_0001", places, ["flag"] * 32, [0] * 32)])
+    page = Page(chromium, server(questions=questions).address)
+    assert "Is all of this" in page.text
+    assert "32 pixels" in page.text
+    page.press("m")
+    assert "16 pixels" in page.text
+    page.press("Enter", "2")
+    assert page.page.evaluate("state.now.image") == "train_0001"
+    page.press("Enter")
+    assert page.progress == "64 of 64"
+    found = labels(root)
+    assert [[found["train_0000", 20, x] for x in (33, 34)], found["train_0001", 23, 37]] == [["star", "cross"], "flag"]
+    page.press("Backspace", "Backspace", "Backspace", "Backspace")
+    assert ("32 pixels" in page.text, page.progress, labels(root)) == (True, "0 of 64", {})
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
