@@ -17,6 +17,7 @@ import click
 from labelseg import __version__
 from labelseg.commands.answering.annotate import annotate
 from labelseg.commands.answering.answers import answers
+from labelseg.commands.answering.budget import budget
 from labelseg.commands.completion import add_completion
 from labelseg.commands.context import Invocation, talk
 from labelseg.commands.history.dag import dag
@@ -44,7 +45,7 @@ from labelseg.stages import STAGES
 from labelseg.suggestions import suggestion
 
 COMMANDS = (
-    *(init, data, split, run, status, evaluate, show, predict, export, annotate, answers),
+    *(init, data, split, run, status, evaluate, show, predict, export, annotate, answers, budget),
     *(log, diff, dag, tag, config, verify, gc, demo, doctor),
 )
 

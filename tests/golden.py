@@ -5,6 +5,7 @@ A difference means that results changed: raise the version of the stage, and say
 
 from __future__ import annotations
 
+import contextlib
 import json
 import tempfile
 from pathlib import Path
@@ -45,15 +46,26 @@ def summary(root):
 
 def main():
     """Run the chains and write the summaries."""
-    from tests.stages import conftest, wilson_chain
+    from tests.stages import conftest, labor_chain, wilson_chain
 
-    with tempfile.TemporaryDirectory() as chain, tempfile.TemporaryDirectory() as steps, tempfile.TemporaryDirectory() as few:
+    with contextlib.ExitStack() as folders:
+        chain, steps, few, rounds = (folders.enter_context(tempfile.TemporaryDirectory()) for _ in range(4))
         Workspace(conftest.make_workspace(Path(chain))).run(options=conftest.HERE)
         conftest.run_clicks(Path(chain))
         wilson_chain.run_steps(Path(steps))
         conftest.run_few_masks(conftest.make_few_masks(Path(few)))
-        found = summary(few) | summary(chain) | wilson_steps(steps)
+        labor_chain.run_rounds(Path(rounds))
+        found = labor_rounds(rounds) | summary(few) | summary(chain) | wilson_steps(steps)
         FILE.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
+
+
+def labor_rounds(root):
+    """Summaries of two rounds of questions; how many points there are may hang on a single pixel, so only maps of fixed size are told."""
+    found = summary(root)
+    for instance in ("labor-select@1", "labor-select@2", "labor-annotate@1", "labor-annotate@2"):
+        arrays = found[instance]["arrays"]
+        found[instance]["arrays"] = {name: arrays[name] for name in ("asked", "inconsistent", "mask") if name in arrays}
+    return {instance: values for instance, values in found.items() if instance.rpartition("@")[2] in "012"}
 
 
 def wilson_steps(root):

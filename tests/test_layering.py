@@ -33,7 +33,7 @@ FLOORS = (
     ("pipeline.engines",),
     ("pipeline.run",),
     ("training",),
-    ("methods.few_masks", "methods.new_classes", "methods"),
+    ("methods.few_masks", "methods.new_classes", "methods.active", "methods"),
     ("stages",),
     ("workspace",),
     ("results",),
@@ -68,6 +68,10 @@ PARAMETERS = (
     "labelseg.methods.crf_params",
     "labelseg.methods.few_masks.few_mask_params",
     "labelseg.methods.new_classes.step_params",
+    "labelseg.methods.active.adaptation_params",
+    "labelseg.methods.active.selector_params",
+    "labelseg.methods.active.choice_params",
+    "labelseg.methods.active.answering_params",
 )
 STANDARD = {"__future__", "collections", "dataclasses", "typing"}
 MOST_FILES, MOST_LINES = 12, 400

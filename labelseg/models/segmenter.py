@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from labelseg.errors import UsageError
 from labelseg.models.encoders.base import Backbone
 from labelseg.models.heads.atrous import AtrousHead
+from labelseg.models.heads.deeplabv2 import SummedPyramidHead
 from labelseg.models.heads.deeplabv3 import RATES, DeepLabV3Head
 from labelseg.models.heads.deeplabv3plus import DeepLabV3PlusHead, Norm
 from labelseg.models.heads.unimatch_head import UniMatchHead
 
-Head = Literal["atrous", "deeplabv3plus", "deeplabv3", "unimatch"]
+Head = Literal["atrous", "deeplabv2", "deeplabv3plus", "deeplabv3", "unimatch"]
 Perturb = Callable[[list[Tensor]], list[Tensor]]
 
 
@@ -25,16 +26,18 @@ class Segmenter(nn.Module):
     Args:
         backbone: Its last tap is read, by ``deeplabv3plus`` also its stride-4 tap.
         n_classes: Number of classes, background included where the data has one.
-        head: ``atrous``: two 3x3 convolutions of rate 12 (psa.md 1.10); ``deeplabv3plus``: Chen et al. 2018; ``deeplabv3``: without the
-            stride-4 tap, of class-incremental steps; ``unimatch``: DeepLabV3+ as in the published checkpoints of UniMatch.
-        width: Channels inside of the latter three.
+        head: ``atrous``: two 3x3 convolutions of rate 12 (psa.md 1.10); ``deeplabv2``: four summed ones; ``deeplabv3plus``: Chen et al.
+            2018; ``deeplabv3``: without the stride-4 tap, of class-incremental steps; ``unimatch``: DeepLabV3+ as in the published
+            checkpoints of UniMatch.
+        width: Channels inside of the latter three of these.
         norm: Normalisation of ``deeplabv3plus`` and ``deeplabv3``; ``group`` does not care about the batch size.
         separable: Depthwise-separable 3x3 convolutions there: several times cheaper.
         pool: As in ``DeepLabV3Head``.
 
     Attributes:
         align_corners: Whether corner cells of logits and image coincide when logits are enlarged.
-        last_layer: Name of the convolution that makes logits; it has an output channel for each class.
+        last_layer: Name of the convolution that makes logits; it has an output channel for each class. Empty for ``deeplabv2``, which has
+            four of them.
     """
 
     def __init__(
@@ -51,12 +54,14 @@ class Segmenter(nn.Module):
         self.settings = {"n_classes": n_classes, "head": head, "width": width, "norm": norm, "separable": separable}
         if pool:
             self.settings["pool"] = pool
-        self.align_corners = head == "unimatch"
-        self.last_layer = "head.classifier" if head == "unimatch" else "head.classify"
+        self.align_corners = head in ("unimatch", "deeplabv2")
+        self.last_layer = {"unimatch": "head.classifier", "deeplabv2": ""}.get(head, "head.classify")
         self.backbone = backbone
         self.head: nn.Module
         if head == "atrous":
             self.head = AtrousHead(backbone.channels[-1], n_classes)
+        elif head == "deeplabv2":
+            self.head = SummedPyramidHead(backbone.channels[-1], n_classes)
         elif head == "deeplabv3":
             rates = RATES[backbone.output_stride]
             self.head = DeepLabV3Head(backbone.channels[-1], n_classes, rates, width, norm, separable, pool)
@@ -67,7 +72,7 @@ class Segmenter(nn.Module):
             rates = tuple(rate * 16 // backbone.output_stride for rate in (6, 12, 18))
             self.head = UniMatchHead(backbone.channels[0], backbone.channels[-1], n_classes, rates, width)
         else:
-            raise UsageError(f"head of the segmenter: expected atrous, deeplabv3plus, deeplabv3 or unimatch, got {head!r}.")
+            raise UsageError(f"head of the segmenter: expected atrous, deeplabv2, deeplabv3plus, deeplabv3 or unimatch, got {head!r}.")
 
     def forward(self, x: Tensor, perturb: Perturb | None = None) -> Tensor:
         """Compute logits (B, K, H, W) of normalised images (B, 3, H, W).

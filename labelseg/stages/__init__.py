@@ -1,4 +1,4 @@
-"""The stages: the chain from tags, those that learn from few masks and new classes, segment, and those that ask people.
+"""The stages: the chain from tags, those for few masks, new classes and new domains, segment, and those that ask people.
 
 Importing them loads no numerical library.
 """
@@ -6,6 +6,7 @@ Importing them loads no numerical library.
 from __future__ import annotations
 
 from labelseg.pipeline.declare.stage import Stage
+from labelseg.stages.active import labor_annotate, labor_select, train_selector, train_uda
 from labelseg.stages.clicks import ask, correct
 from labelseg.stages.few_masks import sgc, train_pseudoseg, train_unimatch
 from labelseg.stages.new_classes import wilson, wilson_labels
@@ -25,6 +26,10 @@ STAGES: tuple[Stage, ...] = (
     train_unimatch.STAGE,
     wilson.STAGE,
     wilson_labels.STAGE,
+    train_uda.STAGE,
+    train_selector.STAGE,
+    labor_select.STAGE,
+    labor_annotate.STAGE,
     segment.STAGE,
     ask.STAGE,
     correct.STAGE,

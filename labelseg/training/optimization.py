@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -14,11 +14,48 @@ from labelseg.errors import UsageError
 
 @dataclass(frozen=True, kw_only=True)
 class ParameterGroup:
-    """Parameters that share a multiple of the learning rate and a weight decay."""
+    """Parameters that share a multiple of the learning rate and a weight decay.
+
+    Attributes:
+        betas: Those of an Adam of their own, beside the optimiser of all others; None takes that.
+    """
 
     parameters: Sequence[nn.Parameter]
     lr_scale: float = 1.0
     weight_decay: float = 0.0
+    betas: tuple[float, float] | None = None
+
+
+class PairedOptimizer(torch.optim.Optimizer):
+    """Several optimisers as one, for networks that are trained against each other in one step.
+
+    Args:
+        optimizers: They share no parameter.
+    """
+
+    def __init__(self, optimizers: Sequence[torch.optim.Optimizer]) -> None:
+        self.optimizers = list(optimizers)
+        super().__init__([group for optimizer in self.optimizers for group in optimizer.param_groups], {})
+        self._link()
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+        """Let each do its step."""
+        loss = closure() if closure is not None else None
+        for optimizer in self.optimizers:
+            optimizer.step()
+        return loss
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore what all of them remember."""
+        super().load_state_dict(state_dict)
+        self._link()
+
+    def _link(self) -> None:
+        """Let each work on its part of what is remembered here."""
+        groups = iter(self.param_groups)
+        for optimizer in self.optimizers:
+            optimizer.param_groups = [next(groups) for _ in optimizer.param_groups]
+            optimizer.state = self.state
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,13 +92,26 @@ class Optimization:
         Raises:
             UsageError: no such kind, or nothing left to train.
         """
-        trained = [
+        own = [group for group in groups if group.betas is None]
+        apart = [group for group in groups if group.betas is not None]
+        if not (trained := self._trained(own)):
+            raise UsageError("training: every parameter is frozen, there is nothing to train.")
+        optimizer = self._plain(trained)
+        if not apart:
+            return optimizer
+        adams = [torch.optim.Adam(self._trained([group]), lr=self.lr, betas=group.betas or (0.9, 0.999)) for group in apart]
+        return PairedOptimizer([optimizer, *adams])
+
+    def _trained(self, groups: Sequence[ParameterGroup]) -> list[dict[str, Any]]:
+        """Describe groups to torch, frozen parameters left out."""
+        return [
             {"params": parameters, "lr": self.lr * group.lr_scale, "lr_scale": group.lr_scale, "weight_decay": group.weight_decay}
             for group in groups
             if (parameters := [parameter for parameter in group.parameters if parameter.requires_grad])
         ]
-        if not trained:
-            raise UsageError("training: every parameter is frozen, there is nothing to train.")
+
+    def _plain(self, trained: list[dict[str, Any]]) -> torch.optim.Optimizer:
+        """Make the optimiser that is asked for."""
         if self.kind == "sgd":
             return torch.optim.SGD(trained, lr=self.lr, momentum=self.momentum, nesterov=self.nesterov)
         if self.momentum >= 1:

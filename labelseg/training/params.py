@@ -25,12 +25,12 @@ def is_evaluated(params: Any) -> bool:
 
 def has_inner_width(params: Any) -> bool:
     """Whether the head of a segmenter has channels inside that may be chosen."""
-    return params.head != "atrous"
+    return params.head not in ("atrous", "deeplabv2")
 
 
 def may_be_separable(params: Any) -> bool:
     """Whether the head of a segmenter may have depthwise-separable convolutions."""
-    return params.head not in ("atrous", "unimatch")
+    return params.head not in ("atrous", "deeplabv2", "unimatch")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from labelseg.annotation.asked_items import read_questions
 from labelseg.answers.answer_files import answers_path, append_answers
 from labelseg.pipeline.run.options import RunOptions
 from labelseg.workspace import Workspace
-from tests.stages import wilson_chain
+from tests.stages import labor_chain, wilson_chain
 
 HERE = RunOptions(workers=0)
 
@@ -175,6 +175,12 @@ def workspace(finished_root, tmp_path):
 def steps_root(tmp_path_factory):
     """The folder of a workspace in which two steps of wilson ran; nobody changes it."""
     return wilson_chain.run_steps(tmp_path_factory.mktemp("steps"))
+
+
+@pytest.fixture(scope="session")
+def labor_root(tmp_path_factory):
+    """The folder of a workspace of two domains in which two rounds were asked; nobody changes it."""
+    return labor_chain.run_rounds(tmp_path_factory.mktemp("labor"))
 
 
 class _Caught(BaseException):

@@ -9,14 +9,14 @@ import pytest
 
 from labelseg.pipeline.instances import stage_of
 from labelseg.stages import STAGES
-from tests.golden import FILE, PLACES, sample, summary, wilson_steps
+from tests.golden import FILE, PLACES, labor_rounds, sample, summary, wilson_steps
 
 GOLDEN = json.loads(FILE.read_text())
 
 
 @pytest.fixture(scope="module")
-def found(clicks_root, steps_root, few_masks_root):
-    return summary(few_masks_root) | summary(clicks_root) | wilson_steps(steps_root)
+def found(clicks_root, steps_root, few_masks_root, labor_root):
+    return labor_rounds(labor_root) | summary(few_masks_root) | summary(clicks_root) | wilson_steps(steps_root)
 
 
 def test_results_of_every_stage_are_recorded():

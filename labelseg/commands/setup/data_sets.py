@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,11 @@ def add(
         for split in dataset.splits():
             dataset.ids(split)  # refuses what collides
         workspace.write_config("data", {name: _toml_table(table)})
+        watched = f"{name}:val"
+        if any(split == watched and masks for split, _, masks in rows):
+            for stage in invocation.stages:
+                if stage.home.startswith(f"{name}:") and any(f.name == "validation" for f in fields(stage.params)):
+                    workspace.write_config(stage.name, {"validation": watched})
     click.echo(format_table(("SPLIT", "IMAGES", "MASKS"), [(s, f"{n:,}", f"{m:,}") for s, n, m in rows], right=("IMAGES", "MASKS")))
     talk(f"Wrote [data.{name}] to {workspace.config.path}.")
 

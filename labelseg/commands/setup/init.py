@@ -199,7 +199,7 @@ def training_tables(stages: Iterable[Stage], survey: Survey, weights: str | None
         values = tables.setdefault(stage.name, {})
         uses = stage.uses(stage.params())
         kinds = uses.get("validation", ()) if isinstance(uses, Mapping) else ()
-        if kinds and all(survey.holds("val", kind) for kind in kinds):
+        if kinds and not stage.home and all(survey.holds("val", kind) for kind in kinds):
             values["validation"] = "val"
             if any(f.name == "keep" for f in fields(stage.params)):
                 values["keep"] = "best"

@@ -115,9 +115,10 @@ class Config:
         return self.tables.get("evaluate", {})
 
     def split_of(self, instance: str) -> str:
-        """Name the split that a map works on where none is given: that of ``[run]`` for the target of the run, else ``train``."""
+        """Name the split that a map works on where none is given: that of ``[run]`` for its target, else its stage's, or ``train``."""
         split = self.run.get("split") if instance == self.run.get("target") else None
-        return split or DEFAULT_SPLIT
+        stage = self.stages.get(stage_of(instance))
+        return split or (stage.home if stage is not None else "") or DEFAULT_SPLIT
 
     def instances(self) -> list[str]:
         """List every plain stage and every named instance that has a table, in the order of the stages."""
@@ -225,11 +226,16 @@ class Config:
 
     def _named(self, stage: Stage) -> list[str]:
         """List the names of the instances of a stage: the tables within its table, and in a chain all numbers up to the highest."""
-        names = [key for key, value in self.tables.get(stage.name, {}).items() if isinstance(value, dict)]
+        names = self._inner_tables(stage)
         if not stage.numbered:
             return names
-        highest = max((int(name) for name in names if name.isdecimal()), default=-1)
-        return [*map(str, range(highest + 1)), *(name for name in names if not name.isdecimal())]
+        linked = [other for other in self.stages.values() if other is stage or (stage.chain and other.chain == stage.chain)]
+        highest = max((int(name) for other in linked for name in self._inner_tables(other) if name.isdecimal()), default=stage.first - 1)
+        return list(dict.fromkeys((*map(str, range(stage.first, highest + 1)), *names)))
+
+    def _inner_tables(self, stage: Stage) -> list[str]:
+        """List the tables within the table of a stage."""
+        return [key for key, value in self.tables.get(stage.name, {}).items() if isinstance(value, dict)]
 
     def _table(self, stage: Stage, name: str) -> dict[str, Any]:
         """Return what is written for a stage itself or for one named instance of it."""

@@ -116,6 +116,9 @@ class Stage:
             answered a run waits, unless the parameters have a true ``partial``.
         numbered: Parameter that counts the links of a chain, or empty: then the instance ``stage@2`` is number 2 and reads, by
             default, number 1; those before the highest one need no table.
+        first: Number of the first link.
+        chain: Name of a chain that several numbered stages make together, or empty: their numbers reach equally far.
+        home: Split that the stage is made for where that is one of a further data set: a map works on it where none is named.
     """
 
     name: str
@@ -129,6 +132,9 @@ class Stage:
     asks: bool = False
     answered: str = ""
     numbered: str = ""
+    first: int = 0
+    chain: str = ""
+    home: str = ""
 
     def sources(self, params: Any) -> tuple[Source, ...]:
         """List what the stage reads under ``params``, in the order of declaration; empty names are left out."""

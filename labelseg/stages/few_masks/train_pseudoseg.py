@@ -59,12 +59,13 @@ def run(inputs: Inputs, params: Params) -> Model:
     """
     from labelseg.data.augment.views import FewSizes
     from labelseg.errors import DataError
-    from labelseg.methods.few_masks.paired_samples import LabelledView, PairedSamples, PseudoSegViews
+    from labelseg.methods.few_masks.paired_samples import LabelledView, PseudoSegViews
     from labelseg.methods.few_masks.pseudoseg_step import RATIOS, PseudoSegStep
     from labelseg.methods.few_masks.setup import fit_few_masks, gather, take_over
     from labelseg.models.pseudoseg_net import PseudoSegNet
     from labelseg.training.fitting import make_backbone
     from labelseg.training.optimization import depthwise_names, parameter_groups
+    from labelseg.training.pairs import PairedSamples
 
     draw = FewSizes(params.crop, params.factors)
     data = gather("train-pseudoseg", inputs, params, draw)

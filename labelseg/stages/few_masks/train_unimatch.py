@@ -97,7 +97,7 @@ def run(inputs: Inputs, params: Params) -> Model:
 
     from labelseg.data.augment.colour import StrongColours
     from labelseg.data.augment.views import AnySize
-    from labelseg.methods.few_masks.paired_samples import LabelledView, PairedSamples, UniMatchViews
+    from labelseg.methods.few_masks.paired_samples import LabelledView, UniMatchViews
     from labelseg.methods.few_masks.setup import fit_few_masks, gather, take_over
     from labelseg.methods.few_masks.unimatch_step import RATIOS, VARIANTS, UniMatchStep
     from labelseg.models.segmenter import Segmenter
@@ -105,6 +105,7 @@ def run(inputs: Inputs, params: Params) -> Model:
     from labelseg.ops.losses import cross_entropy
     from labelseg.training.fitting import make_backbone
     from labelseg.training.optimization import even_groups
+    from labelseg.training.pairs import PairedSamples
 
     draw = AnySize(params.crop, *growing_pair("resize of train-unimatch", params.resize, "0.5,2"))
     data = gather("train-unimatch", inputs, params, draw)

@@ -11,7 +11,8 @@ from labelseg.data.augment.colour import StrongColours
 from labelseg.data.augment.views import AnySize, FewSizes
 from labelseg.errors import DataError, UsageError
 from labelseg.methods.few_masks.checks import check_classes, check_crop, held_part
-from labelseg.methods.few_masks.paired_samples import LabelledView, PairedSamples, PseudoSegViews, UniMatchViews
+from labelseg.methods.few_masks.paired_samples import LabelledView, PseudoSegViews, UniMatchViews
+from labelseg.training.pairs import PairedSamples
 from tests.semi_data import Pictures, items
 
 PLAIN = StrongColours(jitter=0, grey=0, blur=0)

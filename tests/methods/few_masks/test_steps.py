@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from labelseg.data.augment.views import AnySize, FewSizes
-from labelseg.methods.few_masks.paired_samples import LabelledView, PairedSamples, PseudoSegViews, UniMatchViews
+from labelseg.methods.few_masks.paired_samples import LabelledView, PseudoSegViews, UniMatchViews
 from labelseg.methods.few_masks.pseudoseg_step import PseudoSegStep
 from labelseg.methods.few_masks.unimatch_step import VARIANTS, UniMatchStep, Variant, complementary_dropout, perturb_last
 from labelseg.models.encoders.registry import build_backbone
@@ -22,6 +22,7 @@ from labelseg.ops.few_masks.unimatch import box_masks, confident_loss, paste_ima
 from labelseg.ops.losses import cross_entropy
 from labelseg.training.loop import TrainTask, train
 from labelseg.training.optimization import Optimization, even_groups
+from labelseg.training.pairs import PairedSamples
 from tests.semi_data import items
 
 CROP = 32

@@ -81,8 +81,33 @@ width = 16
 localizer_width = 16
 {TINY}
 warmup_epochs = 0
+
+[train-uda]
+split = "few"
+source = "stored"
+head = "deeplabv3plus"
+width = 16
+iterations = 0
+{TINY}
+[train-selector]
+split = "few"
+iterations = 0
+epochs = 1
+batch_size = 4
+crop = 32
+
+[labor-select]
+cap = 5
+
+[labor-select.2]
+
+[labor-annotate]
+partial = true
 """
-INSTANCES = (*(stage.name for stage in STAGES if stage.name != "wilson"), "wilson@0", "wilson@1")
+ROUNDS = ("train-uda@0", "train-uda@1", "train-selector@1", "labor-select@1", "labor-select@2", "labor-annotate@1")
+INSTANCES = (*(stage.name for stage in STAGES if not stage.numbered), "wilson@0", "wilson@1", *ROUNDS)
+
+FOLLOWING = ("labor-select@2",)  # what it would be tried under changes the whole chain
 
 # Values of parameters that decide on the effect of others, where they are no choice between words or between yes and no.
 VALUES = {
@@ -97,6 +122,12 @@ VALUES = {
     "hold": (0.3,),
     "backbone": (),
     "beside": (),
+    "answers": ("masks",),
+    "answer_weight": (),
+    "source_weight": (),
+    "adversarial": (0.0,),
+    "like": (),
+    "iterations": (0, 2),
 }
 # Further changes: of what is read, and of what needs two of them.
 FURTHER = {
@@ -108,6 +139,9 @@ FURTHER = {
     "ask": [{"of": "segment"}],
     "correct": [{"of": ""}, {"reach": 0.0}],
     "wilson@0": [{"adopt": "train-segmenter"}],
+    "train-uda@0": [{"init": "train-segmenter"}, {"source_weight": 0.0, "adversarial": 0.0, "answers": "masks"}],
+    "train-uda@1": [{"answer_weight": 0.0}],
+    "labor-select@2": [{"strategy": "random", "like": "labor-select@1"}],
     "wilson@1": [{"negatives": "negative", "replay": "stored", "batch_size": 5}, {"labels": "masks"}],
 }
 # Parameters with an effect that a run need not read, by instance and the values that were changed.
@@ -156,7 +190,8 @@ def others(stage, name):
 def changes(instance):
     """The settings that a stage is tried under, as changes of those of the workspace."""
     stage = stage_of(instance)
-    return [{}, *({name: value} for name in switches(stage) for value in others(stage, name)), *FURTHER.get(instance, [])]
+    switched = () if instance in FOLLOWING else switches(stage)
+    return [{}, *({name: value} for name in switched for value in others(stage, name)), *FURTHER.get(instance, [])]
 
 
 def another(value, declared):
@@ -195,11 +230,13 @@ def make_workspace(root):
 def root(tmp_path_factory):
     """A small workspace in which everything ran."""
     made = Workspace(make_workspace(tmp_path_factory.mktemp("declarations")))
-    for instance in ("segment", "train-unimatch", "sgc", "wilson@1", "wilson-labels", "ask"):
+    for instance in ("segment", "train-unimatch", "sgc", "wilson@1", "wilson-labels", "ask", "labor-select@1"):
         made.run(instance, "few", options=RunOptions(workers=0, create=True))
-    questions = read_questions(made, made.ref("ask", "few"))
-    append_answers(answers_path(made.root, "ask"), true_answers(made.dataset, questions))
-    made.run("correct", "few", options=RunOptions(workers=0))
+    for asking in ("ask", "labor-select@1"):
+        questions = read_questions(made, made.ref(asking, "few"))
+        append_answers(answers_path(made.root, asking), true_answers(made.dataset, questions))
+    for instance in ("correct", "train-uda@1", "labor-select@2"):
+        made.run(instance, "few", options=RunOptions(workers=0, create=True))
     return made.root
 
 

@@ -17,6 +17,8 @@ TRAINED = {
     "train-segmenter": {**TINY, "width": 16, "labels": "masks"},
     "train-pseudoseg": {**TINY, "width": 16, "key_width": 8, "cutout": 4, "allow_missing": True},
     "train-unimatch": {**TINY, "width": 16, "threshold": 0.2, "allow_missing": True},
+    "train-selector": {"warmup_share": 0.5, "min_updates": 1, "clip_norm": 1.0},
+    "train-uda": {**TINY, "head": "deeplabv2", "width": 16, "iterations": 0},
     "wilson": {**TINY, "width": 16, "localizer_width": 16, "warmup_epochs": 1, "epochs": 2},
 }
 BASE, NEW = CLASSES[1:3], CLASSES[3:]
@@ -24,6 +26,7 @@ BASE, NEW = CLASSES[1:3], CLASSES[3:]
 CRF = "crf_iters crf_sxy crf_srgb crf_weight crf_backend"
 PROTOTYPES = "prototype_scale prototype_top prototype_bottom prototype_temperature"
 GUARD = "guard_masks guard_factor guard_margin"
+UNBUILT = "width separable evaluate_every"
 UNWATCHED, UNWATCHED_FEW = "evaluate_every", "evaluate_every window"
 OHEM = "ohem_threshold ohem_kept"
 LATER = "new_head"
@@ -34,7 +37,7 @@ FITTED = (
     "weight_decay warmup warmup_share min_updates clip_norm crop jitter seed evaluate_every wilson_compat"
 )
 
-# (stage, settings, what has no effect under them); all but FILES are run, too.
+# (stage, settings, what has no effect under them); those of FILES are not run: they read files, or what another stage made.
 SETTINGS = [
     ("train-classifier", {}, UNWATCHED),
     ("train-classifier", {"validation": "val", "init": "model"}, "weights"),
@@ -111,11 +114,29 @@ SETTINGS = [
     ("ask", {"choose": "random"}, "beside share"),
     ("correct", {}, "partial"),
     ("correct", {"reach": 0.0}, "partial colour"),
+    ("train-uda", {}, f"answer_weight {UNBUILT}"),
+    (
+        "train-uda",
+        {"head": "deeplabv3plus", "answers": "masks", "adversarial": 0.0, "iterations": 1, "validation": "val"},
+        "discriminator_lr epochs min_updates",
+    ),
+    ("train-uda", {"adversarial": 0.0}, f"split discriminator_lr answer_weight {UNBUILT}"),
+    ("train-uda", {"answers": "masks", "source_weight": 0.0, "adversarial": 0.0}, f"source discriminator_lr {UNBUILT}"),
+    ("train-uda", {"answers": "masks", "answer_weight": 0.0, "init": "model"}, f"answers weights {UNBUILT}"),
 ]
 FILES = [
     ("train-classifier", {"weights": "net.pth"}, UNWATCHED),
     ("train-pseudoseg", {"weights": "net.pth"}, UNWATCHED_FEW),
     ("train-unimatch", {"weights": "net.pth", "take": "backbone"}, f"{UNWATCHED_FEW} {OHEM}"),
+    ("train-uda", {"round": 1}, f"backbone weights init output_stride head {UNBUILT}"),
+    ("train-selector", {}, "epochs min_updates"),
+    ("train-selector", {"second": "fresh", "iterations": 0}, "noise"),
+    ("labor-select", {}, "model like points spl_max_fraction region top seed"),
+    ("labor-select", {"strategy": "spl"}, "model like points cap similarity region top seed"),
+    ("labor-select", {"strategy": "random"}, "selector model spl_max_fraction similarity region top precision"),
+    ("labor-select", {"strategy": "ripu", "like": "labor-select@x"}, "selector points spl_max_fraction similarity top seed"),
+    ("labor-select", {"strategy": "pixelpick"}, "selector spl_max_fraction similarity region"),
+    ("labor-annotate", {}, "partial"),
 ]
 
 

@@ -105,7 +105,7 @@ class LabelledItem(Item):
     """An item whose label source has masks, and cells of a grid."""
 
     def read(self, role):
-        assert role == "labels"
+        assert role in ("labels", "answers")
         return {"mask": self.mask(), "labels": self.mask()[4::8, 4::8]}
 
 
@@ -147,6 +147,7 @@ def trained(stage, params):
         "validation": HandData(8, (1, 3)),
         "negatives": HandData(12, (1,), (2,)),
         "replay": HandData(14, (2,), (1,)),
+        "source": HandData(16, (1, 4), (2, 3)),
     }
     found = {name: data.items for name, data in given.items() if getattr(params, name, "")}
     inputs, model = by_hand.inputs(), by_hand.model("affinity-net") if stage.name == "train-affinity" else known()
