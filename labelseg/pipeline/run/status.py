@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from labelseg.answers.answer_files import answers_path
 from labelseg.errors import LabelsegError
 from labelseg.pipeline.instances import is_named, stage_of
 from labelseg.pipeline.plan.decisions import Decision, Standing
@@ -63,7 +66,8 @@ def status(workspace: WorkspaceLike) -> list[StatusRow]:
     rows = []
     for node_id, found in _checked(workspace, refs):
         if isinstance(found, Decision):
-            rows.append(_row(found, markers.read(node_id)))
+            marker = markers.read(node_id)
+            rows.append(_row(found, None if _answered_since(workspace.root, found, marker) else marker))
         else:
             rows.append(_unknown(node_id, refs.get(node_id), found))
     return rows
@@ -122,6 +126,14 @@ def _nodes(config: Config, refs: Mapping[NodeId, Ref | None]) -> tuple[tuple[Nod
             gone = node_id.instance not in config.instances()
             broken[node_id] = f"{error}{' To remove what it made: labelseg gc' if gone else ''}"
     return tuple(found.values()), broken
+
+
+def _answered_since(root: Path, decision: Decision, marker: Marker | None) -> bool:
+    """Whether people have answered since a node began to wait for them: how many questions are open, only its next run tells."""
+    if marker is None or marker.state != "waiting" or not decision.node.asked:
+        return False
+    path = answers_path(root, decision.node.asked)
+    return path.is_file() and path.stat().st_mtime >= datetime.fromisoformat(marker.started).timestamp()
 
 
 def _row(decision: Decision, marker: Marker | None) -> StatusRow:

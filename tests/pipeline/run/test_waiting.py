@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import os
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -77,9 +78,10 @@ def test_a_run_waits_until_all_questions_are_answered_and_names_the_command(root
     answer(root, ("t000", ASKED[0], "cat"), ("t000", (1, 1), "cat"), ("t001", ASKED[0], None))
     with pytest.raises(WaitingError, match=r"2 of 4 questions of ask \(train\) are open. Answer them: labelseg annotate ask --split train"):
         run(root)
-    row = next(row for row in workspace(root).status() if row.instance == "use")
-    assert row.state == "waiting"
+    os.utime(answers_path(root, "ask"), (1, 1))
+    assert next(row for row in workspace(root).status() if row.instance == "use").state == "waiting"
     answer(root, ("t000", ASKED[1], "dog"), ("t001", ASKED[1], "dog"))
+    assert next(row for row in workspace(root).status() if row.instance == "use").state == "missing"
     run(root)
     made = workspace(root)["use", "train"]
     assert made["t000"]["mask"].tolist() == [[255, 1, 255], [255, 1, 2]]
@@ -95,8 +97,8 @@ def test_a_run_goes_on_with_open_questions_where_that_is_asked_for(root):
 
 
 def test_what_is_read_as_questions_asks(root):
-    with pytest.raises(UsageError, match=r"use --asked use@other: use asks nothing. Name one of: ask"):
-        workspace(root).run("use", "train", options=replace(HERE, create=True), asked="use@other")
+    with pytest.raises(UsageError, match=r"use --asked use: use asks nothing. Name one of: ask"):
+        run(root, asked="use")
 
 
 def test_only_images_that_were_answered_anew_are_computed_again(root):
