@@ -48,6 +48,11 @@ class Params:
     seed: int = option(0, help="Seed of the second head, order and augmentation.", minimum=0)
     precision: str = like(TrainingParams, "precision")
 
+    @property
+    def usual_epochs(self) -> int:
+        """The epochs of a training for which none are given."""
+        return 6
+
     def __post_init__(self) -> None:
         """Fill in what follows from the number of the round."""
         if not self.model:
