@@ -26,7 +26,7 @@ def reads_source(params: Params) -> bool:
 
 def reads_answers(params: Params) -> bool:
     """Whether answers, or other masks of the target, are learned."""
-    return bool(params.answers) and params.answer_weight > 0
+    return params.answer_weight > 0 and bool(params.answers)
 
 
 def _reads_target(params: Params) -> bool:

@@ -112,6 +112,7 @@ FOLLOWING = ("labor-select@2",)  # what it would be tried under changes the whol
 # Values of parameters that decide on the effect of others, where they are no choice between words or between yes and no.
 VALUES = {
     "step": (),  # an instance has one
+    "round": (),
     "validation": ("held",),
     "init": (),
     "guard_masks": ("refine",),
