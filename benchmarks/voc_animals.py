@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.recording import SETTINGS, Result, labelseg, make_workspace
-
-FROZEN = SETTINGS / "voc_animals.toml"
 
 # Instances beside the main chain: name -> options of the stage command. Thresholds, the range of colours and the single
 # step were found on the tuning masks, as everything else. The last two tell what is lost by storing a quarter of each side in float16: they
@@ -29,22 +29,87 @@ EXTRAS = {
         *("--scales", "1.25,1.5,1.75", "--threshold", "0.55"),
     ],
 }
+ROWS = {
+    "CAM": "cam",
+    "refined": "refine",
+    "refined again, from the first walk": "refine@two",
+    "first walk": "propagate@one",
+    "first walk, from CAM stored in full": "propagate@full",
+    "propagated": "propagate@walk",
+    "control: colour affinity": "propagate@colour",
+    "control: constant affinity": "propagate@constant",
+    "control: constant affinity, 1 step": "propagate@blur",
+    "propagated + dCRF": "propagate",
+}
+# What each part of the chain with a competing background gives: everything as in the chain, but for one thing.
+COMPETING_EXTRAS = {
+    "propagate@walk": ["--no-crf"],
+    "propagate@threshold": ["--start", "foreground-only"],
+    "propagate@guard": ["--start", "foreground-only", "--guard", "competitor", "--guard-factor", "1.5"],
+    "propagate@first": ["--affinity", "train-affinity", "--scales", "1,1.25,1.5"],
+    "propagate@colour": ["--no-crf", "--affinity-kind", "colour", "--colour-range", "10", "--scales", "1"],
+    "propagate@constant": ["--no-crf", "--affinity-kind", "constant", "--scales", "1"],
+}
+COMPETING_ROWS = {
+    "CAM": "cam",
+    "refined": "refine",
+    "refined again, from the first walk": "refine@two",
+    "first walk + dCRF": "propagate@first",
+    "propagated": "propagate@walk",
+    "control: colour affinity": "propagate@colour",
+    "control: constant affinity": "propagate@constant",
+    "propagated + dCRF, threshold": "propagate@threshold",
+    "propagated + dCRF, threshold and guard": "propagate@guard",
+    "propagated + dCRF": "propagate",
+}
 
 
-def prepare(workspace: Path, data: Path, weights: Path, seed: int) -> None:
-    """Make the workspace with the frozen settings, unless it is there."""
+@dataclass(frozen=True)
+class Chain:
+    """A chain that is measured.
+
+    Attributes:
+        name: Of its settings and its results.
+        extras: Instances beside it, with the options that make them.
+        rows: Row -> instance whose masks are scored.
+        segmented: Rows of the segmenter beside the chain's own -> options of ``segment``.
+    """
+
+    name: str
+    extras: Mapping[str, Sequence[str]]
+    rows: Mapping[str, str]
+    segmented: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    @property
+    def settings(self) -> Path:
+        """Its frozen settings."""
+        return SETTINGS / f"{self.name}.toml"
+
+
+CHAINS = {
+    "two-rounds": Chain("voc_animals", EXTRAS, ROWS),
+    "competing": Chain(
+        "voc_animals_competing",
+        COMPETING_EXTRAS,
+        COMPETING_ROWS,
+        {"segmenter, classes not weighed": ["--classes", ""], "segmenter, tags given": ["--tags", "given"]},
+    ),
+}
+
+
+def prepare(workspace: Path, data: Path, weights: Path, seed: int, settings: Path) -> None:
+    """Make the workspace with frozen settings, unless it is there."""
     if (workspace / "labelseg.toml").exists():
         return
     tune = workspace / "splits" / "tune.txt"
     tune.parent.mkdir(parents=True, exist_ok=True)
     tune.write_text((SETTINGS / "voc_animals_tune.txt").read_text())
-    make_workspace(workspace, data, weights, seed, FROZEN.read_text(), ("train", "train_fine", "val"))
+    make_workspace(workspace, data, weights, seed, settings.read_text(), ("train", "train_fine", "val"))
 
 
-def chain_seconds(workspace: Path) -> float:
-    """Sum up what the stages of the chain took, the controls and the ceiling left out."""
+def chain_seconds(workspace: Path, beside: Collection[str]) -> float:
+    """Sum up what the stages of the chain took, the instances beside it left out."""
     rows = json.loads(labelseg(workspace, "status", "--json", capture=True))
-    beside = {*EXTRAS, "train-segmenter@gt", "segment@gt"}
     return sum(row["seconds"] or 0 for row in rows if row["instance"] not in beside and row.get("split") in (None, "", "train", "val"))
 
 
@@ -53,50 +118,50 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with images, masks, image_labels.csv, classes.txt and split lists")
     parser.add_argument("--weights", type=Path, required=True, help="ImageNet weights of MobileNetV2")
+    parser.add_argument("--chain", choices=CHAINS, default="two-rounds")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workspace", type=Path, default=None)
     parser.add_argument("--tune", action="store_true", help="score the tuning masks only, and stop before the segmenter")
     parser.add_argument("--no-ceiling", action="store_true", help="leave out the segmenter on true masks")
     options = parser.parse_args()
-    workspace = options.workspace or Path("runs") / f"voc_animals-seed{options.seed}"
-    prepare(workspace, options.data.resolve(), options.weights.resolve(), options.seed)
-    name = f"voc_animals-seed{options.seed}"
-    command = f"python -m benchmarks.voc_animals --data DIR --weights FILE --seed {options.seed}"
-    result = Result(name, command, options.seed, settings=FROZEN.read_text())
+    chain = CHAINS[options.chain]
+    name = f"{chain.name}-seed{options.seed}"
+    workspace = options.workspace or Path("runs") / name
+    prepare(workspace, options.data.resolve(), options.weights.resolve(), options.seed, chain.settings)
+    command = f"python -m benchmarks.voc_animals --data DIR --weights FILE --chain {options.chain} --seed {options.seed}"
+    result = Result(name, command, options.seed, settings=chain.settings.read_text())
 
-    labelseg(workspace, "run", "--until", "propagate") if options.tune else labelseg(workspace, "run")
-    for extra, flags in EXTRAS.items():
-        stage, _, name = extra.partition("@")
-        labelseg(workspace, stage, "--as", name, *flags, "--split", "tune" if options.tune else "train_fine")
     split = "tune" if options.tune else "train_fine"
-    for name, instance in (
-        ("CAM", "cam"),
-        ("refined", "refine"),
-        ("refined again, from the first walk", "refine@two"),
-        ("first walk", "propagate@one"),
-        ("first walk, from CAM stored in full", "propagate@full"),
-        ("propagated", "propagate@walk"),
-        ("control: colour affinity", "propagate@colour"),
-        ("control: constant affinity", "propagate@constant"),
-        ("control: constant affinity, 1 step", "propagate@blur"),
-        ("propagated + dCRF", "propagate"),
-    ):
-        own = instance in EXTRAS
-        result.score(workspace, name, instance, split if own else "train", "" if own else split)
+    labelseg(workspace, "run", "--until", "propagate")
+    for extra, flags in chain.extras.items():
+        stage, _, as_name = extra.partition("@")
+        labelseg(workspace, stage, "--as", as_name, *flags, "--split", split)
+    for row, instance in chain.rows.items():
+        own = instance in chain.extras
+        result.score(workspace, row, instance, split if own else "train", "" if own else split)
     result.stages(workspace)
     if options.tune:
         return
+    labelseg(workspace, "run")
     result.score(workspace, "segmenter", "segment", "val")
     model = json.loads(labelseg(workspace, "show", "train-classifier", "--json", capture=True))
     result.add("classifier", "val mAP, last epoch", model["metrics"]["last"]["mAP"])
+    beside = {*chain.extras}
+    for row, flags in chain.segmented.items():
+        as_name = flags[0].removeprefix("--")
+        labelseg(workspace, "segment", "--as", as_name, *flags, "--split", "val")
+        result.score(workspace, row, f"segment@{as_name}", "val")
+        beside.add(f"segment@{as_name}")
     if not options.no_ceiling:
         labelseg(workspace, "train-segmenter", "--as", "gt", "--labels", "masks")
         labelseg(workspace, "segment", "--as", "gt", "--model", "train-segmenter@gt", "--split", "val")
         result.score(workspace, "segmenter on true masks", "segment@gt", "val")
+        beside |= {"train-segmenter@gt", "segment@gt"}
     result.stages(workspace)
-    for instance, stored in (("cam", "train"), ("refine", "train"), ("propagate", "train"), ("cam@full", "train_fine")):
+    sized = [("cam", "train"), ("refine", "train"), ("propagate", "train")]
+    for instance, stored in [*sized, *([("cam@full", "train_fine")] if "cam@full" in chain.extras else [])]:
         result.size(workspace, instance, stored)
-    result.add("chain", "seconds of the stages of `labelseg run`", round(chain_seconds(workspace)))
+    result.add("chain", "seconds of the stages of `labelseg run`", round(chain_seconds(workspace, beside)))
 
 
 if __name__ == "__main__":
