@@ -217,6 +217,8 @@ def test_a_damaged_manifest_of_data_that_changed_can_be_rebuilt(root, instance, 
     toy.set_image(root, "t003", 9)
     toy.set_image(root, "v3", 9)
     follow(root, call(root, "verify"))
+    assert call(root, "verify").exit_code == 0
+    made(root, instance, split)
     assert row(root, instance, split).fresh
 
 

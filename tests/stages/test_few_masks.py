@@ -355,8 +355,8 @@ def without_masks(root):
     Image.fromarray(np.zeros(Workspace(root).dataset.image("val_0000").shape[:2], np.uint8)).save(root / "masks" / "val_0000.png")
 
 
-def an_unknown_labelled_image(root):
-    (root / "splits" / "few.txt").write_text("train_0000\ntrain_9999\n")
+def mostly_unknown_labelled_images(root):
+    (root / "splits" / "few.txt").write_text("train_0000\ntrain_9999\ntrain_9998\n")
 
 
 def no_unlabelled_image(root):
@@ -374,7 +374,7 @@ def make_void(root, pattern):
     ("spoil", "params", "error", "message"),
     [
         (without_masks, {}, DataError, "split 'few' has no image with a ground truth mask"),
-        (an_unknown_labelled_image, {}, DataError, r"few\.txt line 2: no image 'train_9999'"),
+        (mostly_unknown_labelled_images, {}, DataError, r"few\.txt line 2: no image 'train_9999'"),
         (no_unlabelled_image, {}, DataError, "split 'many' holds no image"),
         (None, {"crop": 1000}, UsageError, r"crop of train-\w+: 1000 pixels is larger than every image"),
         (None, {"unlabelled": ""}, DataError, "no unlabelled image"),
