@@ -162,6 +162,7 @@ def test_the_example_of_a_stage_runs(stage, tmp_path_factory):
     root = tmp_path_factory.getbasetemp() / "examples"
     if not root.exists():
         assert labelseg(root, "init", "--scenes", "2", stages=STAGES).exit_code == 0
+        assert labelseg(root, "data", "add", "target", "--scenes", "2", stages=STAGES).exit_code == 0
         for step, new in (("0", "target"), ("1", "cross")):
             labelseg(root, "config", f"wilson.{step}.new", new, stages=STAGES)
     output = CliRunner().invoke(program, [stage.name, "--help"]).output

@@ -106,7 +106,7 @@ def stage_example(stage: Stage) -> str:
     """Write a call that changes a parameter and only tells what it would do."""
     numbers = [(name, field.default) for name, (field, kind) in declared_fields(stage).items() if kind in (int, float)]
     name, value = next(((name, value) for name, value in numbers if name != stage.numbered), ("", 0))
-    number = f" --{_dashed(stage.numbered)} 0" if stage.numbered else ""
+    number = f" --{_dashed(stage.numbered)} {stage.first}" if stage.numbered else ""
     return f"labelseg {stage.name}{number}{f' --{_dashed(name)} {value:g}' if name else ''} --dry-run"
 
 

@@ -97,7 +97,7 @@ def read_increment(inputs: Inputs, params: Params, before: Model | None) -> Incr
     source = params.previous or params.adopt
     if before.meta.get("network") != "segmenter":
         raise UsageError(f"{name}: expected {source} to be a segmenter, got {before.meta.get('network')}. Name another instance.")
-    if before.meta["settings"]["head"] == "deeplabv2":
+    if before.meta["settings"].get("head") == "deeplabv2":
         raise UsageError(f"{name}: {source} has the head deeplabv2, which has no one layer to add classes to. Name another instance.")
     if list(before.meta.get("classes", ())) != list(inputs.classes):
         raise UsageError(f"{name}: {source} was trained with another list of classes. Train it again.")

@@ -157,7 +157,11 @@ COMPOSED = {
     ),
 }
 CHANGES = [pytest.param(name, change, id=f"{name}-{change}") for name, case in COMPOSED.items() for change in [{}, *case.changes]]
-ELSEWHERE = {"wilson-labels": "compared with the targets of a training in test_wilson"}
+ELSEWHERE = {
+    "wilson-labels": "compared with the targets of a training in test_wilson",
+    "labor-select": "compared with what the selector disagrees on in active/test_rounds",
+    "labor-annotate": "compared with true masks in active/test_rounds",
+}
 
 
 def item():
