@@ -177,7 +177,7 @@ class Predictions:
         stage = workspace.config.stage(instance)
         params = workspace.config.params(instance)
         sources = stage.sources(params)
-        if not stage.has_masks or stage.uses(params) != ("image",) or any(source.kind != "model" for source in sources):
+        if not stage.has_masks or not {*stage.uses(params)} <= {"image", "tags"} or any(source.kind != "model" for source in sources):
             raise UsageError(f"{instance} cannot segment loose images. Name an instance of segment.")
         models, made_with = {}, {}
         for source in sources:

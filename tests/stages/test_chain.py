@@ -7,8 +7,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
+from labelseg.cli import program
 from labelseg.errors import DataError, ItemsFailedError, UsageError
 from labelseg.ops.cam import resize_maps
 from labelseg.pipeline.engines.inputs import Inputs
@@ -146,17 +148,32 @@ def test_untagged_images_alone_get_predicted_classes(workspace):
         np.testing.assert_array_equal(item["class_ids"], expected)
 
 
+def test_segmented_images_hold_their_tags_alone_and_loose_images_what_the_segmenter_says(workspace, tmp_path):
+    loose = [str(path) for path in sorted((workspace.root / "images").glob("val_*"))]
+    call = CliRunner().invoke
+    for folder, tags in (("ignored", "ignored"), ("given", "given")):
+        assert call(program, ["-C", str(workspace.root), "config", "segment.tags", tags]).exit_code == 0
+        assert call(program, ["-C", str(workspace.root), "predict", *loose, "-o", str(tmp_path / folder)]).exit_code == 0
+    one, two = ([path.read_bytes() for path in sorted((tmp_path / name / "masks").glob("*.png"))] for name in ("ignored", "given"))
+    assert len(one) == len(loose) > 0
+    assert one == two
+    workspace.run("segment", "val", options=HERE, tags="given")
+    for image_id, item in workspace["segment", "val"].items():
+        assert set(np.unique(item["mask"])) <= {0, *workspace.dataset.tags(image_id)}
+
+
 def test_scores_of_every_walk_have_the_form_of_cam(workspace):
     cam = workspace["cam", "train"]["train_0000"]["class_ids"]
     scores = {}
-    for start in ("psa", "foreground-only"):
+    for start in ("psa", "background", "foreground-only"):
         workspace.run("propagate", "train", options=HERE, start=start)
         item = workspace["propagate", "train"]["train_0000"]
         np.testing.assert_array_equal(item["class_ids"], cam)
         assert len(item["scores"]) == len(cam)
         assert set(np.unique(item["mask"])) <= {0, *cam}
         scores[start] = item["scores"].astype(float).ravel()
-    assert np.corrcoef(*scores.values())[0, 1] > 0.5  # those of the classes, not of the background
+    assert np.corrcoef(scores["psa"], scores["foreground-only"])[0, 1] > 0.5  # those of the classes, not of the background
+    np.testing.assert_array_equal(scores["background"], scores["foreground-only"])
 
 
 def test_a_walk_over_colours_reads_no_affinity_network():
