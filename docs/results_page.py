@@ -178,10 +178,11 @@ def competing_parts(found: Sequence[Result]) -> list[str]:
         return [missing("python -m benchmarks.voc_animals --data DIR --weights FILE --chain competing --seed 0")]
     rows = [[name, *numbers([miou(name)(r) for r in found]), *mean([miou(name)(r) for r in found])] for name in names(found, "miou")]
     return [
-        "The same classifier, then `cam --kind mean`, a second AffinityNet that goes on from the first with flooded classes left out of its labels, "
-        "and `propagate --start background` ([affinitynet.md](affinitynet.md)). Settings: "
-        "[benchmarks/settings/voc_animals_competing.toml](../benchmarks/settings/voc_animals_competing.toml). They were chosen on the tuning masks; "
-        "half of `train_fine` was looked at beside these, so its figures flatter a little. With fewer than three seeds this is a trial, "
+        "The same classifier, then `cam --kind mean`, a second AffinityNet that goes on from the first, "
+        "with flooded classes left out of its labels, and `propagate --start background` ([affinitynet.md](affinitynet.md)). Settings: "
+        "[benchmarks/settings/voc_animals_competing.toml](../benchmarks/settings/voc_animals_competing.toml). "
+        "They were chosen on the tuning masks; half of `train_fine` was looked at beside these, so its figures flatter a little. "
+        "With fewer than three seeds this is a trial, "
         "and no default.",
         table(["masks", *heads(found), *mean_head(found)], rows),
         source(found),

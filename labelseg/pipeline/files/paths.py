@@ -64,6 +64,27 @@ def unlinked(root: Path, pattern: str) -> Iterator[Path]:
             yield from unlinked(path, rest)
 
 
+def unlistable(folder: Path, depth: int) -> Iterator[tuple[Path, ArtifactError]]:
+    """List folders whose content cannot be told: rights are missing, or a link leads nowhere. What lies there must not count as gone.
+
+    Args:
+        folder: Where to look; nothing is wrong with one that is not there.
+        depth: Levels of folders below it to look at as well.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            below_it = sorted(Path(entry.path) for entry in entries if depth and (entry.is_dir() or entry.is_symlink()))
+    except NotADirectoryError:
+        return
+    except OSError as error:
+        if os.path.lexists(folder):
+            why = "is a link that leads nowhere" if folder.is_symlink() and not folder.exists() else f"cannot be read: {error.strerror}"
+            yield folder, ArtifactError(f"{folder} {why}. See that it can be read, then try again.")
+        return
+    for path in below_it:
+        yield from unlistable(path, depth - 1)
+
+
 def remove(path: Path) -> None:
     """Remove a file, a folder with all in it, or a link without what it leads to; nothing where there is none."""
     if path.is_dir() and not path.is_symlink():

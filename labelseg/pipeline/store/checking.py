@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from labelseg.errors import ArtifactError, DamageError, LabelsegError
-from labelseg.pipeline.files.paths import is_key
+from labelseg.pipeline.files.paths import is_key, unlistable
 from labelseg.pipeline.files.seals import intact_tensors
 from labelseg.pipeline.instances import stage_of
 from labelseg.pipeline.store.headers import part_path, part_paths, remedy
@@ -37,6 +37,15 @@ class Problem:
     certain: bool = True
 
 
+def hidden(root: Path, stage: str | None = None) -> Iterator[tuple[Path, ArtifactError]]:
+    """List the folders of refs, manifests and parts, of a stage or of all, whose content cannot be told; see ``paths.unlistable``."""
+    for name, depth in (("refs", 1), ("manifests", 1), ("objects", 2)):
+        for path, error in unlistable(root / name, depth):
+            parts = path.relative_to(root).parts
+            if stage is None or len(parts) == 1 or stage_of(parts[1]) == stage:
+                yield path, error
+
+
 def check(root: Path, stage: str | None = None) -> Iterator[Problem]:
     """Read everything that a stage has made back, or all stages.
 
@@ -46,8 +55,14 @@ def check(root: Path, stage: str | None = None) -> Iterator[Problem]:
     """
     there: Found = set()
     told: set[tuple[str, str]] = set()
+    shut: set[str] = set()
+    for path, error in hidden(root, stage):
+        folder, *names = path.relative_to(root).parts
+        if folder == "objects":
+            shut.add(names[0] if names else "")
+        yield Problem(path, str(error), certain=False)
     yield from _check_parts(root, stage, there, told)
-    yield from _check_manifests(root, stage, there, told)
+    yield from _check_manifests(root, stage, there, told, shut)
     yield from _check_refs(root, stage)
     yield from _check_checkpoints(root, stage)
 
@@ -77,8 +92,8 @@ def _check_part(path: Path, there: Found, told: set[tuple[str, str]]) -> Iterato
             yield Problem(path, text, frozenset(found))
 
 
-def _check_manifests(root: Path, stage: str | None, there: Found, told: set[tuple[str, str]]) -> Iterator[Problem]:
-    """Compare all manifests with the items that are there, unless they lie in a part of which something was told."""
+def _check_manifests(root: Path, stage: str | None, there: Found, told: set[tuple[str, str]], shut: Collection[str]) -> Iterator[Problem]:
+    """Compare all manifests with the items that are there, unless they lie in a part of which something was told, or are out of sight."""
     catalog = Catalog(root)
     seen: defaultdict[str, set[str]] = defaultdict(set)
     for name, part in {row[:2] for row in there} | told:
@@ -94,7 +109,7 @@ def _check_manifests(root: Path, stage: str | None, there: Found, told: set[tupl
         except ArtifactError as error:
             yield _problem(path, error)
             continue
-        items = manifest.items if manifest else ()
+        items = manifest.items if manifest and not {name, ""} & {*shut} else ()
         # Parts written since the others were read belong to what a run beside this check has finished.
         for part in sorted({item.part for item in items} - seen[name]):
             seen[name].add(part)
@@ -105,9 +120,11 @@ def _check_manifests(root: Path, stage: str | None, there: Found, told: set[tupl
 
 
 def _check_refs(root: Path, stage: str | None) -> Iterator[Problem]:
-    """Compare all refs with their manifests; what is wrong with those was told."""
+    """Compare all refs with their manifests; what is wrong with those, and with folders, was told."""
     catalog = Catalog(root)
     for path, ref in catalog.ref_files(tagged=True):
+        if path.suffix != ".json":
+            continue
         if stage not in (None, stage_of(path.parent.name)):
             continue
         if not isinstance(ref, Ref):

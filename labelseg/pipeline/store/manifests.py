@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote
 from labelseg.errors import ArtifactError, DamageError, MissingArtifactError
 from labelseg.pipeline.files.atomic import write_atomically, write_if_absent
 from labelseg.pipeline.files.digests import canonical_json, digest
-from labelseg.pipeline.files.paths import below, climbing, is_key
+from labelseg.pipeline.files.paths import below, climbing, is_key, unlistable
 from labelseg.pipeline.files.seals import intact_seal
 from labelseg.pipeline.instances import run_command, stage_of
 from labelseg.pipeline.store.records import FORMAT, read_record, repair, to_json
@@ -264,7 +264,10 @@ class Catalog:
         return sorted(found, key=lambda ref: (ref.instance, ref.split, ref.tag))
 
     def ref_files(self, *, tagged: bool = False, instance: str | None = None) -> Iterator[tuple[Path, Ref | ArtifactError]]:
-        """Read the file of every ref, sorted; what is wrong with it stands in place of one that cannot be read."""
+        """Read the file of every ref, sorted; what is wrong with it, or with its folder, stands in place of one that cannot be read."""
+        for folder, error in unlistable(self.root / "refs", 1):
+            if instance is None or folder.name in ("refs", quote(instance, safe="@ ")):
+                yield folder, error
         for path in sorted(self.root.glob(f"refs/{'*' if instance is None else quote(instance, safe='@ ')}/*.json")):
             if tagged or "@" not in path.name:
                 try:

@@ -15,7 +15,7 @@ from pathlib import Path
 from labelseg.errors import DamageError
 from labelseg.pipeline.files.atomic import sync_folder
 from labelseg.pipeline.files.paths import remove
-from labelseg.pipeline.store.checking import Problem
+from labelseg.pipeline.store.checking import Problem, hidden
 from labelseg.pipeline.store.headers import PartHeader, part_path, part_paths
 from labelseg.pipeline.store.manifests import LOST, Location, Manifest, ManifestItem, Ref
 from labelseg.pipeline.store.parts import OpenPart, PartItem
@@ -42,6 +42,8 @@ def mend(store: Store, problems: Iterable[Problem]) -> list[Path]:
         if problem.certain:
             kinds.setdefault(problem.path.relative_to(root).parts[0], {})[problem.path] = problem
     parts = kinds.get("objects", {})
+    for _, error in hidden(root):
+        raise error
     # Everything is read before anything goes: what cannot be read at this moment stops the mending here.
     headers = [header for path in part_paths(root) if path not in parts for header in _header(path)]
     there = {(header.stage, header.part_id, *item[:4]) for header in headers for item in header.items}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from labelseg.errors import ArtifactError
-from labelseg.pipeline.files.paths import remove, size_of, unlinked
+from labelseg.pipeline.files.paths import remove, size_of, unlinked, unlistable
 from labelseg.pipeline.store.headers import PartHeader, part_paths
 from labelseg.pipeline.store.manifests import Catalog, Ref
 
@@ -71,6 +71,7 @@ def sweep(
     told = [f"{root / name} is a link: what it leads to stays." for name in SWEPT if (root / name).is_symlink()]
     kept, unreadable = _referenced(catalog, set(gone)) if keep is None else (set(keep), [])
     told += unreadable
+    told += [f"No part goes from where it cannot be seen: {error}" for _, error in unlistable(root / "objects", 2)]
     manifests = [path for path in unlinked(root, "manifests/*/*.json") if (path.parent.name, path.stem) not in kept and not unreadable]
     named, lost = _named_parts(catalog, kept, told)
     parts = [
