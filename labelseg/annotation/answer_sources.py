@@ -90,11 +90,14 @@ def _table_rows(path: Path, dataset: Dataset, asked: dict[Point, Question]) -> I
     """Read the rows of a table, each with where it stands."""
     with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
         rows = csv.DictReader(file)
-        missing = {"image", "y", "x", "class"} - set(rows.fieldnames or ())
+        try:
+            missing, table = {"image", "y", "x", "class"} - set(rows.fieldnames or ()), [(rows.line_num, row) for row in rows]
+        except csv.Error as error:
+            raise DataError(f"{path} line {rows.line_num + 1}: expected a CSV table: {error}.") from error
         if missing:
             raise DataError(f"{path}: expected the columns image, y, x and class, {', '.join(sorted(missing))} missing.")
-        for row in rows:
-            where = f"{path} line {rows.line_num}"
+        for number, row in table:
+            where = f"{path} line {number}"
             y, x = (_count(row[name], f"{where}: {name}") for name in ("y", "x"))
             ms = _count(row["ms"], f"{where}: ms") if row.get("ms") else None
             label = None if (row["class"] or "").strip() in CANNOT_TELL else row["class"].strip()
@@ -105,7 +108,7 @@ def _table_rows(path: Path, dataset: Dataset, asked: dict[Point, Question]) -> I
 def _count(text: str | None, where: str) -> int:
     """Read a whole number."""
     if text is None or not text.strip().isascii() or not text.strip().isdigit() or len(text) > 12:
-        raise DataError(f"{where}: expected a whole number of at least 0, got {text!r}.")
+        raise DataError(f"{where}: expected a whole number of at least 0, got {text if text is None else text[:40]!r}.")
     return int(text)
 
 

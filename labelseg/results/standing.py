@@ -93,7 +93,7 @@ def load_manifest(workspace: Workspace, ref: Ref) -> Manifest:
     except MissingArtifactError:
         lost = f"the manifest of {ref_name(ref)} is gone."
         if ref.tag not in ("", UNSAVED):
-            raise MissingArtifactError(f"{lost} Nothing makes it again under the tag: labelseg tag --delete {ref.tag}") from None
+            raise MissingArtifactError(f"{lost} See what makes it again: labelseg verify") from None
         command = workspace.config.command(ref.instance, ref.split, unsaved=bool(ref.tag))
         raise MissingArtifactError(f"{lost} Run: {command}") from None
 

@@ -97,6 +97,24 @@ def test_a_table_is_taken_whole_and_once(root):
     assert len(read_answers(answers_path(root, "ask")).lines) == 3
 
 
+@pytest.mark.parametrize("before", [(), ("star",)])
+def test_of_several_rows_about_a_pixel_the_last_one_counts(root, before):
+    image, points = next(iter(questions(root).items()))
+    y, x = points[0]
+    for names in (before, ("star", "cross", "star"), ("star", "cross")):
+        if names:
+            facts(root, "--import", str(table(root, *(f"{image},{y},{x},{name}" for name in names))))
+            assert read_answers(answers_path(root, "ask")).current()[image, y, x].label == names[-1]
+
+
+def test_a_cell_without_end_is_told_with_its_line(root):
+    path = table(root, "a,1,2,star", "b,1,2," + "c" * 200_000)
+    done = call(root, "answers", "--import", str(path))
+    assert done.exit_code == 1
+    assert "given.csv line 3: expected a CSV table" in done.output
+    assert len(done.output) < 500
+
+
 @pytest.mark.parametrize(("row", "told"), [
     ("nowhere,1,2,star", "nowhere"),
     ("{image},{y},{x},cow", "'cow' is no class of the data"),

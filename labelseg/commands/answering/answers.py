@@ -75,7 +75,11 @@ def answers(
         given = [one for one in true_answers(workspace.dataset, still_open, noise, seed) if one.point not in standing]
     elif table is not None:
         read = table_answers(table, workspace.dataset, questions, who or user_name())
-        given = [one for one in read if not _stands(one, standing.get(one.point))]
+        now = dict(standing)
+        for one in read:  # each row is compared with those before it: of several about a pixel the last one counts
+            if not _stands(one, now.get(one.point)):
+                given.append(one)
+                now[one.point] = one
     if truth or table is not None:
         append_answers(path, given)
         talk(f"{len(given):,} answers were added to {path}.")
