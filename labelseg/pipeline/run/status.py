@@ -87,7 +87,7 @@ def _refs(workspace: WorkspaceLike) -> dict[NodeId, Ref | None]:
     for path, ref in workspace.catalog.ref_files():
         if isinstance(ref, Ref):
             found[NodeId(ref.instance, ref.split)] = ref
-        elif path.suffix == ".json":  # a folder that cannot be listed is told with each ref that is looked for in it
+        else:
             found.setdefault(NodeId(*ref_names(path)), None)
     return found
 

@@ -120,11 +120,9 @@ def _check_manifests(root: Path, stage: str | None, there: Found, told: set[tupl
 
 
 def _check_refs(root: Path, stage: str | None) -> Iterator[Problem]:
-    """Compare all refs with their manifests; what is wrong with those, and with folders, was told."""
+    """Compare all refs with their manifests; what is wrong with those was told."""
     catalog = Catalog(root)
     for path, ref in catalog.ref_files(tagged=True):
-        if path.suffix != ".json":
-            continue
         if stage not in (None, stage_of(path.parent.name)):
             continue
         if not isinstance(ref, Ref):

@@ -264,10 +264,7 @@ class Catalog:
         return sorted(found, key=lambda ref: (ref.instance, ref.split, ref.tag))
 
     def ref_files(self, *, tagged: bool = False, instance: str | None = None) -> Iterator[tuple[Path, Ref | ArtifactError]]:
-        """Read the file of every ref, sorted; what is wrong with it, or with its folder, stands in place of one that cannot be read."""
-        for folder, error in unlistable(self.root / "refs", 1):
-            if instance is None or folder.name in ("refs", quote(instance, safe="@ ")):
-                yield folder, error
+        """Read the file of every ref, sorted; what is wrong with it stands in place of one that cannot be read."""
         for path in sorted(self.root.glob(f"refs/{'*' if instance is None else quote(instance, safe='@ ')}/*.json")):
             if tagged or "@" not in path.name:
                 try:
@@ -279,8 +276,10 @@ class Catalog:
                         yield path, ref
 
     def damaged_refs(self, *, tagged: bool = False, instance: str | None = None) -> list[ArtifactError]:
-        """List what is wrong with refs that cannot be read; of an instance, or of all."""
-        return [ref for _, ref in self.ref_files(tagged=tagged, instance=instance) if isinstance(ref, ArtifactError)]
+        """List what is wrong with refs that cannot be read, or with their folders; of an instance, or of all."""
+        files = [ref for _, ref in self.ref_files(tagged=tagged, instance=instance) if isinstance(ref, ArtifactError)]
+        folders = [(path.name, error) for path, error in unlistable(self.root / "refs", 1)]
+        return [error for name, error in folders if instance is None or name in ("refs", quote(instance, safe="@ "))] + files
 
     def manifest_path(self, stage: str, key: str) -> Path:
         """Where a manifest lies.

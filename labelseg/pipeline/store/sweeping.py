@@ -128,5 +128,6 @@ def _checkpoints(catalog: Catalog, keep: Collection[tuple[str, str | None]]) -> 
 def _referenced(catalog: Catalog, gone: Collection[Path]) -> tuple[set[tuple[str, str]], list[str]]:
     """List (stage, key) of the manifests that refs name, and what keeps others from being read."""
     found = [(path, ref) for path, ref in catalog.ref_files(tagged=True) if path not in gone]
-    unreadable = [f"No artifact goes, because {ref}" for _, ref in found if not isinstance(ref, Ref)]
+    errors = [error for _, error in unlistable(catalog.root / "refs", 1)] + [ref for _, ref in found if not isinstance(ref, Ref)]
+    unreadable = [f"No artifact goes, because {error}" for error in errors]
     return {(ref.stage, ref.key) for _, ref in found if isinstance(ref, Ref)}, unreadable
