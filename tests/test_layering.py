@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parent.parent / "labelseg"
 # From the ground up. A module imports from rooms above it in this list and from its own one, nothing else: neither inside of a
 # function nor for type checking. Rooms of one line do not know each other.
 FLOORS = (
-    ("errors", "class_ids", "suggestions", "libraries", "protocols", "file_kinds"),
+    ("errors", "class_ids", "suggestions", "wording", "libraries", "protocols", "file_kinds"),
     ("ops.crf", "ops.affinity", "ops.few_masks", "ops.new_classes", "ops.active", "ops"),
     ("models.fast", "models.torchvision_shim"),
     ("models.encoders",),
@@ -45,7 +45,7 @@ FLOORS = (
 ONLY = {
     "ops": {"errors", "class_ids", "ops"},
     "models": {"errors", "class_ids", "ops", "models"},
-    "data": {"errors", "file_kinds", "class_ids", "suggestions", "protocols", "data"},
+    "data": {"errors", "file_kinds", "class_ids", "suggestions", "wording", "protocols", "data"},
     "pipeline": {"errors", "file_kinds", "suggestions", "libraries", "protocols", "answers", "pipeline"},
     "inference": {"errors", "file_kinds", "class_ids", "protocols", "ops", "models", "data", "inference"},
     "answers": {"errors", "file_kinds", "suggestions", "protocols", "pipeline", "answers"},
@@ -66,6 +66,7 @@ LIGHT = ("labelseg.errors", "labelseg.pipeline.declare.stage")
 PARAMETERS = (
     "labelseg.training.params",
     "labelseg.methods.crf_params",
+    "labelseg.methods.guard_params",
     "labelseg.methods.few_masks.few_mask_params",
     "labelseg.methods.new_classes.step_params",
     "labelseg.methods.active.adaptation_params",

@@ -47,33 +47,15 @@ class Pair:
     alike: int
 
 
-def standing_lines(lines: Iterable[Answer]) -> list[Answer]:
-    """List the lines that were not withdrawn, in order, without the withdrawals."""
-    kept: list[Answer | None] = []
-    for line in lines:
-        if line.kind != "undo":
-            kept.append(line)
-            continue
-        nonce = line.more.get("undoes")
-        for position in range(len(kept) - 1, -1, -1):
-            one = kept[position]
-            if one is None or (one.who, one.point) != (line.who, line.point):
-                continue
-            if one.kind == "answer" if nonce is None else one.more.get("nonce") == nonce:
-                kept[position] = None
-                break
-    return [line for line in kept if line is not None]
-
-
 def people(answers: Answers) -> list[Person]:
     """Tell of each person, in the order of the first line of each."""
-    lines = standing_lines(answers.lines)
+    lines = answers.standing()
     return [_person(who, [line for line in lines if line.who == who]) for who in dict.fromkeys(line.who for line in lines)]
 
 
 def agreement(answers: Answers) -> list[Pair]:
     """Compare each two people on the pixels that both answered."""
-    lines = standing_lines(answers.lines)
+    lines = answers.standing()
     said = {who: _latest(line for line in lines if line.who == who) for who in dict.fromkeys(line.who for line in lines)}
     pairs = []
     for first, second in combinations(said, 2):

@@ -90,16 +90,26 @@ class Answers:
     lines: tuple[Answer, ...]
     bad: tuple[BadLine, ...]
 
+    def standing(self) -> list[Answer]:
+        """List the lines that were not withdrawn, in order, without the withdrawals."""
+        kept: dict[int, Answer] = {}
+        places: dict[tuple[str, Point], list[int]] = {}
+        for number, line in enumerate(self.lines):
+            own = places.setdefault((line.who, line.point), [])
+            if line.kind != "undo":
+                kept[number] = line
+                own.append(number)
+                continue
+            for place in reversed(own):
+                if _withdraws(line, kept[place]):
+                    own.remove(place)
+                    del kept[place]
+                    break
+        return list(kept.values())
+
     def current(self) -> dict[Point, Answer]:
         """Map each pixel to the answer that counts: the last one that was not withdrawn."""
-        said: dict[Point, list[Answer]] = {}
-        for answer in self.lines:
-            before = said.setdefault(answer.point, [])
-            if answer.kind == "answer":
-                before.append(answer)
-            elif answer.kind == "undo" and (undone := [place for place, one in enumerate(before) if _withdraws(answer, one)]):
-                del before[undone[-1]]
-        return {point: answers[-1] for point, answers in said.items() if answers}
+        return {line.point: line for line in self.standing() if line.kind == "answer"}
 
 
 def answers_path(root: Path, instance: str) -> Path:
@@ -167,10 +177,10 @@ def parse_answers(data: bytes, path: Path) -> Answers:
     return Answers(tuple(answers), tuple(bad))
 
 
-def _withdraws(undo: Answer, answer: Answer) -> bool:
-    """Whether an undo may mean an answer to its pixel; it means the last such one."""
+def _withdraws(undo: Answer, line: Answer) -> bool:
+    """Whether an undo may mean a line of the same person about the same pixel: the one it names, else an answer; it means the last."""
     named = undo.more.get("undoes")
-    return undo.who == answer.who and (named is None or named == answer.more.get("nonce"))
+    return line.kind == "answer" if named is None else line.more.get("nonce") == named
 
 
 def _line(answer: Answer) -> bytes:

@@ -11,7 +11,6 @@ import click
 
 from labelseg.commands.context import Invocation, no_wait, talk
 from labelseg.commands.tables import format_table, percent, seconds_text
-from labelseg.data.folder.findings import counted
 from labelseg.errors import ItemsFailedError
 from labelseg.pipeline.declare.stage import Stage
 from labelseg.pipeline.instances import stage_of
@@ -20,6 +19,7 @@ from labelseg.pipeline.run.options import RunOptions
 from labelseg.pipeline.run.report import NodeResult, Report
 from labelseg.results.history import paces
 from labelseg.results.outlook import node_findings
+from labelseg.wording import counted
 
 if TYPE_CHECKING:
     from labelseg.workspace import Workspace
@@ -175,8 +175,7 @@ def _next_look(workspace: Workspace, result: NodeResult) -> str:
 
 def _next_use(workspace: Workspace, result: NodeResult, stage: Stage) -> str:
     """Name the command that segments other photos, where the result can."""
-    params = workspace.config.params(result.instance)
-    able = stage.uses(params) == ("image",) and all(source.kind == "model" for source in stage.sources(params))
+    able = stage.takes_loose_images(workspace.config.params(result.instance))
     named = "" if result.instance == "segment" else f" --with {result.instance}"
     return f"; of other photos: labelseg predict FOLDER -o DIR{named}" if able else ""
 

@@ -9,10 +9,11 @@ from itertools import combinations
 from labelseg.class_ids import BACKGROUND
 from labelseg.data.domains.joint_dataset import JointDataset
 from labelseg.data.domains.mapped_masks import MappedMasks
-from labelseg.data.folder.findings import Finding, by_weight, counted, some_of
+from labelseg.data.folder.findings import Finding, by_weight
 from labelseg.data.folder.folder_dataset import FolderDataset
 from labelseg.errors import LabelsegError
 from labelseg.protocols import Dataset
+from labelseg.wording import counted, some_of
 
 # How other tools call what is no class, with what is to be done about it.
 LIKE_BACKGROUND = frozenset({"background", "_background_", "bg", "__background__", "back ground", "backgrounds", "hintergrund"})

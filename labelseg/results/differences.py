@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from labelseg.class_ids import BACKGROUND, IGNORE
+from labelseg.class_ids import IGNORE
 from labelseg.errors import DataError
 from labelseg.ops.metrics import ConfusionMatrix
 from labelseg.pipeline.engines.progress import show_progress
@@ -175,11 +175,11 @@ def compare_models(workspace: Workspace, first: Ref, second: Ref) -> ModelDiffer
 
 def changed_panels(workspace: Workspace, first: Ref, second: Ref, image_ids: list[str]) -> list[list[tuple[str, NDArray[np.uint8]]]]:
     """Draw images beside both masks of them and, in white, the pixels that differ: a row of titled panels (H, W, 3) for each image."""
-    from labelseg.data.formats.palette import paint_over
+    from labelseg.data.formats.palette import clear_ids, paint_over
 
     one, other = open_ref(workspace, first), open_ref(workspace, second)
     classes = _joined(first, one.manifest, second, other.manifest)
-    clear = (0,) if classes[0] == BACKGROUND else ()
+    clear = clear_ids(classes)
     rows = []
     for image_id in image_ids:
         masks = one[image_id]["mask"], other[image_id]["mask"]

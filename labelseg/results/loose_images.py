@@ -127,6 +127,7 @@ def write_predictions(inputs: Inputs, wanted: Written) -> Callable[[Item], dict[
     compute = wanted.run(inputs, wanted.params)
 
     def write(item: Item) -> dict[str, NDArray[Any]]:
+        from labelseg.data.formats.palette import clear_ids
         from labelseg.data.formats.png import write_grey_png, write_overlay, write_palette_png
 
         arrays = compute(item)
@@ -135,7 +136,7 @@ def write_predictions(inputs: Inputs, wanted: Written) -> Callable[[Item], dict[
             if path.is_relative_to(wanted.folder / "masks"):
                 write_palette_png(arrays["mask"], path)
             elif path.is_relative_to(wanted.folder / "overlays"):
-                write_overlay(arrays["mask"], item.image(), path, (0,) if inputs.has_background else ())
+                write_overlay(arrays["mask"], item.image(), path, clear_ids(inputs.classes))
             elif "confidence" not in arrays:
                 raise UsageError("--confidence: the stage writes no confidence. Leave it out.")
             else:
@@ -177,7 +178,7 @@ class Predictions:
         stage = workspace.config.stage(instance)
         params = workspace.config.params(instance)
         sources = stage.sources(params)
-        if not stage.has_masks or not {*stage.uses(params)} <= {"image", "tags"} or any(source.kind != "model" for source in sources):
+        if not stage.takes_loose_images(params):
             raise UsageError(f"{instance} cannot segment loose images. Name an instance of segment.")
         models, made_with = {}, {}
         for source in sources:

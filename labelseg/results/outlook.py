@@ -6,11 +6,13 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from labelseg.data.folder.findings import Finding, by_weight, counted
+from labelseg.data.folder.findings import Finding, by_weight
 from labelseg.data.inspection import inspect
 from labelseg.data.tasks import find_classes, task_steps
 from labelseg.errors import LabelsegError, UsageError
 from labelseg.pipeline.plan.graph import resolve
+from labelseg.training.params import schedule
+from labelseg.wording import counted
 
 MOST_WARMUP = 0.25  # of the updates
 ENOUGH_UPDATES = 200
@@ -63,11 +65,10 @@ def _schedule_findings(dataset: Dataset, stage: Stage, params: Any) -> Iterator[
         images = len(dataset.ids(params.split))
     except LabelsegError:
         return
-    steps = max(images // min(params.batch_size, max(images, 1)), 1)
-    updates = max(epochs * steps, params.min_updates if epochs == params.usual_epochs else 0)
-    if warmup > MOST_WARMUP * updates:
-        told = f"{counted(images, 'image')} give {counted(updates, 'update')}, {min(warmup, updates):,} of them warm-up"
-        remedy = f"Give it more: labelseg {stage.name} --epochs {-(-ENOUGH_UPDATES // steps)} --warmup-share 0.1"
+    length = schedule(params, images)
+    if warmup > MOST_WARMUP * length.updates:
+        told = f"{counted(images, 'image')} give {counted(length.updates, 'update')}, {min(warmup, length.updates):,} of them warm-up"
+        remedy = f"Give it more: labelseg {stage.name} --epochs {-(-ENOUGH_UPDATES // length.steps)} --warmup-share 0.1"
         yield Finding("warning", stage.name, told, "the learning rate hardly reaches what is set", remedy)
 
 

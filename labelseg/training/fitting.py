@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +18,7 @@ from labelseg.models.weights import load_arrays, load_weights
 from labelseg.pipeline.engines.inputs import Inputs, Model
 from labelseg.training.loop import TrainingSet, TrainResult, TrainTask, train
 from labelseg.training.optimization import Optimization, ParameterGroup, parameter_groups
+from labelseg.training.params import schedule
 from labelseg.training.ranks import split_devices
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def fit(
         samples,
         loss,
         groups=groups or parameter_groups(net, params.weight_decay, head_scale=params.head_lr_scale),
-        optimization=Optimization(lr=params.lr, kind=params.optimizer, momentum=params.momentum, warmup=params.warmup),  # type: ignore[arg-type]
+        optimization=usual_optimization(params),
         evaluate=evaluate,
         select=select,
         evaluate_every=evaluate_every,
@@ -193,26 +193,9 @@ def run_training(
     )
 
 
-class Length(NamedTuple):
-    """How long a training is: passes, updates, and how many times as many passes as asked for."""
-
-    epochs: int
-    updates: int
-    stretch: int
-
-
-def schedule(params: TrainingParams, samples: int, iterations: int = 0) -> Length:
-    """Find the length of a training: the epochs asked for; where those are the usual ones, as many as the fewest updates take.
-
-    Args:
-        params: Epochs, batch size and fewest updates.
-        samples: Length of the set.
-        iterations: Updates in place of epochs; 0 takes those.
-    """
-    steps = max(samples // max(min(params.batch_size, samples), 1), 1)
-    fewest = math.ceil(params.min_updates / steps)
-    epochs = max(params.epochs, fewest) if params.epochs == params.usual_epochs else params.epochs
-    return Length(epochs, iterations or epochs * steps, 1 if iterations else max(epochs // params.epochs, 1))
+def usual_optimization(params: TrainingParams) -> Optimization:
+    """Make the optimiser and its schedule as the shared parameters say."""
+    return Optimization(lr=params.lr, kind=params.optimizer, momentum=params.momentum, warmup=params.warmup)  # type: ignore[arg-type]
 
 
 def epoch_metrics(result: TrainResult) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from labelseg.errors import UsageError
 from labelseg.pipeline.declare.stage import file_option, option, source, split_option
@@ -82,7 +82,7 @@ class TrainingParams:
     @property
     def usual_epochs(self) -> int:
         """The epochs of a training for which none are given."""
-        return next(int(f.default) for f in fields(self) if f.name == "epochs")  # type: ignore[arg-type]
+        return default_epochs(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +94,11 @@ class EvaluatedTrainingParams(TrainingParams):
     keep: str = option(
         "last", help="Weights to keep: after the last epoch, or of the best on the validation split.", choices=("last", "best")
     )
+
+
+def default_epochs(params: Any) -> int:
+    """Return the epochs that a training declares."""
+    return next(int(f.default) for f in fields(params) if f.name == "epochs")  # type: ignore[arg-type]
 
 
 def growing_pair(name: str, values: tuple[Number, ...], example: str) -> tuple[Number, Number]:
@@ -110,3 +115,26 @@ def growing_pair(name: str, values: tuple[Number, ...], example: str) -> tuple[N
     if len(values) != 2 or values[0] > values[1]:
         raise UsageError(f"{name}: expected two growing numbers such as {example}, got {values}.")
     return values[0], values[1]
+
+
+class Length(NamedTuple):
+    """How long a training is: passes, updates, how many times as many passes as asked for, and updates a pass."""
+
+    epochs: int
+    updates: int
+    stretch: int
+    steps: int
+
+
+def schedule(params: Any, samples: int, iterations: int = 0) -> Length:
+    """Find the length of a training: the epochs asked for; where those are the usual ones, as many as the fewest updates take.
+
+    Args:
+        params: Epochs, batch size and fewest updates.
+        samples: Length of the set.
+        iterations: Updates in place of epochs; 0 takes those.
+    """
+    steps = max(samples // max(min(params.batch_size, samples), 1), 1)
+    fewest = -(-params.min_updates // steps)
+    epochs = max(params.epochs, fewest) if params.epochs == params.usual_epochs else params.epochs
+    return Length(epochs, iterations or epochs * steps, 1 if iterations else max(epochs // params.epochs, 1), steps)

@@ -135,16 +135,17 @@ class MaskedImage:
         crop: Side of the crop.
         scale: Range of the factor that images are resized by.
         jitter: Strength of colour jitter.
-        read: Reads the mask of an item, with labels of single pixels that resizing must not lose.
+        read: Reads the mask of an item, with labels of single pixels that resizing must not lose; None reads nothing: all is 255.
     """
 
     crop: int
     scale: tuple[float, float]
     jitter: float
-    read: Callable[[Item], Target]
+    read: Callable[[Item], Target] | None
 
     def __call__(self, item: Item, rng: Generator) -> Sample:
-        picture, target = item.image(), self.read(item)
+        picture = item.image()
+        target = mask_target(np.full(picture.shape[:2], IGNORE, np.uint8)) if self.read is None else self.read(item)
         image, scaled_mask = random_scale(picture, *self.scale, rng, target.mask)
         scaled_mask = mark_points(scaled_mask, target.points, target.labels, picture.shape[:2])
         image, mask = random_flip(image, rng, scaled_mask)
@@ -176,11 +177,15 @@ class Target:
     labels: NDArray[np.uint8]
 
 
-def source_target(item: Item) -> Target:
-    """Read what a label source says of an item, under the role ``labels``."""
-    arrays = item.read("labels")
-    points = arrays["points"] if "point_labels" in arrays else np.zeros((0, 2), np.int64)
-    return Target(arrays["mask"], points, arrays.get("point_labels", np.zeros(0, np.uint8)))
+def mask_target(mask: NDArray[np.uint8]) -> Target:
+    """Take a mask (H, W) alone as what is to be learned."""
+    return Target(mask, np.zeros((0, 2), np.int64), np.zeros(0, np.uint8))
+
+
+def source_target(item: Item, role: str = "labels") -> Target:
+    """Read what a label source says of an item."""
+    arrays = item.read(role)
+    return Target(arrays["mask"], arrays["points"], arrays["point_labels"]) if "point_labels" in arrays else mask_target(arrays["mask"])
 
 
 def source_mask(item: Item) -> NDArray[np.uint8]:

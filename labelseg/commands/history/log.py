@@ -14,6 +14,7 @@ import click
 from labelseg.commands.context import Invocation, pass_invocation, talk
 from labelseg.commands.tables import format_table, one_line, seconds_text
 from labelseg.errors import MissingArtifactError, UsageError
+from labelseg.wording import counted
 
 if TYPE_CHECKING:
     from labelseg.results.history import NodeRecord, RunRecord
@@ -62,10 +63,9 @@ def _damages(folder: Path, record: RunRecord) -> Iterator[str]:
     """Tell what is wrong with the log of a run."""
     path = folder / "runs" / record.id
     if record.unreadable:
-        lines = "1 line is" if record.unreadable == 1 else f"{record.unreadable:,} lines are"
-        yield f"{path}: {lines} damaged or none of ours, and left out."
+        yield f"{path}: {counted(record.unreadable, 'line is', 'lines are')} damaged or none of ours, and left out."
     if record.missing:
-        yield f"{path}: {'1 line is' if record.missing == 1 else f'{record.missing:,} lines are'} gone."
+        yield f"{path}: {counted(record.missing, 'line is', 'lines are')} gone."
     if record.missing is None and record.state != "running":
         yield f"{path}: its end is missing: the run goes on, was killed, or lines are gone."
     if record.state == "unreadable" and not record.unreadable:

@@ -11,12 +11,12 @@ import click
 
 from labelseg.commands.context import Invocation, pass_invocation, talk
 from labelseg.commands.tables import format_table, percent
-from labelseg.data.folder.findings import counted
 from labelseg.errors import DataError, UsageError
 from labelseg.pipeline.instances import UNSAVED
 from labelseg.pipeline.plan.reasons import reasons_text
 from labelseg.results.standing import missing_items
 from labelseg.suggestions import suggestion
+from labelseg.wording import counted
 
 if TYPE_CHECKING:
     from labelseg.results.scores import Score

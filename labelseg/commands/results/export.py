@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from labelseg.class_ids import BACKGROUND
 from labelseg.commands.context import Invocation, pass_invocation, talk
 from labelseg.commands.results.outputs import demand_own_folder, refuse_other_classes, write_classes
-from labelseg.data.folder.findings import counted
 from labelseg.errors import UsageError
 from labelseg.pipeline.files.paths import below
 from labelseg.pipeline.instances import stage_of
+from labelseg.wording import counted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -66,6 +65,7 @@ def export(
         raise UsageError(f"{instance} makes no masks. Name one of: {', '.join(able)}.")
     if output is None or model_file is not None:
         raise UsageError(f"{instance} makes masks. Name a folder: labelseg export {instance} -o DIR")
+    from labelseg.data.formats.palette import clear_ids
     from labelseg.data.formats.png import export_masks
     from labelseg.pipeline.engines.progress import show_progress
     from labelseg.results.standing import changes_of_data, classes_of, missing_items, open_ref
@@ -77,7 +77,7 @@ def export(
     refuse_other_classes(output, str(name), classes)
     with show_progress(len(artifact), f"export {instance}") as progress:
         image_of = workspace.dataset.image if overlay else None
-        clear = (0,) if classes[0] == BACKGROUND else ()
+        clear = clear_ids(classes)
         count = export_masks(_masks(artifact, output, progress), output, image_of, grey=grey, clear=clear)
     write_classes(output, classes)
     talk(f"Wrote {counted(count, 'mask')} and classes.txt to {output}.")

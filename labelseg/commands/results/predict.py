@@ -11,9 +11,9 @@ import click
 from labelseg.commands.carry_out import with_device
 from labelseg.commands.context import Invocation, pass_invocation, talk
 from labelseg.commands.results.outputs import demand_own_folder, refuse_other_classes, write_classes
-from labelseg.data.folder.findings import counted
 from labelseg.errors import ItemsFailedError, UsageError
 from labelseg.pipeline.plan.reasons import reasons_text
+from labelseg.wording import counted
 
 
 @click.command()

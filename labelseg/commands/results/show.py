@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from labelseg.class_ids import BACKGROUND
 from labelseg.commands.context import Invocation, pass_invocation, talk
 from labelseg.commands.tables import bytes_text, printable, seconds_text
 from labelseg.errors import MissingArtifactError, UsageError
@@ -109,12 +108,13 @@ def _elsewhere(workspace: Workspace, name: Named, image: str, held: Collection[s
 
 def _plot_item(workspace: Workspace, ref: Ref, manifest: Manifest, image_id: str, path: Path) -> None:
     """Draw the image, what every stage up to this one made of it, and the truth; one colour never stands for two classes."""
+    from labelseg.data.formats.palette import clear_ids
     from labelseg.pipeline.plan.class_lists import mixed_ids
     from labelseg.results.pictures import class_ids_in, draw_sheet, paint_item, save_picture, with_legend
     from labelseg.results.standing import classes_of, open_ref
 
     classes, image = classes_of(ref, manifest), workspace.dataset.image(image_id)
-    clear = (0,) if classes[0] == BACKGROUND else ()
+    clear = clear_ids(classes)
     panels, left_out = [("image", image)], []
     present: set[int] = set()
     for shown in _up_to(workspace, ref):

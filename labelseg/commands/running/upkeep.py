@@ -22,6 +22,7 @@ from labelseg.pipeline.instances import UNSAVED
 from labelseg.pipeline.run.options import RunOptions
 from labelseg.results.outlook import workspace_findings
 from labelseg.results.standing import missing_items, ref_name
+from labelseg.wording import counted
 
 if TYPE_CHECKING:
     from labelseg.workspace import Workspace
@@ -56,10 +57,10 @@ def verify(invocation: Invocation, stage: str | None, repair: bool, device: str,
         for line in lacking:
             talk(line)
         if lacking and not problems:
-            count = "1 tagged artifact lacks" if len(lacking) == 1 else f"{len(lacking):,} tagged artifacts lack"
+            count = counted(len(lacking), "tagged artifact lacks", "tagged artifacts lack")
             raise ArtifactError(f"what is left is sound, but {count} what was damaged.")
     if problems:
-        raise ArtifactError(f"{len(problems):,} {'problem' if len(problems) == 1 else 'problems'} found.")
+        raise ArtifactError(f"{counted(len(problems), 'problem')} found.")
     talk("All artifacts are what was written.")
 
 
@@ -95,13 +96,12 @@ def gc(invocation: Invocation, dry_run: bool, unsaved: bool, keep_logs: int) -> 
     Going back to parameters used before then computes again. Checkpoints of a training that would go on from them stay. What a record
     might name that cannot be read stays, and no link is followed.
     """
+    from labelseg.pipeline.files.locks import workspace_lock
     from labelseg.pipeline.plan.runlog import Markers, old_logs
     from labelseg.pipeline.run.status import wanted_keys
 
     workspace = invocation.workspace()
     known = workspace.config.instances()
-    from labelseg.pipeline.files.locks import workspace_lock
-
     with nullcontext() if dry_run else workspace_lock(workspace.folder, "labelseg gc", invocation.wait):
         refs = workspace.catalog.refs(tagged=True)
         # What a tag keeps stays, also of instances that left the file.
@@ -120,7 +120,7 @@ def gc(invocation: Invocation, dry_run: bool, unsaved: bool, keep_logs: int) -> 
         talk(line)
     counts = [(swept.manifests, "artifact"), (swept.parts, "part"), (swept.checkpoints, "checkpoint")]
     counts += [(count, name) for count, name in ((swept.logs, "log"), (forgotten, "remembered digest")) if count]
-    told = ", ".join(f"{count:,} {name}{'' if count == 1 else 's'}" for count, name in counts)
+    told = ", ".join(counted(count, name) for count, name in counts)
     talk(f"{'Would remove' if dry_run else 'Removed'}: {told}, {bytes_text(swept.bytes)}.")
 
 

@@ -9,16 +9,11 @@ from typing import Any
 import click
 
 from labelseg.commands.context import Invocation, no_wait, pass_invocation, talk
+from labelseg.commands.setup.data_options import file_option, folder_option, scenes_option, share_option
 from labelseg.commands.tables import format_table
 from labelseg.commands.workspace_file import written_path
 from labelseg.errors import UsageError
 from labelseg.pipeline.files.locks import workspace_lock
-
-SCENES_TRAIN = 200
-
-
-def _folder(text: str) -> Any:
-    return {"type": click.Path(exists=True, file_okay=False, path_type=Path), "metavar": "DIR", "help": text}
 
 
 @click.group()
@@ -28,27 +23,13 @@ def data() -> None:
 
 @data.command()
 @click.argument("name")
-@click.option("--images", **_folder("Folder of images: jpg, png, webp, bmp, tiff."))
-@click.option("--masks", **_folder("True masks, to evaluate or to answer questions with; index or palette PNG, 255 = ignore."))
-@click.option(
-    "--classes",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Class names, where the masks count them in another order than those of the first data set.",
-)
-@click.option("--splits", **_folder("Folder of lists of images, such as train.txt and val.txt."))
-@click.option(
-    "--val", type=click.FloatRange(0, 1, min_open=True, max_open=True), metavar="SHARE", help="Share of the images to hold out as val."
-)
+@click.option("--images", **folder_option("Folder of images: jpg, png, webp, bmp, tiff."))
+@click.option("--masks", **folder_option("True masks, to evaluate or to answer questions with; index or palette PNG, 255 = ignore."))
+@click.option("--classes", **file_option("Class names, where the masks count them in another order than those of the first data set."))
+@click.option("--splits", **folder_option("Folder of lists of images, such as train.txt and val.txt."))
+@click.option("--val", **share_option("Share of the images to hold out as val."))
 @click.option("--label-map", metavar="NAME", help="Published ids that the masks hold: cityscapes, gta5, synthia, cityscapes-16, gta5-16.")
-@click.option(
-    "--scenes",
-    type=click.IntRange(min=1),
-    is_flag=False,
-    flag_value=SCENES_TRAIN,
-    metavar="[N]",
-    help=f"Built-in scenes at dusk: N to train on ({SCENES_TRAIN}) and half as many to evaluate on.",
-)
+@click.option("--scenes", **scenes_option("Built-in scenes at dusk"))
 @no_wait
 @pass_invocation
 def add(

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from labelseg.commands.context import Invocation, pass_invocation, talk
+from labelseg.commands.setup.data_options import file_option, folder_option, scenes_option, share_option
 from labelseg.commands.tables import format_table
 from labelseg.commands.workspace_file import exists_error, workspace_text, write_new, written_path
 from labelseg.data.dataset import open_dataset
-from labelseg.data.folder.findings import counted, some_of
 from labelseg.data.folder.folder_dataset import FolderDataset
 from labelseg.data.folder.image_ids import ImageIndex
 from labelseg.data.folder.splits import names_images
@@ -25,12 +25,13 @@ from labelseg.data.inspection import inspect
 from labelseg.errors import DataError, UsageError
 from labelseg.pipeline.declare.config import FILE_NAME
 from labelseg.pipeline.declare.stage import Stage
+from labelseg.training.params import schedule
+from labelseg.wording import counted, some_of
 
 if TYPE_CHECKING:
     from labelseg.protocols import Dataset
 
 LABEL_FILES = ("labels.csv", "image_labels.csv")
-SCENES_TRAIN = 200
 SPLIT_FIRST = "; before it, to learn from some of the masks only: labelseg split --labelled N"
 RECIPES = {"tags": "segment", "few-masks": "segment"}
 # The defaults of stages are the published ones; these were found on photos with the default backbone (docs/affinitynet.md).
@@ -64,46 +65,26 @@ class Survey:
         return {"tags": self.tagged, "mask": self.masked}.get(kind, self.images).get(split, 0) > 0
 
 
-def _folder(help: str) -> dict[str, Any]:
-    return {"type": click.Path(exists=True, file_okay=False, path_type=Path), "metavar": "DIR", "help": help}
-
-
-def _file(help: str) -> dict[str, Any]:
-    return {"type": click.Path(exists=True, dir_okay=False, path_type=Path), "metavar": "FILE", "help": help}
-
-
 @click.command()
 @click.option(
     "--from",
     "source",
-    **_folder("Folder with images/ and any of masks/, labels.csv, classes.txt and lists such as train.txt or splits/train.txt."),
+    **folder_option("Folder with images/ and any of masks/, labels.csv, classes.txt and lists such as train.txt or splits/train.txt."),
 )
-@click.option("--images", **_folder("Folder of images: jpg, png, webp, bmp, tiff."))
+@click.option("--images", **folder_option("Folder of images: jpg, png, webp, bmp, tiff."))
 @click.option(
     "--labels",
     type=click.Path(exists=True, path_type=Path),
     metavar="FILE",
     help="Tags: a CSV file image,labels, or a column for each class; or the folder of images itself, where each class has a folder in it.",
 )
-@click.option("--masks", **_folder("True masks: index or palette PNG, 255 = ignore. Needed to evaluate, not to train from tags."))
-@click.option("--classes", **_file("Class names, one a line; line k names class k of the masks; background first if there is one."))
-@click.option("--splits", **_folder("Folder of lists of images, such as train.txt and val.txt."))
-@click.option(
-    "--val",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    metavar="SHARE",
-    help="Share of the images to hold out as the split val, unless a list defines it.",
-)
-@click.option("--voc", **_folder("Folder of Pascal VOC 2012."))
-@click.option(
-    "--scenes",
-    type=click.IntRange(min=1),
-    is_flag=False,
-    flag_value=SCENES_TRAIN,
-    metavar="[N]",
-    help=f"Built-in synthetic scenes: N to train on ({SCENES_TRAIN}) and half as many to evaluate on.",
-)
-@click.option("--weights", **_file("Initial weights of the backbone for all trainings: .safetensors or .pth."))
+@click.option("--masks", **folder_option("True masks: index or palette PNG, 255 = ignore. Needed to evaluate, not to train from tags."))
+@click.option("--classes", **file_option("Class names, one a line; line k names class k of the masks; background first if there is one."))
+@click.option("--splits", **folder_option("Folder of lists of images, such as train.txt and val.txt."))
+@click.option("--val", **share_option("Share of the images to hold out as the split val, unless a list defines it."))
+@click.option("--voc", **folder_option("Folder of Pascal VOC 2012."))
+@click.option("--scenes", **scenes_option("Built-in synthetic scenes"))
+@click.option("--weights", **file_option("Initial weights of the backbone for all trainings: .safetensors or .pth."))
 @click.option(
     "--recipe",
     type=click.Choice(list(RECIPES)),
@@ -216,8 +197,7 @@ def _short_schedule(stage: Stage, survey: Survey) -> dict[str, Any]:
     images = survey.images.get(params.split, 0) if fewest else 0
     if not images:
         return {}
-    updates = params.epochs * max(images // min(params.batch_size, images), 1)
-    return {"warmup_share": WARMUP_SHARE, "min_updates": fewest} if updates < fewest else {}
+    return {"warmup_share": WARMUP_SHARE, "min_updates": fewest} if schedule(params, images).updates < fewest else {}
 
 
 def _data_table(root: Path, source: Path | None, paths: Mapping[str, Path | None], val: float | None, scenes: int | None) -> dict[str, Any]:

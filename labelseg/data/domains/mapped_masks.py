@@ -81,6 +81,5 @@ class MappedMasks:
 
         from labelseg.data.folder.images import image_size, read_mask
 
-        path = Path(self.dataset.identity(image_id, "mask"))
-        mask = read_mask(path, self.n_ids, size=image_size(Path(self.dataset.identity(image_id, "image"))))
+        mask = read_mask(self.dataset.mask_path(image_id), self.n_ids, size=image_size(self.dataset.image_path(image_id)))
         return np.frombuffer(self.table, np.uint8)[mask]

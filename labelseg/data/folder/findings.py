@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -36,14 +36,3 @@ class Finding:
 def by_weight(findings: Iterable[Finding]) -> list[Finding]:
     """Order findings by level, each once; those of one level stay in order."""
     return sorted(dict.fromkeys(findings), key=lambda finding: LEVELS.index(finding.level))
-
-
-def some_of(names: Sequence[object], most: int = 3) -> str:
-    """List the first of many names: ``a, b, c and 4 more``."""
-    more = len(names) - most
-    return ", ".join(map(str, names[:most])) + (f" and {more:,} more" if more > 0 else "")
-
-
-def counted(count: int, one: str, many: str = "") -> str:
-    """Write a number with its noun: ``1 image``, ``2 images``."""
-    return f"{count:,} {one if count == 1 else many or f'{one}s'}"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labelseg.class_ids import BACKGROUND
-from labelseg.data.folder.findings import Finding, counted, some_of
+from labelseg.data.folder.findings import Finding
 from labelseg.data.folder.image_ids import ImageIndex, MaskIndex
 from labelseg.data.folder.label_tables import LabelTable, class_folders, labels_in, read_table
 from labelseg.data.folder.labels import infer_classes, read_classes, read_labels, read_voc_annotation
@@ -18,6 +18,7 @@ from labelseg.data.folder.splits import ALL, HELD_OUT, USUAL_ORDER, find_lists, 
 from labelseg.errors import DataError, UsageError
 from labelseg.protocols import Kind
 from labelseg.suggestions import suggestion
+from labelseg.wording import counted, some_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

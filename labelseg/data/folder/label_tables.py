@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from labelseg.data.folder.findings import Finding, some_of
+from labelseg.data.folder.findings import Finding
 from labelseg.data.folder.text_files import read_text
 from labelseg.errors import DataError
+from labelseg.wording import some_of
 
 HEADER = ("image", "labels")
 IMAGE_COLUMNS = (

@@ -10,12 +10,13 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from labelseg.class_ids import BACKGROUND, IGNORE
-from labelseg.data.folder.findings import Finding, Level, counted, some_of
+from labelseg.data.folder.findings import Finding, Level
 from labelseg.data.folder.label_tables import HEADER, LabelTable, TableRow, is_missing, labels_in, read_table
 from labelseg.data.folder.text_files import read_text
 from labelseg.errors import DataError
 from labelseg.file_kinds import odd_kind
 from labelseg.suggestions import suggestion
+from labelseg.wording import counted, some_of
 
 SEPARATORS = re.compile("[;|]")
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from labelseg.class_ids import BACKGROUND
 
 
 def voc_palette() -> NDArray[np.uint8]:
@@ -36,6 +39,11 @@ def colorize(mask: NDArray[np.uint8], image: NDArray[np.uint8] | None = None, op
     if image is None:
         return colors
     return np.round(colors * opacity + image * (1 - opacity)).astype(np.uint8)
+
+
+def clear_ids(classes: Sequence[str]) -> tuple[int, ...]:
+    """List the ids that are not painted over an image: that of the background, where there is one."""
+    return (0,) if classes[0] == BACKGROUND else ()
 
 
 def paint_over(mask: NDArray[np.uint8], image: NDArray[np.uint8], opacity: float = 0.5, clear: tuple[int, ...] = (0,)) -> NDArray[np.uint8]:

@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
-import numpy as np
 from numpy.random import Generator
 
 from labelseg.class_ids import IGNORE
-from labelseg.data.augment.point_labels import mark_points
-from labelseg.data.augment.transforms import (
-    MEAN_FILL,
-    color_jitter,
-    jitter_strengths,
-    normalize,
-    random_crop_box,
-    random_flip,
-    random_scale,
-)
 from labelseg.pipeline.engines.inputs import Item
 from labelseg.training.pairs import Sample
+from labelseg.training.samples import MaskedImage, Target, mask_target, source_target
 
 
 @dataclass(frozen=True)
@@ -39,14 +30,14 @@ class DomainView:
     role: str | None
 
     def __call__(self, item: Item, rng: Generator) -> Sample:
-        whole = item.image()
-        size = whole.shape[0], whole.shape[1]
-        known = {} if self.role is None else {"mask": item.mask()} if self.role == "" else item.read(self.role)
-        image, mask = random_scale(whole, *self.scale, rng, known.get("mask", np.full(size, IGNORE, np.uint8)))
-        if "point_labels" in known:
-            told = known["point_labels"] != IGNORE  # what nobody could tell hides nothing that is known
-            mask = mark_points(mask, known["points"][told], known["point_labels"][told], size)
-        image, mask = random_flip(image, rng, mask)
-        box = random_crop_box((image.shape[0], image.shape[1]), self.crop, rng)
-        image = color_jitter(box.cut(image, MEAN_FILL), rng, *jitter_strengths(self.jitter))
-        return {self.names[0]: normalize(image), self.names[1]: box.cut(mask, IGNORE)}
+        read = None if self.role is None else partial(known_target, role=self.role)
+        return dict(zip(self.names, MaskedImage(self.crop, self.scale, self.jitter, read)(item, rng), strict=True))
+
+
+def known_target(item: Item, role: str) -> Target:
+    """Read a label source, or the true mask for an empty role; a point that nobody could tell hides nothing that is known."""
+    if not role:
+        return mask_target(item.mask())
+    target = source_target(item, role)
+    told = target.labels != IGNORE
+    return Target(target.mask, target.points[told], target.labels[told])

@@ -18,9 +18,9 @@ from labelseg.models.segmenter import Segmenter
 from labelseg.models.weights import load_arrays, state_arrays
 from labelseg.ops.losses import cross_entropy
 from labelseg.pipeline.engines.inputs import Inputs, Item, Model
-from labelseg.training.fitting import demand_batch, epoch_metrics, make_backbone, run_training
+from labelseg.training.fitting import demand_batch, epoch_metrics, make_backbone, run_training, usual_optimization
 from labelseg.training.loop import TrainingSet
-from labelseg.training.optimization import Optimization, ParameterGroup, parameter_groups
+from labelseg.training.optimization import ParameterGroup, parameter_groups
 from labelseg.training.pairs import PairedSamples
 from labelseg.training.params import growing_pair
 from labelseg.training.samples import Samples
@@ -100,7 +100,7 @@ def train_adapted(inputs: Inputs, params: Params) -> Model:
         samples,
         loss,
         groups=_groups(net, params),
-        optimization=Optimization(lr=params.lr, kind=params.optimizer, momentum=params.momentum, warmup=params.warmup),  # type: ignore[arg-type]
+        optimization=usual_optimization(params),
         evaluate=evaluate if held else None,
         select="mIoU",
         evaluate_every=params.evaluate_every,

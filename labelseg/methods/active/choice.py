@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from labelseg.methods.active.choice_params import Params
 
 NO_GUESS = -1
-HIGHEST_ROUND = 254
 
 
 @dataclass(frozen=True)

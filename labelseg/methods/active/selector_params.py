@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from labelseg.methods.active.adaptation_params import TARGET
 from labelseg.pipeline.declare.stage import like, option, source, split_option
-from labelseg.training.params import TrainingParams
+from labelseg.training.params import TrainingParams, default_epochs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ class Params:
     @property
     def usual_epochs(self) -> int:
         """The epochs of a training for which none are given."""
-        return 6
+        return default_epochs(self)
 
     def __post_init__(self) -> None:
         """Fill in what follows from the number of the round."""

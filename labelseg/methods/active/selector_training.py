@@ -27,7 +27,7 @@ from labelseg.pipeline.engines.inputs import Inputs, Item, Model
 from labelseg.training.fitting import demand_batch, epoch_metrics, run_training
 from labelseg.training.optimization import Optimization, parameter_groups
 from labelseg.training.params import growing_pair
-from labelseg.training.samples import MaskedImage, Samples, Target, readable
+from labelseg.training.samples import MaskedImage, Samples, Target, mask_target, readable
 
 if TYPE_CHECKING:
     from labelseg.methods.active.selector_params import Params
@@ -55,7 +55,7 @@ class PseudoLabels:
 
     def target(self, item: Item) -> Target:
         """Give the label of an item as what is to be learned of it."""
-        return Target(self(item), np.zeros((0, 2), np.int64), np.zeros(0, np.uint8))
+        return mask_target(self(item))
 
     def share(self) -> float:
         """Compute the share of pixels that have a label."""

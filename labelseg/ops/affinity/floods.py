@@ -27,8 +27,12 @@ def competing_mask(
     Returns:
         (H, W) uint8 class ids; the background wins a tie.
     """
-    scores = np.concatenate([walked[:1] * np.float32(background_weight), walked[1:]])
-    return np.asarray(class_ids, dtype=np.uint8)[scores.argmax(axis=0)]
+    return np.asarray(class_ids, dtype=np.uint8)[competing_scores(walked, background_weight).argmax(axis=0)]
+
+
+def competing_scores(walked: NDArray[np.floating], background_weight: float) -> NDArray[np.floating]:
+    """Weigh the background's map, the first of (1 + C, H, W), against those of the classes."""
+    return np.concatenate([walked[:1] * np.float32(background_weight), walked[1:]])
 
 
 def class_shares(mask: NDArray[np.uint8], class_ids: Sequence[int] | NDArray[np.integer]) -> NDArray[np.float64]:

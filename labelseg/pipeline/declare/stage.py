@@ -145,6 +145,11 @@ class Stage:
         )
         return tuple(s for s in declared if s.instance)
 
+    def takes_loose_images(self, params: Any) -> bool:
+        """Whether the stage makes masks from images and models alone; tags, where it looks at them, may be unknown."""
+        uses = self.uses(params)
+        return self.has_masks and {*uses} <= {"image", "tags"} and all(source.kind == "model" for source in self.sources(params))
+
     def option(self, role: str) -> str:
         """Name the parameter that says who plays a role; a role of earlier declarations stays as it is."""
         return next((f.name for f in fields(self.params) if "source" in f.metadata and key_name(f) == role), role)

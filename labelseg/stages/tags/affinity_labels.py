@@ -6,14 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from labelseg.pipeline.declare.stage import Stage, option, source
+from labelseg.methods.guard_params import GuardParams
+from labelseg.pipeline.declare.stage import Stage, like, option, source
 
 if TYPE_CHECKING:
     from labelseg.pipeline.engines.inputs import Inputs, Item
-
-
-def _is_guarded(params: Params) -> bool:
-    return bool(params.guard_masks)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,16 +23,13 @@ class Params:
         help="Who wins where confident foreground meets confident background: psa background, irn foreground.",
         choices=("psa", "irn"),
     )
-    guard_masks: str = source(
-        "", help="Instance whose masks tell how much of an image a class may cover; classes that flooded stay neutral.", kind="labels"
+    guard_masks: str = like(
+        GuardParams,
+        "guard_masks",
+        help="Instance whose masks tell how much of an image a class may cover; classes that flooded stay neutral.",
     )
-    guard_factor: float = option(
-        2.0,
-        help="A class floods where it covers more than this times its trusted share of the image ...",
-        minimum=0.0,
-        effective=_is_guarded,
-    )
-    guard_margin: float = option(0.1, help="... and this share of the image more.", minimum=0.0, maximum=1.0, effective=_is_guarded)
+    guard_factor: float = like(GuardParams, "guard_factor")
+    guard_margin: float = like(GuardParams, "guard_margin")
 
 
 def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from labelseg.methods.crf_params import CrfParams, has_crf
-from labelseg.pipeline.declare.stage import Stage, option, source
+from labelseg.methods.guard_params import GuardParams
+from labelseg.pipeline.declare.stage import Stage, like, option, source
 
 if TYPE_CHECKING:
     from labelseg.pipeline.engines.inputs import Inputs, Item
@@ -25,7 +26,7 @@ def _has_threshold(params: Params) -> bool:
     return params.start == "foreground-only"
 
 
-def _is_guarded(params: Params) -> bool:
+def _has_guard(params: Params) -> bool:
     return params.guard != "off"
 
 
@@ -88,7 +89,7 @@ class WalkParams:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GuardParams:
+class Guard:
     """What keeps a class from flooding an image."""
 
     guard: str = option(
@@ -97,20 +98,13 @@ class GuardParams:
         choices=("off", "refined", "competitor"),
         neutral=True,
     )
-    guard_masks: str = source(
-        "refine", help="Instance whose masks tell how much of an image a class may cover.", kind="labels", effective=_is_guarded
-    )
-    guard_factor: float = option(
-        2.0,
-        help="A class floods where it covers more than this times its trusted share of the image ...",
-        minimum=0.0,
-        effective=_is_guarded,
-    )
-    guard_margin: float = option(0.1, help="... and this share of the image more.", minimum=0.0, maximum=1.0, effective=_is_guarded)
+    guard_masks: str = like(GuardParams, "guard_masks", default="refine", effective=_has_guard)
+    guard_factor: float = like(GuardParams, "guard_factor")
+    guard_margin: float = like(GuardParams, "guard_margin")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Params(CrfParams, GuardParams, WalkParams):
+class Params(CrfParams, Guard, WalkParams):
     """Parameters of ``propagate``."""
 
     crf_unary: str = option(
@@ -139,7 +133,7 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
     from labelseg.inference.predictor import resize_image
     from labelseg.models.fast.inference_form import for_inference
     from labelseg.models.networks import load_network
-    from labelseg.ops.affinity.floods import competing_mask, guard_mask
+    from labelseg.ops.affinity.floods import competing_mask, competing_scores, guard_mask
     from labelseg.ops.affinity.grid import from_grid, to_grid
     from labelseg.ops.affinity.pairs import pair_offsets, psa_origins
     from labelseg.ops.affinity.random_walk import random_walk
@@ -195,10 +189,10 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
         size = image.shape[:2]
         class_ids = np.concatenate([[0], cam["class_ids"]]).astype(np.int16)
         maps = walked_maps(image, cam["scores"])
-        walked = maps[-len(cam["class_ids"]) :] if len(cam["class_ids"]) else maps[:0]
+        walked = maps[len(maps) - len(cam["class_ids"]) :]
         scores = maps
         if params.start == "background":
-            scores = np.concatenate([maps[:1] * np.float32(params.background_weight), walked])
+            scores = competing_scores(maps, params.background_weight)
         elif params.start == "foreground-only":
             scores = np.concatenate([np.full((1, *size), params.threshold, np.float32), walked])
         mask = score_mask(scores, class_ids)

@@ -1,0 +1,31 @@
+"""Options that name data: folders, files, shares and scenes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+SCENES_TRAIN = 200
+
+
+def folder_option(help: str) -> dict[str, Any]:
+    """Declare an option that names a folder."""
+    return {"type": click.Path(exists=True, file_okay=False, path_type=Path), "metavar": "DIR", "help": help}
+
+
+def file_option(help: str) -> dict[str, Any]:
+    """Declare an option that names a file."""
+    return {"type": click.Path(exists=True, dir_okay=False, path_type=Path), "metavar": "FILE", "help": help}
+
+
+def share_option(help: str) -> dict[str, Any]:
+    """Declare an option that gives a share between 0 and 1."""
+    return {"type": click.FloatRange(0, 1, min_open=True, max_open=True), "metavar": "SHARE", "help": help}
+
+
+def scenes_option(what: str) -> dict[str, Any]:
+    """Declare an option for built-in scenes, whose number may be left out."""
+    told = f"{what}: N to train on ({SCENES_TRAIN}) and half as many to evaluate on."
+    return {"type": click.IntRange(min=1), "is_flag": False, "flag_value": SCENES_TRAIN, "metavar": "[N]", "help": told}

@@ -1,0 +1,16 @@
+"""Numbers and lists as they are written for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def some_of(names: Sequence[object], most: int = 3) -> str:
+    """List the first of many names: ``a, b, c and 4 more``."""
+    more = len(names) - most
+    return ", ".join(map(str, names[:most])) + (f" and {more:,} more" if more > 0 else "")
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """Write a number with its noun: ``1 image``, ``2 images``."""
+    return f"{count:,} {one if count == 1 else many or f'{one}s'}"
