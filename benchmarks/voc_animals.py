@@ -72,13 +72,13 @@ class Chain:
         name: Of its settings and its results.
         extras: Instances beside it, with the options that make them.
         rows: Row -> instance whose masks are scored.
-        segmented: Rows of the segmenter beside the chain's own -> options of ``segment``.
+        segmented: Rows of the segmenter beside the chain's own -> name of the instance of ``segment``, and its options.
     """
 
     name: str
     extras: Mapping[str, Sequence[str]]
     rows: Mapping[str, str]
-    segmented: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    segmented: Mapping[str, tuple[str, Sequence[str]]] = field(default_factory=dict)
 
     @property
     def settings(self) -> Path:
@@ -92,7 +92,7 @@ CHAINS = {
         "voc_animals_competing",
         COMPETING_EXTRAS,
         COMPETING_ROWS,
-        {"segmenter, classes not weighed": ["--classes", ""], "segmenter, tags given": ["--tags", "given"]},
+        {"segmenter, classes not weighed": ("plain", ["--classes", ""]), "segmenter, tags given": ("tagged", ["--tags", "given"])},
     ),
 }
 
@@ -147,8 +147,7 @@ def main() -> None:
     model = json.loads(labelseg(workspace, "show", "train-classifier", "--json", capture=True))
     result.add("classifier", "val mAP, last epoch", model["metrics"]["last"]["mAP"])
     beside = {*chain.extras}
-    for row, flags in chain.segmented.items():
-        as_name = flags[0].removeprefix("--")
+    for row, (as_name, flags) in chain.segmented.items():
         labelseg(workspace, "segment", "--as", as_name, *flags, "--split", "val")
         result.score(workspace, row, f"segment@{as_name}", "val")
         beside.add(f"segment@{as_name}")
