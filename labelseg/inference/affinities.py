@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,7 +16,20 @@ from labelseg.ops.affinity.grid import block_mean
 from labelseg.ops.affinity.pairs import Offset, pair_validity
 from labelseg.ops.affinity.psa import pair_affinities
 
-Affinities = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+
+class Links(NamedTuple):
+    """How the cells of an image are linked.
+
+    Attributes:
+        affinities: (n_offsets, h, w) float32 in [0, 1], padded form.
+        boundary: (h, w) float32, the probability of a boundary in each cell, where the network predicts boundaries.
+    """
+
+    affinities: NDArray[np.float32]
+    boundary: NDArray[np.float32] | None = None
+
+
+FindLinks = Callable[[NDArray[np.uint8]], Links]
 
 
 def affinity_function(
@@ -27,7 +41,7 @@ def affinity_function(
     precision: str = "32-true",
     flip: bool = False,
     colour_range: float = 20.0,
-) -> tuple[Affinities, int]:
+) -> tuple[FindLinks, int]:
     """Choose where the affinities of a walk come from.
 
     Args:
@@ -38,18 +52,20 @@ def affinity_function(
         colour_range: Mean absolute difference, in grey levels, at which colour affinity is 1/e.
 
     Returns:
-        A function from (H, W, 3) uint8 to (n_offsets, h, w) float32 affinities, and the stride of its grid.
+        A function from (H, W, 3) uint8 to the links of its cells, and the stride of the grid.
     """
     if kind == "constant":
-        return lambda image: pair_validity(grid_size(image, 8), offsets).astype(np.float32), 8
+        return lambda image: Links(pair_validity(grid_size(image, 8), offsets).astype(np.float32)), 8
     if kind == "colour":
-        return lambda image: colour_affinities(image, offsets, colour_range), 8
+        return lambda image: Links(colour_affinities(image, offsets, colour_range)), 8
     if net is None:
         raise UsageError("learned affinities: expected an affinity model, got none. Name one: labelseg propagate --affinity train-affinity")
     network, predictor = net, Predictor(net, device, precision)
 
-    def learned(image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return network.view_affinities(torch.from_numpy(predictor.views(image, flip=flip)), offsets).numpy()
+    def learned(image: NDArray[np.uint8]) -> Links:
+        outputs = torch.from_numpy(predictor.views(image, flip=flip))
+        boundary = network.view_boundary(outputs).numpy() if isinstance(network, BoundaryNet) else None
+        return Links(network.view_affinities(outputs, offsets).numpy(), boundary)
 
     return learned, network.stride
 

@@ -108,7 +108,12 @@ class BoundaryNet(nn.Module):
     @classmethod
     def view_affinities(cls, outputs: Tensor, offsets: Sequence[Offset]) -> Tensor:
         """Turn what it gives for several views of one image, all mirrored back, into affinities (n_offsets, h, w) of the mean logits."""
-        return cls.pair_affinities(outputs.mean(dim=0, keepdim=True), offsets)[0]
+        return path_affinities(cls.view_boundary(outputs)[None], offsets)[0]
+
+    @staticmethod
+    def view_boundary(outputs: Tensor) -> Tensor:
+        """Turn what it gives for several views of one image, all mirrored back, into the probability (h, w) of a boundary."""
+        return outputs[:, 0].float().mean(dim=0).sigmoid()
 
 
 def _resize(maps: Tensor, size: tuple[int, ...]) -> Tensor:

@@ -47,13 +47,16 @@ def merge_cams(maps: Sequence[NDArray[np.floating]], size: tuple[int, int], mirr
     return np.sum([resize_maps(cam, size) for cam in by_size.values()], axis=0, dtype=np.float32)
 
 
-def normalize_cam(cam: NDArray[np.floating]) -> NDArray[np.float32]:
+def normalize_cam(cam: NDArray[np.floating], *, together: bool = False) -> NDArray[np.float32]:
     """Divide each map of (C, H, W) by its maximum + 1e-5, so that it lies in [0, 1); a map of zeros stays zero.
 
-    Source: published PSA code (spec psa 1.5): no minimum is subtracted.
+    Args:
+        together: Divide all of them by the one maximum, so that a weak map stays weak.
+
+    Source: published PSA code (spec psa 1.5): no minimum is subtracted; all together after the walk of IRN (spec psa 3.4).
     """
     cam = cam.astype(np.float32)
-    return cam / (cam.max(axis=(1, 2), keepdims=True, initial=0.0) + np.float32(EPSILON))
+    return cam / (cam.max(axis=None if together else (1, 2), keepdims=True, initial=0.0) + np.float32(EPSILON))
 
 
 def background_score(cams: NDArray[np.floating], alpha: float) -> NDArray[np.float32]:

@@ -29,9 +29,9 @@ def in_loops(value, height, width):
 
 
 def test_constant_affinity_links_all_pairs_alike():
-    affinities_of, stride = affinity_function("constant", None, OFFSETS, device="cpu")
+    find_links, stride = affinity_function("constant", None, OFFSETS, device="cpu")
     assert stride == 8
-    np.testing.assert_array_equal(affinities_of(IMAGE), in_loops(lambda one, other: 1, 5, 6))
+    np.testing.assert_array_equal(find_links(IMAGE).affinities, in_loops(lambda one, other: 1, 5, 6))
 
 
 @pytest.mark.parametrize("colour_range", [20.0, 55.0])
@@ -41,9 +41,9 @@ def test_colour_affinity_compares_the_mean_colours_of_cells(colour_range):
         return IMAGE[8 * y : 8 * y + 8, 8 * x : 8 * x + 8].reshape(-1, 3).astype(float).mean(axis=0)
 
     expected = in_loops(lambda one, other: np.exp(-np.abs(mean(one) - mean(other)).mean() / colour_range), 5, 6)
-    affinities_of, stride = affinity_function("colour", None, OFFSETS, device="cpu", colour_range=colour_range)
+    find_links, stride = affinity_function("colour", None, OFFSETS, device="cpu", colour_range=colour_range)
     assert stride == 8
-    np.testing.assert_allclose(affinities_of(IMAGE), expected, rtol=1e-4)
+    np.testing.assert_allclose(find_links(IMAGE).affinities, expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize("flip", [False, True])
@@ -59,9 +59,9 @@ def test_learned_affinity_is_that_of_the_features(flip):
         return [float((f[:, one[0], one[1]] - f[:, other[0], other[1]]).abs().mean()) for f in features[: 1 + flip]]
 
     expected = in_loops(lambda one, other: np.exp(-np.mean(distance(one, other))), height, width)
-    affinities_of, stride = affinity_function("learned", net, OFFSETS, device="cpu", flip=flip)
+    find_links, stride = affinity_function("learned", net, OFFSETS, device="cpu", flip=flip)
     assert stride == net.stride
-    np.testing.assert_allclose(affinities_of(IMAGE), expected, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(find_links(IMAGE).affinities, expected, rtol=1e-3, atol=1e-5)
     assert expected.min() < 0.99 * expected.max()
 
 

@@ -12,13 +12,13 @@ import os
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from labelseg.errors import UsageError
 from labelseg.file_kinds import odd_kind
-from labelseg.pipeline.declare.stage import Stage
+from labelseg.pipeline.declare.stage import AUTO, Follow, Stage
 from labelseg.pipeline.declare.values import declared_fields, former_names, read_value
 from labelseg.pipeline.instances import instance_parts, is_named, join_instance, run_command, stage_of, table_of
 from labelseg.suggestions import suggestion
@@ -169,7 +169,19 @@ class Config:
         number = _number(stage, instance)
         if number is not None and values[stage.numbered] != number:
             raise UsageError(f"{instance}: its {stage.numbered} is {values[stage.numbered]}, but its name says {number}.")
-        return stage.params(**values)
+        return self._followed(stage.params(**values))
+
+    def _followed(self, params: Any) -> Any:
+        """Put what each ``auto`` stands for in its place; an instance that is not there decides nothing."""
+        stands = {}
+        for declared in fields(params):
+            follow: Follow | None = declared.metadata.get("follows")
+            if follow is not None and getattr(params, declared.name) == AUTO:
+                read = getattr(params, follow.source)
+                there = read in self.instances()
+                value = getattr(self.params(read), follow.param, "") if there else ""
+                stands[declared.name] = follow.values.get(value, follow.otherwise)
+        return replace(params, **stands)
 
     def shared(self, instance: str, values: Mapping[str, Any]) -> dict[str, Any]:
         """Pick the values that hold for the whole chain, where the instance is a link of one."""

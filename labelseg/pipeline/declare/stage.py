@@ -10,6 +10,24 @@ if TYPE_CHECKING:
     from labelseg.protocols import Kind
 
 SourceKind = Literal["map", "model", "labels", "questions"]
+AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class Follow:
+    """What ``auto`` stands for: it follows from a parameter of an instance that is read.
+
+    Attributes:
+        source: The parameter that names the instance.
+        param: The parameter of that instance.
+        values: Its value -> what ``auto`` stands for then.
+        otherwise: What it stands for under any other value.
+    """
+
+    source: str
+    param: str
+    values: Mapping[str, str]
+    otherwise: str
 
 
 def option(
@@ -23,6 +41,7 @@ def option(
     effective: Callable[[Any], bool] | None = None,
     formerly: str = "",
     neutral: bool = False,
+    follows: Follow | None = None,
 ) -> Any:
     """Declare a parameter of a stage; it becomes an option of the command and part of the artifact's key.
 
@@ -37,9 +56,10 @@ def option(
             goes by in keys, so that these stay as they are.
         neutral: Whether the default asks for nothing, so that it stays out of the key: of a parameter that came later, so that what was
             made before keeps its key.
+        follows: What the value ``auto`` stands for; keys and records hold that.
     """
     limits = {"choices": choices, "minimum": minimum, "maximum": maximum}
-    ways = {"shared": shared, "effective": effective, "formerly": formerly, "neutral": neutral}
+    ways = {"shared": shared, "effective": effective, "formerly": formerly, "neutral": neutral, "follows": follows}
     return field(default=default, metadata={"help": help, **limits, **ways})
 
 

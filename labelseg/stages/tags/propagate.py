@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from labelseg.methods.crf_params import CrfParams, has_crf
 from labelseg.methods.guard_params import GuardParams
-from labelseg.pipeline.declare.stage import Stage, like, option, source
+from labelseg.pipeline.declare.stage import AUTO, Follow, Stage, like, option, source
 
 if TYPE_CHECKING:
     from labelseg.pipeline.engines.inputs import Inputs, Item
@@ -23,7 +23,7 @@ def _starts_as_psa(params: Params) -> bool:
 
 
 def _has_threshold(params: Params) -> bool:
-    return params.start == "foreground-only"
+    return params.start in ("foreground-only", "irn", AUTO)
 
 
 def _has_guard(params: Params) -> bool:
@@ -66,14 +66,16 @@ class WalkParams:
     )
     flip: bool = option(False, help="Average learned affinities with those of the mirrored image.", effective=_is_learned)
     start: str = option(
-        "foreground-only",
-        help="Maps that walk: the classes alone, against a threshold; background, as one map among them; or the background of psa.",
-        choices=("foreground-only", "background", "psa"),
+        AUTO,
+        help="Maps that walk: the classes alone, against a threshold; the same damped at boundaries, over one maximum (irn); background, "
+        "as one map among them; or the background of psa. auto: irn where the affinity model is of kind irn, else foreground-only.",
+        choices=(AUTO, "foreground-only", "irn", "background", "psa"),
+        follows=Follow("affinity", "kind", {"irn": "irn"}, "foreground-only"),
     )
     alpha: float = option(16.0, help="Background exponent of the start maps (start psa).", minimum=0.0, effective=_starts_as_psa)
     threshold: float = option(
         0.3,
-        help="Background score after the walk (start foreground-only), against maps whose maximum is 1.",
+        help="Background score after the walk (start foreground-only or irn), against maps whose maximum is 1.",
         minimum=0.0,
         maximum=1.0,
         effective=_has_threshold,
@@ -131,6 +133,7 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
     from labelseg.errors import UsageError
     from labelseg.inference.affinities import affinity_function
     from labelseg.inference.predictor import resize_image
+    from labelseg.models.affinity_net import BoundaryNet
     from labelseg.models.fast.inference_form import for_inference
     from labelseg.models.networks import load_network
     from labelseg.ops.affinity.floods import competing_mask, competing_scores, guard_mask
@@ -150,7 +153,7 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
     offsets = pair_offsets(params.radius)
     is_learned = params.affinity_kind == "learned"
     net = for_inference(load_network(inputs.model("affinity"), "affinity-net|boundary-net")) if is_learned else None
-    affinities_of, stride = affinity_function(
+    find_links, stride = affinity_function(
         params.affinity_kind,
         net,
         offsets,
@@ -161,28 +164,41 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
     )
     bilateral = Bilateral(params.crf_sxy, params.crf_srgb, params.crf_weight)
 
-    def walk(image: np.ndarray, start: np.ndarray, scale: float, normalize: bool) -> np.ndarray:
+    is_boundary = isinstance(net, BoundaryNet)
+    starts_as = params.start if params.start != AUTO else "irn" if is_boundary else "foreground-only"
+    if starts_as == "irn" and not is_boundary:
+        raise UsageError(
+            f"{inputs.instance}: start irn damps maps at boundaries, which {params.affinity if is_learned else params.affinity_kind} does "
+            "not give. Train a model that does: labelseg train-affinity --kind irn, or let the model decide: "
+            f"{run_command(inputs.instance)} --start auto"
+        )
+    own_maximum = starts_as not in ("psa", "irn")
+
+    def walk(image: np.ndarray, start: np.ndarray, scale: float) -> np.ndarray:
         """Walk maps of any size over the grid of the image at one scale, and bring them to the image's size."""
         scaled = resize_image(image, scale)
-        affinities = affinities_of(scaled)
+        affinities, boundary = find_links(scaled)
         if params.psa_compat:
             affinities = affinities * psa_origins(affinities.shape[1:], params.radius)
-        cells = to_grid(start, scaled.shape[:2], stride, count_padding=params.psa_compat)
+        if boundary is not None and starts_as == "irn":
+            is_there = start.shape[1:] == boundary.shape  # maps are stored on this very grid
+            cells = (start if is_there else to_grid(start, scaled.shape[:2], stride)) * (1 - boundary)
+        else:
+            cells = to_grid(start, scaled.shape[:2], stride, count_padding=params.psa_compat)
         walked = random_walk(
             cells, affinities, offsets, beta=params.beta, steps=params.iters, tolerance=params.tolerance, device=inputs.device
         )
-        return from_grid(normalize_cam(walked) if normalize else walked, stride, scaled.shape[:2], image.shape[:2])
+        return from_grid(normalize_cam(walked) if own_maximum else walked, stride, scaled.shape[:2], image.shape[:2])
 
     def walked_maps(image: np.ndarray, cams: np.ndarray) -> np.ndarray:
         """Walk the start maps at all scales: (K, H, W), that of the background first where one walks."""
-        is_psa = params.start == "psa"
         start = cams
-        if is_psa:
+        if starts_as == "psa":
             start = with_background(resize_maps(cams, image.shape[:2]), params.alpha)
         elif _has_competitor(params):
             start = with_background(cams, 1.0)
-        walked = np.mean([walk(image, start, scale, normalize=not is_psa) for scale in params.scales], axis=0)
-        return walked if is_psa else normalize_cam(walked)
+        walked = np.mean([walk(image, start, scale) for scale in params.scales], axis=0)
+        return normalize_cam(walked) if own_maximum else walked
 
     def compute(item: Item) -> dict[str, np.ndarray]:
         image, cam = item.image(), item.read("cam")
@@ -190,10 +206,12 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
         class_ids = np.concatenate([[0], cam["class_ids"]]).astype(np.int16)
         maps = walked_maps(image, cam["scores"])
         walked = maps[len(maps) - len(cam["class_ids"]) :]
+        if starts_as == "irn":
+            walked, maps = normalize_cam(walked, together=True), normalize_cam(maps)
         scores = maps
-        if params.start == "background":
+        if starts_as == "background":
             scores = competing_scores(maps, params.background_weight)
-        elif params.start == "foreground-only":
+        elif starts_as != "psa":
             scores = np.concatenate([np.full((1, *size), params.threshold, np.float32), walked])
         mask = score_mask(scores, class_ids)
         if params.guard != "off":

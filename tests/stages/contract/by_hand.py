@@ -228,10 +228,18 @@ def affinities(image, params, name):
     return net.view_affinities(outputs, offsets).numpy(), net.stride
 
 
+def boundary(image, params):
+    """The probability of a boundary in each cell, from the mean logits of an image and its mirror."""
+    once = SimpleNamespace(flip=params.flip, precision=params.precision)
+    logits = np.mean([view[0] for view in views("boundary-net", image, once)[0]], axis=0)
+    return 1 / (1 + np.exp(-logits))
+
+
 def propagate(item, params, name="affinity-net"):
-    """Walked scores, and the mask that they make or a CRF after them."""
+    """Walked scores, and the mask that they make or a CRF after them; over boundaries unless named otherwise as IRN walks."""
     ids = np.array([0, 2, 4])
     walks = []
+    damped = name == "boundary-net" and params.start in ("auto", "irn")
     start = maps()["scores"]
     if params.start == "psa":
         start = with_background(resize_maps(start, SIZE), params.alpha)
@@ -243,18 +251,22 @@ def propagate(item, params, name="affinity-net"):
         if params.psa_compat:
             pairs = pairs * psa_origins(pairs.shape[1:], params.radius)
         cells = to_grid(start, image.shape[:2], stride, count_padding=params.psa_compat)
+        if damped:
+            cells = start if start.shape == cells.shape else cells
+            cells = cells - cells * boundary(image, params)
         walked = random_walk(
             cells, pairs, pair_offsets(params.radius), beta=params.beta, steps=params.iters, tolerance=params.tolerance
         )  # fmt: skip
-        walks.append(from_grid(walked if params.start == "psa" else normalize_cam(walked), stride, image.shape[:2], SIZE))
+        walks.append(from_grid(walked if damped or params.start == "psa" else normalize_cam(walked), stride, image.shape[:2], SIZE))
     scores = np.mean(walks, axis=0)
+    whole = scores / scores[-2:].max()
     if params.start != "psa":
         scores = normalize_cam(scores)
     competing = np.stack([scores[0] * params.background_weight, *scores[1:]])
     if params.start == "background":
         scores = competing
-    elif params.start == "foreground-only":
-        scores = np.stack([np.full(SIZE, params.threshold, np.float32), *scores[-2:]])
+    elif params.start != "psa":
+        scores = np.stack([np.full(SIZE, params.threshold, np.float32), *(whole if damped else scores)[-2:]])
     places = scores.argmax(axis=0)
     others = {"off": [], "refined": [quiet()], "competitor": [ids[competing.argmax(axis=0)], quiet()]}[params.guard]
     for k in floods(ids[places], others, params) if others else []:
