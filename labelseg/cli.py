@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import click
 
 from labelseg import __version__
+from labelseg.commands.advice import TypedFormatter, as_typed, set_place
 from labelseg.commands.answering.annotate import annotate
 from labelseg.commands.answering.answers import answers
 from labelseg.commands.answering.budget import budget
@@ -72,7 +73,9 @@ class Program(click.Group):
         try:
             with interruptible():
                 return super().invoke(ctx)
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
+        except (click.ClickException, click.exceptions.Exit, click.Abort) as error:
+            if isinstance(error, click.ClickException):
+                error.message = as_typed(error.message)  # type: ignore[misc]
             raise
         except KeyboardInterrupt as error:
             ctx.exit(_interrupted(heard() or type(error)))
@@ -125,7 +128,10 @@ def make_program(stages: Iterable[Stage]) -> Program:
         Begin with `labelseg init`, then `labelseg run`. Exit codes: 0 done, 1 error, 2 usage, 3 some items failed,
         4 not fresh, 5 locked, 6 waiting for answers, 130 interrupted, 143 terminated.
         """
-        logging.basicConfig(level=logging.WARNING, format="%(message)s")
+        warnings = logging.StreamHandler()
+        warnings.setFormatter(TypedFormatter("%(message)s"))
+        logging.basicConfig(level=logging.WARNING, handlers=[warnings])
+        set_place(root)
         ctx.obj = Invocation(root, stages)
 
     for command in (*COMMANDS, *map(stage_command, stages)):
@@ -139,7 +145,7 @@ def _fail(ctx: click.Context, message: str, exit_code: int) -> NoReturn:
     """End with one line, after the traceback where that was asked for."""
     if ctx.params.get("debug"):
         talk(traceback.format_exc())
-    raise Failure(" ".join(line.strip() for line in message.splitlines()), exit_code)
+    raise Failure(as_typed(" ".join(line.strip() for line in message.splitlines())), exit_code)
 
 
 def _interrupted(kind: type[KeyboardInterrupt]) -> int:

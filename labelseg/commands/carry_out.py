@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from labelseg.commands.context import Invocation, no_wait, talk
+from labelseg.commands.context import Invocation, no_wait, talk, tell
 from labelseg.commands.tables import format_table, percent, seconds_text
 from labelseg.errors import ItemsFailedError
 from labelseg.pipeline.declare.stage import Stage
@@ -76,7 +76,7 @@ def carry_out(invocation: Invocation, target: str | None, split: str | None, par
     options = replace(options, wait=invocation.wait)
     count = done = 0
 
-    def tell(event: Literal["start", "done"], result: NodeResult) -> None:
+    def follow(event: Literal["start", "done"], result: NodeResult) -> None:
         nonlocal done
         if event == "start":
             done += 1
@@ -91,12 +91,12 @@ def carry_out(invocation: Invocation, target: str | None, split: str | None, par
                 talk(str(finding))
         known = paces(workspace.folder) if plan.report.work else {}
         if options.dry_run:
-            click.echo(plan_text(plan.report, known))
+            tell(plan_text(plan.report, known))
             return
         talk(plan_text(plan.report, known))
         count = len(plan.report.work)
         try:
-            report = execute(plan, tell)
+            report = execute(plan, follow)
         except ItemsFailedError as error:
             talk(closing_text(workspace, error.report))  # type: ignore[attr-defined]
             raise

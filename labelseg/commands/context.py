@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from labelseg.commands.advice import as_typed
 from labelseg.pipeline.declare.config import Config
 from labelseg.pipeline.declare.stage import Stage
 from labelseg.pipeline.files.locks import WAIT_SECONDS
@@ -61,4 +62,9 @@ no_wait = click.option(
 
 def talk(message: str = "") -> None:
     """Tell a person something; it goes to stderr, so that stdout holds nothing but data."""
-    click.echo(message, err=True)
+    click.echo(as_typed(message), err=True)
+
+
+def tell(text: str) -> None:
+    """Write what was asked for to stdout, for a person to read; what programs read is written as it is."""
+    click.echo(as_typed(text))

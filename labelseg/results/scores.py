@@ -88,6 +88,7 @@ def scored_refs(workspace: Workspace, instances: tuple[str, ...], split: str | N
     Raises:
         UsageError: an unknown instance, or one without masks.
         MissingArtifactError: it never ran, or nothing to score did.
+        ArtifactError: what ran cannot be read.
     """
     stages = list(workspace.stages)
     for instance in instances:
@@ -107,6 +108,8 @@ def scored_refs(workspace: Workspace, instances: tuple[str, ...], split: str | N
             and scoreable(workspace.stages[stage_of(ref.instance)])
         ]
     if not there:
+        for damage in workspace.catalog.damaged_refs(tagged=bool(tag)):
+            raise damage
         where = (f" on {split}" if split else "") + (f" under the tag '{tag}'" if tag else "")
         remedy = "See: labelseg tag --list" if tag else "Run: labelseg run"
         raise MissingArtifactError(f"nothing to evaluate: no stage that makes masks has run here{where}. {remedy}")

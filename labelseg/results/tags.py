@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from labelseg.errors import MissingArtifactError, UsageError
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def keep(workspace: Workspace, tag: str, instances: Sequence[str] = (), wait: float = WAIT_SECONDS) -> list[Ref]:
-    """Keep what stands now under a tag.
+    """Keep what stands now under a tag: all of it or, where that is interrupted, nothing.
 
     Args:
         workspace: The workspace.
@@ -38,6 +39,8 @@ def keep(workspace: Workspace, tag: str, instances: Sequence[str] = (), wait: fl
         chosen = [ref for name in instances for ref in find_refs(workspace, Named(name))] if instances else workspace.catalog.refs()
         if not chosen:
             raise MissingArtifactError("nothing stands here that could be kept. Run: labelseg run")
+        catalog = workspace.catalog
+        catalog.unfinished.clear(tag)
         kept = {(ref.instance, ref.split): ref for ref in tags(workspace).get(tag, ())}
         for ref in chosen:
             load_manifest(workspace, ref)
@@ -47,8 +50,10 @@ def keep(workspace: Workspace, tag: str, instances: Sequence[str] = (), wait: fl
                     f"the tag '{tag}' keeps {ref_name(ref)} of {there.created} already. "
                     f"Choose another name, or remove that one: labelseg tag --delete {tag}"
                 )
-        for ref in chosen:
-            workspace.catalog.set_ref(ref, tag)
+        new = [ref for ref in chosen if (ref.instance, ref.split) not in kept]
+        with catalog.unfinished.together(tag, [catalog.ref_path(ref.instance, ref.split, tag) for ref in new]):
+            for ref in new:
+                catalog.set_ref(ref, tag)
     return tags(workspace)[tag] if not instances else [ref for ref in tags(workspace)[tag] if ref.instance in instances]
 
 
@@ -59,6 +64,15 @@ def tags(workspace: Workspace) -> dict[str, list[Ref]]:
         if ref.tag:
             found.setdefault(ref.tag, []).append(ref)
     return dict(sorted(found.items()))
+
+
+def interrupted(workspace: Workspace) -> list[str]:
+    """Say of each tag that an interruption left unfinished what became of it."""
+    return [
+        f"Keeping or removing the tag '{name}' was interrupted: what that began does not count. "
+        f"Keep it again: labelseg tag {name}, or clear it: labelseg gc"
+        for name in workspace.catalog.unfinished.names()
+    ]
 
 
 def delete(workspace: Workspace, tag: str, wait: float = WAIT_SECONDS) -> int:
@@ -75,11 +89,19 @@ def delete(workspace: Workspace, tag: str, wait: float = WAIT_SECONDS) -> int:
     if tag == UNSAVED:
         raise UsageError(f"--delete {tag}: that is what --no-save has tried. Remove it: labelseg gc --unsaved")
     with workspace_lock(workspace.folder, "labelseg tag", wait):
+        unfinished = workspace.catalog.unfinished
+        left = unfinished.clear(tag) if tag in unfinished.names() else 0
         there = tags(workspace)
+        if tag not in there and left:
+            return left
         if tag not in there:
             raise MissingArtifactError(f"there is no tag '{tag}'.{suggestion(tag, there)} See: labelseg tag --list")
-        for ref in there[tag]:
-            workspace.catalog.ref_path(ref.instance, ref.split, ref.tag).unlink()
+        paths = [workspace.catalog.ref_path(ref.instance, ref.split, ref.tag) for ref in there[tag]]
+        with suppress(OSError):  # a full disk must not keep anyone from clearing it
+            unfinished.begin(tag, paths)
+        for path in paths:
+            path.unlink(missing_ok=True)
+        unfinished.clear(tag)
     return len(there[tag])
 
 

@@ -37,8 +37,11 @@ def write_data(folder: Path) -> Path:
 
 
 def labelseg(root: Path, *words: object, stages=toy_chain.STAGES) -> Result:
-    """Call the command line on a workspace."""
-    return CliRunner().invoke(make_program(stages), ["-C", str(root), *map(str, words)], prog_name="labelseg")
+    """Call the command line on a workspace; the commands that it names are as they would be if it were the current folder."""
+    result = CliRunner().invoke(make_program(stages), ["-C", str(root), *map(str, words)], prog_name="labelseg")
+    for stream in ("stdout_bytes", "stderr_bytes", "output_bytes"):
+        setattr(result, stream, getattr(result, stream).replace(b"labelseg -C %s " % os.fsencode(root), b"labelseg "))
+    return result
 
 
 @pytest.fixture(autouse=True)

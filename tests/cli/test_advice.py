@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import ast
+import logging
 import os
 import re
 import shlex
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
+import labelseg
 from labelseg.cli import make_program
+from labelseg.commands.advice import TypedFormatter, as_typed, set_place
 from labelseg.pipeline.instances import instance_parts, join_instance, run_command, stage_of, table_of
 from tests.pipeline import toy
 from tests.pipeline.declare.test_numbered import LINK
@@ -41,12 +46,13 @@ def call(root: Path, command: str) -> Result:
 
 
 def follow(root: Path, refused: Result) -> str:
-    """Run the command that a message names; return it."""
+    """Run the command that a message names, as it is written; return it without the folder of the workspace."""
     assert refused.exit_code != 0, refused.output
     command = ADVICE.findall(refused.output)[0]
-    done = call(root, f"{command.removeprefix('labelseg ')} --workers 0 --device cpu")
+    done = CliRunner().invoke(PROGRAM, [*shlex.split(command)[1:], "--workers", "0", "--device", "cpu"])
     assert done.exit_code == 0, f"{command}: {done.output}"
-    return command
+    assert command.startswith(f"labelseg -C {root} ")
+    return command.replace(f" -C {root}", "", 1)
 
 
 def made(root: Path, instance: str, split: str) -> list[str]:
@@ -239,3 +245,63 @@ def test_status_names_the_run_where_the_target_reads_what_is_missing(root):
     toy.set_image(root, "t003", 9)
     assert follow(root, call(root, "status --exit-code")) == "labelseg run --retrain"
     assert call(root, "status --exit-code").exit_code == 0
+
+
+def typed(text: str, place: str) -> str:
+    """Write a message as a command does that works in a place."""
+    with click.Context(PROGRAM):
+        set_place(Path(place))
+        return as_typed(text)
+
+
+@pytest.mark.parametrize(
+    "advice",
+    [
+        "never ran. Run: {} refine --as b16",
+        "Next: {} show cam, or {} run",
+        "see `{} show refine --tag a`",
+        "remove it ({} tag --delete a), or not",
+        "Free some, for one with: {} gc. What is finished stays.",
+        "to see where it comes from: {} --debug run",
+    ],
+)
+def test_a_command_is_named_with_the_folder_it_is_for(advice):
+    text = advice.format("labelseg", "labelseg")
+    assert typed(text, "my w") == advice.format("labelseg -C 'my w'", "labelseg -C 'my w'")
+    assert typed(text, ".") == text == as_typed(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "labelseg run: no space left in w",
+        "failed: labelseg run: no space left in w",
+        "w is in use by process 7 (labelseg run) since 2026-01-31",
+        "asked: labelseg run (refine, train)",
+        "see: labelseg.toml, labelseg --help",
+        "with: labelseg -C other run",
+        "with: labelseg to be made",
+    ],
+)
+def test_what_is_no_advice_stays(text):
+    assert typed(text, "w") == text
+
+
+def test_a_warning_names_commands_with_the_folder_too():
+    record = logging.LogRecord("labelseg", logging.WARNING, "", 0, "Tag it first: labelseg %s x", ("tag",), None)
+    with click.Context(PROGRAM):
+        set_place(Path("w"))
+        assert TypedFormatter("%(message)s").format(record) == "Tag it first: labelseg -C w tag x"
+
+
+def test_text_for_people_is_written_through_one_door():
+    """Beside it only JSON, paths of files and the address of a page reach the output."""
+    commands = Path(labelseg.__file__).parent / "commands"
+    found = [
+        (path.name, ast.unparse(node.args[0]).partition("(")[0])
+        for path in sorted(commands.rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("click.echo", "click.secho", "click.echo_via_pager", "print")
+    ]
+    assert {name for name, written in found if written == "as_typed"} == {"context.py"}
+    assert {written for name, written in found if name != "context.py"} == {"json.dumps", "os.fsencode", "address"}

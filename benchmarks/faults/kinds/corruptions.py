@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import shlex
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -120,7 +121,8 @@ def mended(root: Path, after: Readings) -> tuple[Outcome, str]:
 
 def advice(root: Path, done: Said) -> Iterator[str]:
     """Read from messages what to call, and what to delete."""
-    for line in (done.out + "\n" + done.err).splitlines():
+    said = (done.out + "\n" + done.err).replace(f"labelseg -C {shlex.quote(str(root))} ", "labelseg ")
+    for line in said.splitlines():
         for path in re.findall(r"Delete (\S+/\S+)", line):
             yield f"delete {path}"
         if "Delete the file" in line:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from labelseg.commands.answering.annotate import only_one, user_name
-from labelseg.commands.context import Invocation, pass_invocation, talk
+from labelseg.commands.context import Invocation, pass_invocation, talk, tell
 from labelseg.commands.tables import format_table, percent
 from labelseg.errors import UsageError
 
@@ -88,7 +88,10 @@ def answers(
         talk(str(bad))
     asked = {(question.image, *point) for question in questions for point in question.points}
     facts = _facts(workspace, there, asked)
-    click.echo(json.dumps(facts, indent=2) if as_json else _tables(f"{instance} ({ref.split})", facts))
+    if as_json:
+        click.echo(json.dumps(facts, indent=2))
+    else:
+        tell(_tables(f"{instance} ({ref.split})", facts))
 
 
 def _stands(new: Any, old: Any) -> bool:

@@ -7,9 +7,8 @@ from dataclasses import asdict
 
 import click
 
-from labelseg.commands.context import Invocation, pass_invocation
+from labelseg.commands.context import Invocation, pass_invocation, talk, tell
 from labelseg.commands.tables import format_table
-from labelseg.errors import MissingArtifactError
 
 
 @click.command()
@@ -27,14 +26,15 @@ def budget(invocation: Invocation, as_json: bool) -> None:
         click.echo(json.dumps([asdict(one) for one in spent], indent=2))
         return
     if not spent:
-        raise MissingArtifactError("labor-annotate has never run here. Run: labelseg labor-annotate --round 1")
+        talk("Nothing was asked yet: labor-annotate has never run here. Run: labelseg labor-annotate --round 1")
+        return
     header = ("ANSWERS", "SPLIT", "GRID", "IMAGES", "THIS ROUND", "ASKED", "LABELLED", "AN IMAGE", "OF ALL PIXELS")
     rows = [
         (one.instance, one.split, one.grid or "several", f"{one.images:,}", f"{one.now:,}", f"{one.asked:,}", f"{one.labelled:,}",
          f"{one.asked / max(one.images, 1):.1f}", f"{100 * one.share:.4f} %")
         for one in spent
     ]  # fmt: skip
-    click.echo(format_table(header, rows, right=header[3:]))
+    tell(format_table(header, rows, right=header[3:]))
     names = [one.instance for one in spent]
     counts = [(name, *(f"{one.by_class[name]:,}" for one in spent)) for name in spent[0].by_class]
-    click.echo("\n" + format_table(("CLASS", *names), counts, right=names))
+    tell("\n" + format_table(("CLASS", *names), counts, right=names))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from labelseg.commands.context import Invocation, pass_invocation
+from labelseg.commands.context import Invocation, pass_invocation, tell
 from labelseg.commands.tables import format_table, one_line
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def dag(invocation: Invocation, form: str, as_json: bool) -> None:
     if as_json or form == "json":
         click.echo(json.dumps([dataclasses.asdict(entry) for entry in found], indent=2))
     else:
-        click.echo(mermaid(found) if form == "mermaid" else _table(found))
+        tell(mermaid(found) if form == "mermaid" else _table(found))
     with suppress(OSError):  # digests that cannot be kept are computed again
         workspace.index.save()
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from labelseg.commands.context import Invocation, pass_invocation, talk
+from labelseg.commands.context import Invocation, pass_invocation, talk, tell
 from labelseg.commands.tables import format_table, one_line, percent
 from labelseg.errors import DataError, MissingArtifactError, UsageError
 from labelseg.suggestions import suggestion
@@ -96,7 +96,7 @@ def _tell_masks(workspace: Workspace, one: Ref, other: Ref, on: str | None, as_j
     if as_json:
         click.echo(json.dumps({**dataclasses.asdict(found), "matrix": found.matrix.tolist()}, indent=2))
     else:
-        click.echo("\n".join(_mask_lines(found)))
+        tell("\n".join(_mask_lines(found)))
     for count, name in ((found.only_first, found.first), (found.only_second, found.second)):
         if count:
             talk(f"{count:,} {'image is' if count == 1 else 'images are'} in {name} alone and not compared.")
@@ -122,7 +122,10 @@ def _tell_models(workspace: Workspace, one: Ref, other: Ref, as_json: bool) -> N
     from labelseg.results.differences import compare_models
 
     found = compare_models(workspace, one, other)
-    click.echo(json.dumps(dataclasses.asdict(found), indent=2) if as_json else "\n".join(_model_lines(found)))
+    if as_json:
+        click.echo(json.dumps(dataclasses.asdict(found), indent=2))
+    else:
+        tell("\n".join(_model_lines(found)))
 
 
 def _mask_lines(found: MaskDifference) -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from labelseg.commands.context import Invocation, pass_invocation, talk
+from labelseg.commands.context import Invocation, pass_invocation, talk, tell
 from labelseg.commands.tables import format_table, one_line, seconds_text
 from labelseg.errors import MissingArtifactError, UsageError
 from labelseg.wording import counted
@@ -47,9 +47,9 @@ def log(invocation: Invocation, instance: str | None, limit: int, run: str | Non
         told = [{**dataclasses.asdict(record), "first_error": record.first_error} for record in found]
         click.echo(json.dumps(told[0] if run is not None else told, indent=2))
     elif run is not None:
-        click.echo("\n".join(_run_lines(found[0])))
+        tell("\n".join(_run_lines(found[0])))
     elif found:
-        click.echo(_runs_table(found))
+        tell(_runs_table(found))
     else:
         talk("Nothing was run here yet. Run: labelseg run")
     if run is None and instance is None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from labelseg.commands.context import Invocation, no_wait, pass_invocation, talk
+from labelseg.commands.context import Invocation, no_wait, pass_invocation, talk, tell
 from labelseg.commands.tables import format_table, one_line
 from labelseg.errors import UsageError
 
@@ -43,6 +43,8 @@ def tag(invocation: Invocation, name: str | None, instances: tuple[str, ...], li
         found = kept.keep(workspace, name, instances, invocation.wait)
         talk(f"Kept {_count(len(found))} under '{name}'.")
     else:
+        for line in kept.interrupted(workspace):
+            talk(line)
         found = [ref for refs in kept.tags(workspace).values() for ref in refs]
         if not found:
             talk("No tag keeps anything. To keep what stands: labelseg tag NAME")
@@ -55,7 +57,7 @@ def tag(invocation: Invocation, name: str | None, instances: tuple[str, ...], li
             (one_line(ref.tag), ref.instance, ref.split, f"{ref.count:,}", ref.created, "yes" if row["stands"] else "no")
             for ref, row in zip(found, rows, strict=True)
         ]
-        click.echo(format_table(header, cells, right=("ITEMS",)))
+        tell(format_table(header, cells, right=("ITEMS",)))
 
 
 def _count(number: int) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from labelseg.commands.context import Invocation, pass_invocation, talk
+from labelseg.commands.context import Invocation, pass_invocation, talk, tell
 from labelseg.commands.tables import format_table, percent
 from labelseg.errors import DataError, UsageError
 from labelseg.pipeline.instances import UNSAVED
@@ -76,9 +76,9 @@ def evaluate(
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(entry) for entry in scores], indent=2))
     else:
-        click.echo(score_table(scores))
+        tell(score_table(scores))
         if per_class:
-            click.echo("\n" + class_table(scores))
+            tell("\n" + class_table(scores))
     for entry in scores:
         if entry.tuned:
             talk(

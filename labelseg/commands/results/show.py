@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from labelseg.commands.context import Invocation, pass_invocation, talk
+from labelseg.commands.context import Invocation, pass_invocation, talk, tell
 from labelseg.commands.tables import bytes_text, printable, seconds_text
 from labelseg.errors import MissingArtifactError, UsageError
 from labelseg.suggestions import suggestion
@@ -57,7 +57,10 @@ def show(
         facts = item_facts(image_id, manifest, open_ref(workspace, ref)[image_id], classes_of(ref, manifest))
         if plot is not None:
             _plot_item(workspace, ref, manifest, image_id, plot)
-    click.echo(json.dumps(facts, indent=2) if as_json else "\n".join(_lines(_readable(facts))))
+    if as_json:
+        click.echo(json.dumps(facts, indent=2))
+    else:
+        tell("\n".join(_lines(_readable(facts))))
     if changed := changes_of_data(workspace, classes_of(ref, manifest)):
         talk(f"{Named(instance, ref.tag)} was made with other classes than the data has now: {changed}.")
 

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from labelseg.commands.context import Invocation, pass_invocation
+from labelseg.commands.advice import as_typed
+from labelseg.commands.context import Invocation, pass_invocation, tell
 from labelseg.commands.tables import format_table
-from labelseg.errors import NotFreshError
+from labelseg.errors import ArtifactError, NotFreshError
 from labelseg.pipeline.plan.reasons import causes
+from labelseg.wording import counted
 
 if TYPE_CHECKING:
     from labelseg.pipeline.run.status import StatusRow
@@ -26,16 +28,18 @@ def status(invocation: Invocation, as_json: bool, exit_code: bool) -> None:
     """Tell the state of every stage, and why it is not fresh.
 
     fresh: up to date. outdated: a model whose images changed since; it is used until `--retrain`. stale: made in another
-    way than now asked for. missing: never made. running, failed, waiting: the state of the last run.
+    way than now asked for. missing: never made. damaged: its record cannot be read; WHY tells what mends it, and the command
+    ends with code 1. running, failed, waiting: the state of the last run.
     """
     workspace = invocation.workspace()
     rows = workspace.status()
     if as_json:
         click.echo(json.dumps([_record(row) for row in rows], indent=2))
     else:
-        click.echo(_table(rows))
+        tell(_table(rows))
     with suppress(OSError):  # digests that cannot be kept are computed again
         workspace.index.save()
+    _refuse_unreadable(workspace, rows)
     behind = [row for row in rows if not row.fresh]
     if exit_code and behind:
         raise NotFreshError(
@@ -43,9 +47,21 @@ def status(invocation: Invocation, as_json: bool, exit_code: bool) -> None:
         )
 
 
+def _refuse_unreadable(workspace: Workspace, rows: list[StatusRow]) -> None:
+    """End with an error where records cannot be read: what stands is not known then.
+
+    Raises:
+        ArtifactError: there are such records, or folders of them.
+    """
+    damaged = [str(row.reasons[-1].after) for row in rows if row.state == "damaged"]
+    told = list(dict.fromkeys([*damaged, *map(str, workspace.catalog.damaged_refs())]))
+    if told:
+        raise ArtifactError(f"{counted(len(told), 'record')} cannot be read, the first: {told[0]}")
+
+
 def _record(row: StatusRow) -> dict[str, Any]:
     """Write a row as JSON values: reasons as text, and under ``why`` as data."""
-    return {**vars(row), "reasons": [str(reason) for reason in row.reasons], "why": [reason.to_json() for reason in row.reasons]}
+    return {**vars(row), "reasons": [as_typed(str(reason)) for reason in row.reasons], "why": [reason.to_json() for reason in row.reasons]}
 
 
 def _remedy(workspace: Workspace, behind: list[StatusRow]) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from labelseg.commands.carry_out import with_device
-from labelseg.commands.context import Invocation, no_wait, pass_invocation, talk
+from labelseg.commands.context import Invocation, no_wait, pass_invocation, talk, tell
 from labelseg.commands.tables import bytes_text
 from labelseg.errors import ArtifactError, LabelsegError
 from labelseg.pipeline.declare.config import FILE_NAME
@@ -44,7 +44,7 @@ def verify(invocation: Invocation, stage: str | None, repair: bool, device: str,
         stage = workspace.config.stage(stage).name
     problems = workspace.store.problems(stage)
     for problem in problems:
-        click.echo(problem.text)
+        tell(problem.text)
     if repair and problems:
         from labelseg.pipeline.run.repair import repair as repair_damage
 
@@ -119,7 +119,9 @@ def gc(invocation: Invocation, dry_run: bool, unsaved: bool, keep_logs: int) -> 
     for line in swept.kept:
         talk(line)
     counts = [(swept.manifests, "artifact"), (swept.parts, "part"), (swept.checkpoints, "checkpoint")]
-    counts += [(count, name) for count, name in ((swept.logs, "log"), (forgotten, "remembered digest")) if count]
+    counts += [
+        (count, name) for count, name in ((swept.logs, "log"), (forgotten, "remembered digest"), (swept.tags, "unfinished tag")) if count
+    ]
     told = ", ".join(counted(count, name) for count, name in counts)
     talk(f"{'Would remove' if dry_run else 'Removed'}: {told}, {bytes_text(swept.bytes)}.")
 
@@ -143,7 +145,7 @@ def doctor(invocation: Invocation) -> None:
     if (invocation.root / FILE_NAME).exists():
         rows += [("data", str(finding)) for finding in workspace_findings(invocation.workspace())] or [("data", "nothing to tell")]
     for name, value in rows:
-        click.echo(f"{name:<17} {value}")
+        tell(f"{name:<17} {value}")
 
 
 def _cores() -> str:

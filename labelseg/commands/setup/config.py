@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from labelseg.commands.context import Invocation, no_wait, pass_invocation, talk
+from labelseg.commands.context import Invocation, no_wait, pass_invocation, talk, tell
 from labelseg.commands.tables import format_table
 from labelseg.commands.workspace_file import located, toml_value
 from labelseg.errors import UsageError
@@ -35,7 +35,7 @@ def config(invocation: Invocation, key: str | None, value: str | None, unset: bo
     """
     if value is None and not unset:
         known = invocation.config()
-        click.echo(_table(known, None if key is None else _todays(known, key)))
+        tell(_table(known, None if key is None else _todays(known, key)))
         return
     if key is None or (value is not None and unset):
         raise UsageError("config: give a KEY and a VALUE, or a KEY and --unset.")

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from labelseg.commands.context import Invocation, no_wait, pass_invocation, talk
+from labelseg.commands.context import Invocation, no_wait, pass_invocation, talk, tell
 from labelseg.commands.setup.data_options import file_option, folder_option, scenes_option, share_option
 from labelseg.commands.tables import format_table
 from labelseg.commands.workspace_file import written_path
@@ -82,7 +82,7 @@ def add(
             for stage in invocation.stages:
                 if stage.home.startswith(f"{name}:") and any(f.name == "validation" for f in fields(stage.params)):
                     workspace.write_config(stage.name, {"validation": watched})
-    click.echo(format_table(("SPLIT", "IMAGES", "MASKS"), [(s, f"{n:,}", f"{m:,}") for s, n, m in rows], right=("IMAGES", "MASKS")))
+    tell(format_table(("SPLIT", "IMAGES", "MASKS"), [(s, f"{n:,}", f"{m:,}") for s, n, m in rows], right=("IMAGES", "MASKS")))
     talk(f"Wrote [data.{name}] to {workspace.config.path}.")
 
 

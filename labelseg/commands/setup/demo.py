@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from labelseg.commands.advice import set_place
 from labelseg.commands.carry_out import DEVICE_OPTIONS, carry_out
-from labelseg.commands.context import Invocation, no_wait, pass_invocation, talk
+from labelseg.commands.context import Invocation, no_wait, pass_invocation, talk, tell
 from labelseg.commands.tables import format_table, percent
 from labelseg.commands.workspace_file import workspace_text, write_new
 from labelseg.errors import UsageError
@@ -48,14 +49,15 @@ def demo(invocation: Invocation, folder: Path | None, seed: int | None, few_mask
     there = demo_place.config().data.get("scenes", {}).get("seed", 0)
     if seed not in (None, there):
         raise UsageError(f"{path} has seed {there}, not {seed}. Give another folder: labelseg demo DIR --seed {seed}")
+    set_place(demo_place.root)
     options = RunOptions(device=device, workers=workers, purpose="labelseg demo")
     carry_out(demo_place, None, None, {}, options)
     scored = shown.targets[1:] if shown.labelled else _scored(demo_place.workspace())
     for instance in scored:  # every step on scenes that no training saw
         carry_out(demo_place, instance, SPLIT, {}, options)
-    click.echo(_results(demo_place.workspace()))
+    tell(_results(demo_place.workspace()))
     instance = shown.targets[0] if shown.labelled else "propagate"
-    talk(f"\nLook at one: labelseg -C {demo_place.root} show {instance} {'val' if shown.labelled else 'train'}_0000 --plot sheet.png")
+    talk(f"\nLook at one: labelseg show {instance} {'val' if shown.labelled else 'train'}_0000 --plot sheet.png")
 
 
 def _write_lists(root: Path, shown: Demo, seed: int) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from labelseg.commands.context import Invocation, pass_invocation, talk
+from labelseg.commands.context import Invocation, pass_invocation, talk, tell
 from labelseg.commands.setup.data_options import file_option, folder_option, scenes_option, share_option
 from labelseg.commands.tables import format_table
 from labelseg.commands.workspace_file import exists_error, workspace_text, write_new, written_path
@@ -118,7 +118,7 @@ def init(
     if recipe == "tags" and isinstance(dataset, FolderDataset) and dataset.labels is None and dataset.annotations is None:
         raise _no_tags(dataset)
     survey = survey_data(dataset, data)
-    click.echo(_report(survey))
+    tell(_report(survey))
     _check_recipe(recipe, survey, dataset)
     findings = inspect(dataset, tags=recipe == "tags")
     for finding in findings:

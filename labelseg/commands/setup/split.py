@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from labelseg.commands.context import Invocation, no_wait, pass_invocation, talk
+from labelseg.commands.context import Invocation, no_wait, pass_invocation, talk, tell
 from labelseg.commands.tables import format_table
 from labelseg.commands.workspace_file import written_path
 from labelseg.errors import DataError, UsageError
@@ -87,7 +87,7 @@ def split(
     with workspace_lock(workspace.folder, "labelseg split", invocation.wait):
         _write(workspace, {name: chosen, f"{name}{REST}": rest})
         used = _use(workspace, name) if use else []
-    click.echo(_report(dataset, name, chosen, rest, classes_of))
+    tell(_report(dataset, name, chosen, rest, classes_of))
     talk(f"Wrote {workspace.root / FOLDER / name}.txt and {name}{REST}.txt{'; used by ' + ', '.join(used) if used else ''}.")
 
 

@@ -23,7 +23,8 @@ def normal_form(recipe: Mapping[str, Any], stages: Mapping[str, Stage]) -> dict[
 
     Returns:
         The recipe with parameters, splits and sources by the names of today, values resolved as the stage resolves them, and without
-        what has no effect. What the declaration does not know stays, so that it shows as a difference.
+        what has no effect. What the declaration does not know stays, so that it shows as a difference. Under ``resting`` it also has the
+        values of the parameters that are left out of keys: those without effect, and those whose default asks for nothing.
     """
     sources = {role: _of_source(source, stages) for role, source in recipe.get("sources", {}).items()}
     stage = stages.get(recipe["stage"])
@@ -45,7 +46,9 @@ def normal_form(recipe: Mapping[str, Any], stages: Mapping[str, Stage]) -> dict[
                 found[field.name] = values[field.name] if resolve else value
         return found
 
-    return {**recipe, "params": kept(recipe["params"], True), "splits": kept(recipe.get("splits", {})), "sources": kept(sources)}
+    resting = {f.name: values[f.name] for f in declared.values() if not enters_key(f, params)}
+    splits = kept(recipe.get("splits", {}))
+    return {**recipe, "params": kept(recipe["params"], True), "splits": splits, "sources": kept(sources), "resting": resting}
 
 
 def same_params(recipe: Mapping[str, Any], recorded: Mapping[str, Any], stages: Mapping[str, Stage]) -> bool:

@@ -119,7 +119,7 @@ class Planner:
             older = self._made_before(node, recipe)
             ref, reasons = (ref, reasons) if older is None else (older, [])
         if ref is None:
-            return Decision(node, "missing", (broken or Reason("never-ran"),), recipe, inputs, key, None)
+            return _absent(node, recipe, broken, inputs, key)
         if reasons:
             return Decision(node, "stale", tuple(reasons), recipe, inputs, key, ref)
         problem = self.soundness.part_problem(ref)
@@ -212,8 +212,12 @@ class Planner:
             except ArtifactError as error:
                 return None, Reason("damaged", after=str(error))
             return None, None
-        if not self.catalog.manifest_path(ref.stage, ref.key).exists():
+        try:
+            self.catalog.manifest_path(ref.stage, ref.key).lstat()
+        except FileNotFoundError:
             return None, Reason("manifest-gone")
+        except OSError:
+            pass  # it may be there, and why it cannot be read is told
         problem = self.soundness.manifest_problem(ref)
         return (None, Reason("damaged", after=problem)) if problem else (ref, None)
 
@@ -265,7 +269,7 @@ class Planner:
         older = self._made_before(node, recipe) if reasons or broken else None
         ref, reasons = (ref, reasons) if older is None else (older, [])
         if ref is None:
-            return Decision(node, "missing", (broken or Reason("never-ran"),), recipe, None, None, None)
+            return _absent(node, recipe, broken)
         state: State = "outdated" if node.is_model and not reasons else "stale"
         expected = Reason("will-change", after=list(dict.fromkeys(moving)))
         return Decision(node, state, tuple(reasons) or (expected,), recipe, None, None, ref)
@@ -302,6 +306,14 @@ class Planner:
         now = self.item_keys(recipe, node, inputs, self.entries(node, SPLIT_PARAM, standings))
         then = {item.id: item.key for item in manifest.items}
         return data_reasons(now, then, trained=False) or [Reason("failed-images")]
+
+
+def _absent(
+    node: Node, recipe: dict[str, Any], broken: Reason | None, inputs: dict[str, str] | None = None, key: str | None = None
+) -> Decision:
+    """Decide about a node for which nothing stands that can be read: it never ran, or its record is gone or unreadable."""
+    reason = broken or Reason("never-ran")
+    return Decision(node, "damaged" if reason.kind == "damaged" else "missing", (reason,), recipe, inputs, key, None)
 
 
 def _own(recipe: Mapping[str, Any]) -> list[Any]:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from labelseg.pipeline.plan.class_lists import class_changes
 
-State = Literal["fresh", "outdated", "stale", "missing", "running", "failed", "waiting"]
+State = Literal["fresh", "outdated", "stale", "missing", "damaged", "running", "failed", "waiting"]
 Kind = Literal[
     # Differences of recipes.
     "stage", "version", "parameter", "file", "classes", "split", "source", "artifact",
@@ -150,29 +150,46 @@ def stale_reasons(current: Recipe, finished: Recipe) -> list[Reason]:
         Such as ``parameter beta: 8.0 -> 4.0``, ``version 1 -> 2``, ``weights changed``, ``labels: propagate -> masks`` and,
         for something read, directly or not, ``cam changed: parameter flip: true -> false``.
     """
-    return _once((*own_reasons(current, finished), *_source_reasons(current.get("sources", {}), finished.get("sources", {}))))
+    return _once(_recipe_reasons(current, finished))
 
 
-def own_reasons(current: Recipe, finished: Recipe) -> list[Reason]:
+def _recipe_reasons(current: Recipe, finished: Recipe) -> list[Reason]:
+    """List the differences of two recipes; parameters that only began or ceased to count are told where nothing else explains it."""
+    read = _once(_source_reasons(current.get("sources", {}), finished.get("sources", {})))
+    return [*_own_reasons(current, finished), *read] or _counting_reasons(current, finished)
+
+
+def _own_reasons(current: Recipe, finished: Recipe) -> list[Reason]:
     """List the differences of two recipes without looking at what they read."""
     reasons = []
     if current["stage"] != finished["stage"]:
         reasons.append(Reason("stage", before=finished["stage"], after=current["stage"]))
     if current["version"] != finished["version"]:
         reasons.append(Reason("version", before=finished["version"], after=current["version"]))
-    now, then = current["params"], finished["params"]
-    for name in dict.fromkeys((*now, *then)):
-        # A value absent on one side belongs to a parameter that came or went with a version.
-        before, after = then.get(name), now.get(name)
-        if name not in now or name not in then or after != before or type(after) is not type(before):
-            contents = _is_file(after) and _is_file(before)
-            reasons.append(Reason("file" if contents else "parameter", name, before, after))
+    reasons += _parameter_reasons(current, finished)
     before, after = finished.get("classes"), current.get("classes")
     if after != before:
         reasons.append(Reason("classes", before=before or [], after=after or []))
     then, now = finished.get("splits", {}), current.get("splits", {})
     changed = [name for name in dict.fromkeys((*now, *then)) if now.get(name) != then.get(name)]
     return reasons + [Reason("split", name, then.get(name), now.get(name)) for name in changed]
+
+
+def _parameter_reasons(current: Recipe, finished: Recipe) -> Iterable[Reason]:
+    """Compare the parameters that count for either; one that does not count on a side has the value there at which it rests."""
+    now, then = ({**recipe.get("resting", {}), **recipe["params"]} for recipe in (current, finished))
+    for name in dict.fromkeys((*current["params"], *finished["params"])):
+        # A value absent on one side belongs to a parameter that came or went with a version.
+        before, after = then.get(name), now.get(name)
+        if name not in now or name not in then or after != before or type(after) is not type(before):
+            contents = _is_file(after) and _is_file(before)
+            yield Reason("file" if contents else "parameter", name, before, after)
+
+
+def _counting_reasons(current: Recipe, finished: Recipe) -> list[Reason]:
+    """List the parameters that count on one side only: nobody gave them another value."""
+    now, then = current["params"], finished["params"]
+    return [Reason("parameter", name, then.get(name), now.get(name)) for name in (*now, *then) if (name in now) != (name in then)]
 
 
 def data_reasons(now: Mapping[str, str], then: Mapping[str, str], *, trained: bool, subject: str = "") -> list[Reason]:
@@ -214,7 +231,7 @@ def _upstream_reasons(instance: str, current: Recipe | None, finished: Recipe | 
     """Trace a change in something read to the recipe where it begins."""
     if not current or not finished:
         return [Reason("artifact", instance)]
-    found = [*own_reasons(current, finished), *_once(_source_reasons(current.get("sources", {}), finished.get("sources", {})))]
+    found = _recipe_reasons(current, finished)
     # A change further up is told as the change of the instance in which it lies.
     return [reason if reason.of or reason.kind == "artifact" else replace(reason, of=instance) for reason in found]
 

@@ -52,7 +52,7 @@ def _remake(workspace: WorkspaceLike, instance: str, split: str, state: State, o
     """Make what is missing of an instance in a split; say what came of it."""
     name = f"{instance} ({split})" if split else instance
     command = workspace.config.command(instance, split)
-    if state not in ("missing", "failed"):
+    if state not in ("missing", "damaged", "failed"):
         return f"{name} is {state}: what was damaged is taken out. Run: {command}"
     options = replace(options, purpose=PURPOSE)
     try:

@@ -69,7 +69,7 @@ def status(workspace: WorkspaceLike) -> list[StatusRow]:
             marker = markers.read(node_id)
             rows.append(_row(found, None if _answered_since(workspace.root, found, marker) else marker))
         else:
-            rows.append(_unknown(node_id, refs.get(node_id), found))
+            rows.append(_unknown(node_id, refs.get(node_id), found, is_damaged=node_id in refs and refs[node_id] is None))
     return rows
 
 
@@ -153,10 +153,11 @@ def _row(decision: Decision, marker: Marker | None) -> StatusRow:
     return StatusRow(decision.node.instance, decision.node.split, state, reasons, ref.count, ref.failed, ref.seconds, ref.created)
 
 
-def _unknown(node_id: NodeId, ref: Ref | None, reason: str) -> StatusRow:
+def _unknown(node_id: NodeId, ref: Ref | None, reason: str, is_damaged: bool) -> StatusRow:
     """Tell of a node that cannot be compared with what it should be."""
     if ref is None:
-        return StatusRow(node_id.instance, node_id.split, "missing", (Reason("unchecked", after=reason),))
+        state: State = "damaged" if is_damaged else "missing"
+        return StatusRow(node_id.instance, node_id.split, state, (Reason("unchecked", after=reason),))
     return StatusRow(
         node_id.instance, node_id.split, "stale", (Reason("unchecked", after=reason),), ref.count, ref.failed, ref.seconds, ref.created
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 from labelseg.errors import ArtifactError, DamageError, LabelsegError
 from labelseg.pipeline.files.paths import is_key, unlistable
 from labelseg.pipeline.files.seals import intact_tensors
+from labelseg.pipeline.files.unfinished import Unfinished
 from labelseg.pipeline.instances import stage_of
 from labelseg.pipeline.store.headers import part_path, part_paths, remedy
 from labelseg.pipeline.store.manifests import Catalog, Ref
@@ -56,6 +57,7 @@ def check(root: Path, stage: str | None = None) -> Iterator[Problem]:
     there: Found = set()
     told: set[tuple[str, str]] = set()
     shut: set[str] = set()
+    begun = {name: _identity(path) for name, path in _unfinished(root)} if stage is None else {}
     for path, error in hidden(root, stage):
         folder, *names = path.relative_to(root).parts
         if folder == "objects":
@@ -65,6 +67,10 @@ def check(root: Path, stage: str | None = None) -> Iterator[Problem]:
     yield from _check_manifests(root, stage, there, told, shut)
     yield from _check_refs(root, stage)
     yield from _check_checkpoints(root, stage)
+    # What is begun while this check goes on is somebody's work.
+    left = [(name, path) for name, path in _unfinished(root) if name in begun and begun[name] == _identity(path)]
+    for name, path in left:
+        yield Problem(path, _left_unfinished(root, name))
 
 
 def _check_parts(root: Path, stage: str | None, there: Found, told: set[tuple[str, str]]) -> Iterator[Problem]:
@@ -147,6 +153,33 @@ def _check_checkpoints(root: Path, stage: str | None) -> Iterator[Problem]:
             yield Problem(path, f"{path} is damaged: {error}. {repair(path.parent.parent.name)}")
         except OSError as error:
             yield Problem(path, f"{path} cannot be read: {error.strerror}. See that it can, then try again.", certain=False)
+
+
+def _unfinished(root: Path) -> list[tuple[str, Path]]:
+    """List the notes of tags that are not finished."""
+    notes = Unfinished(root)
+    return [(name, notes.path(name)) for name in notes.names()]
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """Tell a file from one that comes in its place."""
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return 0, 0
+    return status.st_ino, status.st_mtime_ns
+
+
+def _left_unfinished(root: Path, name: str) -> str:
+    """Say what work that was killed has left of a tag."""
+    try:
+        count = len(Unfinished(root).files(name))
+    except ArtifactError as error:
+        return str(error)
+    return (
+        f"{Unfinished(root).path(name)}: keeping or removing the tag '{name}' was interrupted; {count:,} refs of it do not count. "
+        f"Clear them: labelseg verify --repair"
+    )
 
 
 def _problem(path: Path, error: ArtifactError) -> Problem:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ from labelseg.pipeline.files.atomic import write_atomically, write_if_absent
 from labelseg.pipeline.files.digests import canonical_json, digest
 from labelseg.pipeline.files.paths import below, climbing, is_key, unlistable
 from labelseg.pipeline.files.seals import intact_seal
+from labelseg.pipeline.files.unfinished import Unfinished
 from labelseg.pipeline.instances import run_command, stage_of
 from labelseg.pipeline.store.records import FORMAT, read_record, repair, to_json
 
@@ -156,6 +157,7 @@ class Catalog:
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
+        self.unfinished = Unfinished(self.root)
 
     def publish(self, manifest: Manifest, *, replace: bool = False) -> bool:
         """Write a manifest; it appears whole or not at all.
@@ -250,13 +252,14 @@ class Catalog:
         return True
 
     def ref(self, instance: str, split: str = "", tag: str | None = None) -> Ref | None:
-        """Read a ref; None when the instance never finished in this split.
+        """Read a ref; None when the instance never finished in this split, or the tag is not finished.
 
         Raises:
-            ArtifactError: the file is of another format.
+            ArtifactError: the file is of another format, or whether the tag is finished cannot be read.
             DamageError: it is not what was written, or that of another instance, split or tag.
         """
-        return self._read(self.ref_path(instance, split, tag))
+        path = self.ref_path(instance, split, tag)
+        return None if tag and path in self.unfinished.files(tag) else self._read(path)
 
     def refs(self, *, tagged: bool = False, instance: str | None = None) -> list[Ref]:
         """Read all main refs that can be read, or those of an instance, sorted; with ``tagged`` the tagged ones as well."""
@@ -264,9 +267,16 @@ class Catalog:
         return sorted(found, key=lambda ref: (ref.instance, ref.split, ref.tag))
 
     def ref_files(self, *, tagged: bool = False, instance: str | None = None) -> Iterator[tuple[Path, Ref | ArtifactError]]:
-        """Read the file of every ref, sorted; what is wrong with it stands in place of one that cannot be read."""
+        """Read the file of every ref, sorted; what is wrong with it stands in place of one that cannot be read.
+
+        What belongs to a tag that is not finished is left out; where that cannot be told, this is what is wrong.
+        """
+        unfinished = self._unfinished() if tagged else {}
         for path in sorted(self.root.glob(f"refs/{'*' if instance is None else quote(instance, safe='@ ')}/*.json")):
-            if tagged or "@" not in path.name:
+            left = unfinished.get(path.stem.partition("@")[2], ())
+            if isinstance(left, ArtifactError):
+                yield path, left
+            elif path not in left and (tagged or "@" not in path.name):
                 try:
                     ref = self._read(path)
                 except ArtifactError as error:
@@ -295,6 +305,16 @@ class Catalog:
         """Where a ref lies; names are quoted, so that any split and tag makes one file name."""
         name = quote(split or MODEL_REF, safe=" ")
         return below(self.root / "refs", quote(instance, safe="@ "), f"{name}@{quote(tag, safe=' ')}.json" if tag else f"{name}.json")
+
+    def _unfinished(self) -> dict[str, Collection[Path] | ArtifactError]:
+        """Map each tag that is not finished to the refs that do not count, or to why these cannot be told."""
+        found: dict[str, Collection[Path] | ArtifactError] = {}
+        for tag in self.unfinished.names():
+            try:
+                found[tag] = self.unfinished.files(tag)
+            except ArtifactError as error:  # nothing is wrong with the refs themselves
+                found[tag] = ArtifactError(str(error))
+        return found
 
     def _read(self, path: Path) -> Ref | None:
         """Read one ref and compare it with its path."""

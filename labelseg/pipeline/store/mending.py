@@ -51,6 +51,8 @@ def mend(store: Store, problems: Iterable[Problem]) -> list[Path]:
     moves: Moves = {(path.parent.parent.name, path.stem): _salvage(store, path, problem.items) for path, problem in parts.items()}
     for path in (*kinds.get("checkpoints", {}), *kinds.get("refs", {})):
         remove(path)
+    for path in kinds.get("unfinished", {}):
+        _clear_tag(store, path)
     changed = list(kinds.get("refs", {}))
     for stage, key, manifest in manifests:
         now = _restored(store, stage, key, headers) if manifest is None else _mended(manifest, moves, there)
@@ -77,6 +79,14 @@ def mend_noted(store: Store) -> None:
     if noted:
         names = {part_path(store.root, *name) for name in noted}
         mend(store, [problem for stage in {name for name, _ in noted} for problem in store.problems(stage) if problem.path in names])
+
+
+def _clear_tag(store: Store, note: Path) -> None:
+    """Remove what an interruption left of a tag; where that cannot be told any more, the refs stay and count again."""
+    try:
+        store.catalog.unfinished.clear(note.stem)
+    except DamageError:
+        remove(note)
 
 
 def _header(path: Path) -> list[PartHeader]:

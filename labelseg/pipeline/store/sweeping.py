@@ -14,7 +14,7 @@ from labelseg.pipeline.store.headers import PartHeader, part_paths
 from labelseg.pipeline.store.manifests import Catalog, Ref
 
 # Folders in which files are written atomically: those of a write that was killed lie beside their goal.
-WRITTEN_ASIDE = ("", "manifests/*/", "refs/*/", "runs/markers/", "locks/", "objects/*/*/")
+WRITTEN_ASIDE = ("", "manifests/*/", "refs/*/", "unfinished/", "runs/markers/", "locks/", "objects/*/*/")
 SWEPT = ("objects", "manifests", "refs", "checkpoints", "tmp", "runs")
 
 
@@ -25,6 +25,7 @@ class Swept:
     Attributes:
         manifests, parts, checkpoints, logs: How many of each.
         bytes: How many bytes all of them are.
+        tags: How many tags an interruption had left unfinished.
         kept: Why something stayed, a line for each cause.
     """
 
@@ -33,6 +34,7 @@ class Swept:
     checkpoints: int
     logs: int
     bytes: int
+    tags: int = 0
     kept: tuple[str, ...] = ()
 
 
@@ -56,8 +58,8 @@ def sweep(
 ) -> Swept:
     """Remove manifests that are not kept, parts that no kept manifest names, checkpoints that are not kept, and everything under ``tmp``.
 
-    Where a ref cannot be read, no manifest goes, and no part; where a kept manifest cannot be read, no part of its stage. Call it under the
-    workspace lock: what a running stage has written so far is named by no manifest yet.
+    Where a ref cannot be read, no manifest goes, and no part; where a kept manifest is gone or cannot be read, none of its stage: what it
+    named may be among the parts, and of the others one may be all that is left of a model. Call it under the workspace lock: what a running stage has written so far is named by no manifest yet.
 
     Args:
         root: The ``.labelseg`` folder.
@@ -72,8 +74,12 @@ def sweep(
     kept, unreadable = _referenced(catalog, set(gone)) if keep is None else (set(keep), [])
     told += unreadable
     told += [f"No part goes from where it cannot be seen: {error}" for _, error in unlistable(root / "objects", 2)]
-    manifests = [path for path in unlinked(root, "manifests/*/*.json") if (path.parent.name, path.stem) not in kept and not unreadable]
     named, lost = _named_parts(catalog, kept, told)
+    manifests = [
+        path
+        for path in unlinked(root, "manifests/*/*.json")
+        if not unreadable and (path.parent.name, path.stem) not in kept and path.parent.name not in lost
+    ]
     parts = [
         path
         for path in unlinked(root, "objects/*/*/*.zarr")
@@ -82,9 +88,12 @@ def sweep(
     rubbish = [path for folder in WRITTEN_ASIDE for path in unlinked(root, f"{folder}.*.tmp")] + list(unlinked(root, "tmp/*"))
     checkpoints = [] if keep_checkpoints is None else _checkpoints(catalog, set(keep_checkpoints))
     size = sum(map(size_of, [*manifests, *parts, *checkpoints, *rubbish, *logs]))
-    swept = Swept(len(manifests), len(parts), len(checkpoints), len(logs), size, tuple(told))
+    unfinished = [] if unreadable else catalog.unfinished.names()
+    swept = Swept(len(manifests), len(parts), len(checkpoints), len(logs), size, len(unfinished), tuple(told))
     if dry_run:
         return swept
+    for tag in unfinished:
+        catalog.unfinished.clear(tag)
     # Refs go first, then manifests: killed in between, nothing names what is not there.
     for path in (*gone, *manifests):
         remove(path)
@@ -109,7 +118,7 @@ def _named_parts(catalog: Catalog, kept: Collection[tuple[str, str]], told: list
                 raise ArtifactError(f"{catalog.manifest_path(stage, key)} is gone. Repair: labelseg verify --repair {stage}")
         except ArtifactError as error:
             lost.add(stage)
-            told.append(f"No part of {stage} goes, because {error}")
+            told.append(f"Nothing of {stage} goes, because {error}")
         else:
             named |= {(stage, part) for part in manifest.parts}
     return named, lost

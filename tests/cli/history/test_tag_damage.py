@@ -43,7 +43,7 @@ def test_every_reader_names_the_damage_and_the_repair(cut, words):
 def test_neither_a_run_nor_gc_takes_anything_from_it(cut, finished):
     parts = sorted((cut / ".labelseg" / "objects" / "spread").rglob("*.zarr"))
     assert labelseg(cut, "run").exit_code == 0
-    assert "No part of spread goes" in labelseg(cut, "gc").stderr
+    assert "Nothing of spread goes" in labelseg(cut, "gc").stderr
     assert sorted((cut / ".labelseg" / "objects" / "spread").rglob("*.zarr")) == parts
 
 

@@ -202,3 +202,32 @@ def test_a_damaged_ref_is_told_by_whatever_reads_it(finished, tmp_path):
         assert result.exit_code == 1
         assert f"{path} is damaged" in result.stderr
         assert "never run" not in result.stderr
+
+
+@pytest.mark.parametrize("harm", ["cut", "empty", "link"])
+@pytest.mark.parametrize("record", ["refs", "manifests"])
+def test_status_says_that_a_record_is_damaged_and_what_mends_it(finished, record, harm):
+    path = next((folder(finished) / record / "spread").glob("*.json"))
+    data = path.read_bytes()
+    path.unlink()
+    path.symlink_to(path) if harm == "link" else path.write_bytes(data[: 200 * (harm == "cut")])
+    for words in (["status"], ["status", "--json"], ["status", "--exit-code"]):
+        result = labelseg(finished, *words)
+        assert result.exit_code == 1, result.output
+        assert f"1 record cannot be read, the first: {path} " in result.stderr
+        remedy = "See that it can, then try again." if harm == "link" else "Repair: labelseg verify --repair spread"
+        assert result.stderr.rstrip().endswith(remedy)
+    row = next(line for line in labelseg(finished, "status").stdout.splitlines() if line.startswith("spread "))
+    assert row.split()[2] == "damaged"
+    path.unlink()
+    path.write_bytes(data)
+    assert labelseg(finished, "status").exit_code == 0
+
+
+def test_status_says_that_refs_cannot_be_listed(finished, tmp_path):
+    refs = folder(finished) / "refs" / "spread"
+    refs.rename(tmp_path / "elsewhere")
+    refs.symlink_to(tmp_path / "nowhere")
+    result = labelseg(finished, "status")
+    assert result.exit_code == 1
+    assert f"{refs} is a link that leads nowhere" in result.stderr

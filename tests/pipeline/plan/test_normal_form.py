@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from labelseg.pipeline.plan.keys import key_params
 from labelseg.pipeline.plan.normal_form import normal_form, same_params
 from labelseg.pipeline.plan.reasons import stale_reasons
 from labelseg.stages import STAGES
@@ -60,3 +61,43 @@ def test_parameters_amount_to_the_same_within_one_version():
     assert same_params(resolved, STEP_0, BY_NAME)
     assert not same_params({**resolved, "params": {**resolved["params"], "epochs": 31}}, STEP_0, BY_NAME)
     assert not same_params(resolved, {**STEP_0, "version": 2}, BY_NAME)
+
+
+def recipe(name, **given):
+    """What a planner makes of a stage, without what is read."""
+    stage = BY_NAME[name]
+    params = stage.params(**given)
+    sources = {source.role: {"instance": source.instance, "recipe": None} for source in stage.sources(params)}
+    return {
+        "stage": name, "version": stage.version, "params": key_params(stage, params, str), "classes": ["cat"], "splits": {},
+        "sources": sources,
+    }  # fmt: skip
+
+
+def changes(now, then):
+    return [str(reason) for reason in stale_reasons(normal_form(now, BY_NAME), normal_form(then, BY_NAME))]
+
+
+def test_an_option_that_came_later_is_told_from_the_value_it_had_without_being_given():
+    before = recipe("segment")
+    assert "tags" not in before["params"]
+    assert changes(recipe("segment", tags="given"), before) == ["parameter tags: ignored -> given"]
+    assert changes(before, recipe("segment", tags="given")) == ["parameter tags: given -> ignored"]
+
+
+def test_parameters_that_begin_or_cease_to_count_are_no_changes_beside_the_one_that_lets_them():
+    off, on = recipe("propagate"), recipe("propagate", guard="refined")
+    assert {"guard_factor", "guard_margin"} <= on["params"].keys() - off["params"].keys()
+    assert changes(on, off) == ["parameter guard: off -> refined", "guard-masks: nothing -> refine"]
+    assert changes(off, on) == ["parameter guard: refined -> off", "guard-masks: refine -> nothing"]
+    assert "parameter guard_factor: 2.0 -> 3.0" in changes(recipe("propagate", guard="refined", guard_factor=3.0), off)
+
+
+def test_a_source_that_lets_parameters_count_is_the_change_that_is_told():
+    assert changes(recipe("affinity-labels", guard_masks="refine"), recipe("affinity-labels")) == ["guard-masks: nothing -> refine"]
+
+
+def test_what_counts_on_one_side_alone_is_told_where_nothing_else_differs():
+    now = recipe("segment")
+    then = {**now, "params": {name: value for name, value in now["params"].items() if name != "flip"}}
+    assert changes(now, then) == ["parameter flip: none -> true"]
