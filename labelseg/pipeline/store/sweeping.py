@@ -58,8 +58,9 @@ def sweep(
 ) -> Swept:
     """Remove manifests that are not kept, parts that no kept manifest names, checkpoints that are not kept, and everything under ``tmp``.
 
-    Where a ref cannot be read, no manifest goes, and no part; where a kept manifest is gone or cannot be read, none of its stage: what it
-    named may be among the parts, and of the others one may be all that is left of a model. Call it under the workspace lock: what a running stage has written so far is named by no manifest yet.
+    Where a ref cannot be read, no manifest goes, and no part; where a kept manifest is gone or cannot be read, nothing of its stage: what
+    it named may be among the parts, and another one may be all that is left of a model. Call it under the workspace lock: what a running
+    stage has written so far is named by no manifest yet.
 
     Args:
         root: The ``.labelseg`` folder.
