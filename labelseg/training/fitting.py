@@ -30,7 +30,7 @@ Evaluate = Callable[[nn.Module], Mapping[str, float]]
 def make_backbone(inputs: Inputs, params: TrainingParams) -> Backbone:
     """Build the backbone of a training, with its initial weights and what is frozen; seeds torch for the head that follows."""
     torch.manual_seed(params.seed)
-    backbone = build_backbone(params.backbone, params.output_stride)
+    backbone = build_backbone(params.backbone, params.output_stride, params.dilate)
     if params.init:
         tensors = inputs.model("init").tensors
         own = {name.removeprefix("backbone."): tensor for name, tensor in tensors.items() if name.startswith("backbone.")}

@@ -46,6 +46,11 @@ class TrainingParams:
     )
     init: str = source("", help="Instance whose backbone is taken over instead of weights; empty takes weights.", kind="model")
     output_stride: int = option(16, help="Stride of the backbone's last level: 8, 16 or 32.", minimum=8, maximum=32)
+    dilate: bool = option(
+        True,
+        help="Dilate the convolutions after a stride that the output stride takes out; the published IRN network does not.",
+        neutral=True,
+    )
     freeze_blocks: int = option(0, help="First blocks of the backbone that stay as they are.", minimum=0)
     freeze_batchnorm: bool = option(True, help="Keep statistics and affine parameters of every BatchNorm.")
     epochs: int = option(6, help="Passes over the split.", minimum=1)

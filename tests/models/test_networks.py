@@ -56,11 +56,7 @@ def recorded():
 
 @pytest.fixture
 def resnet50():
-    backbone = build_backbone("resnet50", 16)
-    for module in backbone.layer4.modules():  # the published network removes this stride without dilation
-        if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3):
-            module.dilation = module.padding = (1, 1)
-    return backbone
+    return build_backbone("resnet50", 16, dilate=False)
 
 
 @torch.no_grad()
@@ -265,6 +261,17 @@ def test_artifact_is_a_copy_of_the_network():
     with torch.no_grad():
         rebuilt.classify.weight.zero_()
     assert np.abs(tensors["classify.weight"]).sum() > 0
+
+
+def test_a_network_without_dilation_is_rebuilt_without_it():
+    torch.manual_seed(0)
+    net = Classifier(build_backbone("tiny", 16, dilate=False), 3).eval()
+    tensors, meta = to_model(net, {})
+    images = torch.randn(1, 3, 48, 48)
+    assert torch.equal(build_from(meta, tensors)(images), net(images))
+    dilated = build_from({**meta, "dilate": True}, tensors)
+    assert not torch.allclose(dilated(images), net(images))
+    assert "dilate" not in to_model(dilated, {})[1]
 
 
 def test_artifact_that_does_not_fit_is_an_error():

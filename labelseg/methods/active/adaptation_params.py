@@ -64,6 +64,7 @@ class Params(EvaluatedTrainingParams):
     weights: str = like(EvaluatedTrainingParams, "weights", effective=_takes_weights)
     init: str = like(EvaluatedTrainingParams, "init", effective=_is_built)
     output_stride: int = like(EvaluatedTrainingParams, "output_stride", effective=_is_built)
+    dilate: bool = like(EvaluatedTrainingParams, "dilate", effective=_is_built)
     head: str = option(
         "deeplabv2",
         help="Head: DeepLab-v2's four summed convolutions, or another one.",

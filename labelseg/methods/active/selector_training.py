@@ -164,7 +164,8 @@ def twins(segmenter: Segmenter, second: str, noise: float, seed: int) -> TwinSeg
     """
     # The seed alone would give the weights that the first head began from, where that was trained under the same one.
     torch.manual_seed(int(np.random.SeedSequence((_SECOND, seed)).generate_state(1, np.uint64)[0]))
-    other = Segmenter(build_backbone(segmenter.backbone.name, segmenter.backbone.output_stride), **segmenter.settings).head  # type: ignore[arg-type]
+    built = segmenter.backbone
+    other = Segmenter(build_backbone(built.name, built.output_stride, built.dilate), **segmenter.settings).head  # type: ignore[arg-type]
     if second == "nudged":
         other.load_state_dict(segmenter.head.state_dict())
         nudge(list(other.parameters()), noise, seed)

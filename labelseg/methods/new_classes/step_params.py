@@ -55,6 +55,7 @@ class Params(EvaluatedTrainingParams):
     backbone: str = like(EvaluatedTrainingParams, "backbone", effective=_is_built)
     weights: str = like(EvaluatedTrainingParams, "weights", effective=_takes_weights)
     output_stride: int = like(EvaluatedTrainingParams, "output_stride", effective=_is_built)
+    dilate: bool = like(EvaluatedTrainingParams, "dilate", effective=_is_built)
     freeze_blocks: int = like(EvaluatedTrainingParams, "freeze_blocks", effective=_is_trained)
     freeze_batchnorm: bool = like(EvaluatedTrainingParams, "freeze_batchnorm", effective=_is_trained)
     optimizer: str = like(EvaluatedTrainingParams, "optimizer", effective=_is_trained)

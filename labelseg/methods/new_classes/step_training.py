@@ -215,7 +215,7 @@ def _grown(inputs: Inputs, params: Params, before: Model, increment: Increment) 
 
 def _with_classifier(old: Segmenter, weight: Tensor, bias: Tensor) -> Segmenter:
     """Copy a segmenter with another last layer."""
-    backbone = build_backbone(old.backbone.name, old.backbone.output_stride)
+    backbone = build_backbone(old.backbone.name, old.backbone.output_stride, old.backbone.dilate)
     net = Segmenter(backbone, **{**old.settings, "n_classes": len(weight)})  # type: ignore[arg-type]
     state = {**old.state_dict(), f"{old.last_layer}.weight": weight, f"{old.last_layer}.bias": bias}
     load_state(net, state, "segmenter of the step before")

@@ -17,11 +17,12 @@ class Backbone(nn.Module):
     """Base of all backbones: five levels of features, of which the last four are the taps that heads read.
 
     Levels are the stem and the early tap, both of stride 4, then three levels of strides 8, 16 and 32; a smaller
-    output stride caps them, by dilation. A map of stride s has ``ceil(H / s) x ceil(W / s)`` cells.
+    output stride caps them, by dilation or without. A map of stride s has ``ceil(H / s) x ceil(W / s)`` cells.
 
     Attributes:
         name: Name under which ``build_backbone`` knows it.
         output_stride: Stride of the last tap.
+        dilate: Whether convolutions after a stride that was taken out are dilated.
         channels: Channels of the four taps.
         strides: Strides of the four taps.
         stem_channels: Channels of the stem.
@@ -31,11 +32,11 @@ class Backbone(nn.Module):
     stem_channels: int
     channels: tuple[int, int, int, int]
 
-    def __init__(self, output_stride: int) -> None:
+    def __init__(self, output_stride: int, dilate: bool = True) -> None:
         super().__init__()
         if output_stride not in get_args(OutputStride):
             raise UsageError(f"output stride of a backbone: expected 8, 16 or 32, got {output_stride}.")
-        self.output_stride = output_stride
+        self.output_stride, self.dilate = output_stride, dilate
         self.strides = (4, 8, min(16, output_stride), min(32, output_stride))
         self._fixed: list[nn.Module] = []
 
@@ -86,10 +87,11 @@ class Backbone(nn.Module):
         return self
 
     def _cap_stride(self) -> None:
-        """Replace the strides beyond the output stride by dilation.
+        """Take out the strides beyond the output stride; put dilation in their place unless told otherwise.
 
         A convolution that loses its stride keeps the dilation it had; all after it see a grid twice as fine and are
         dilated twice as much. So every ``stride``-th cell of the result is exactly what the strided network computes.
+        Without dilation they see a smaller part of the image than they were trained on.
         """
         dilation = 1
         for uncapped, capped, stage in zip((8, 16, 32), self.strides[1:], self.stages()[2:], strict=True):
@@ -101,7 +103,7 @@ class Backbone(nn.Module):
                     continue
                 reach = before if module.stride == (2, 2) else dilation
                 module.stride = (1, 1)
-                if module.kernel_size == (3, 3):
+                if module.kernel_size == (3, 3) and self.dilate:
                     module.dilation = module.padding = (reach, reach)
         replace_dilated_depthwise(self)
 

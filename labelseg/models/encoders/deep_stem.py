@@ -19,8 +19,8 @@ class DeepStemResNet(ResNet):
     Source: Yang et al. 2023; unimatch.md 1.2. Parameter names are those of the published code.
     """
 
-    def __init__(self, name: str, output_stride: int) -> None:
-        super().__init__(name.removesuffix(_SUFFIX), output_stride)
+    def __init__(self, name: str, output_stride: int, dilate: bool = True) -> None:
+        super().__init__(name.removesuffix(_SUFFIX), output_stride, dilate)
         self.name = name
         self.stem_channels = 128
         self.conv1 = nn.Sequential(

@@ -16,10 +16,10 @@ class MobileNetV2(Backbone):
     stem_channels = 24
     channels = (24, 32, 96, 1280)
 
-    def __init__(self, output_stride: int) -> None:
+    def __init__(self, output_stride: int, dilate: bool = True) -> None:
         from labelseg.models.torchvision_shim import torchvision
 
-        super().__init__(output_stride)
+        super().__init__(output_stride, dilate)
         self.features = torchvision.models.mobilenet_v2(weights=None).features
         self._cap_stride()
 

@@ -12,10 +12,10 @@ from labelseg.models.encoders.base import Backbone
 class ResNet(Backbone):
     """ResNet of torchvision under its parameter names; blocks are the stem, its pooling and each residual block."""
 
-    def __init__(self, name: str, output_stride: int) -> None:
+    def __init__(self, name: str, output_stride: int, dilate: bool = True) -> None:
         from labelseg.models.torchvision_shim import torchvision
 
-        super().__init__(output_stride)
+        super().__init__(output_stride, dilate)
         net = getattr(torchvision.models, name)(weights=None)
         self.name = name
         self.conv1, self.bn1, self.relu, self.maxpool = net.conv1, net.bn1, net.relu, net.maxpool

@@ -17,8 +17,8 @@ class TinyNet(Backbone):
     stem_channels = 24
     channels = (24, 48, 96, 160)
 
-    def __init__(self, output_stride: int) -> None:
-        super().__init__(output_stride)
+    def __init__(self, output_stride: int, dilate: bool = True) -> None:
+        super().__init__(output_stride, dilate)
         early, low, middle, high = self.channels
         self.stem = nn.Sequential(conv_bn_relu(3, 16, stride=2), conv_bn_relu(16, self.stem_channels, stride=2))
         self.early = nn.Sequential(_Residual(early))

@@ -53,6 +53,18 @@ def test_dilation_computes_the_strided_network_on_a_finer_grid(name, stride):
 
 @pytest.mark.parametrize("name", QUICK)
 @torch.no_grad()
+def test_without_dilation_a_level_has_the_same_cells_and_other_values(name):
+    dilated, undilated = random_backbone(name, 16), build_backbone(name, 16, dilate=False).eval()
+    undilated.load_state_dict(dilated.state_dict())
+    assert {module.dilation for module in undilated.modules() if isinstance(module, nn.Conv2d)} == {(1, 1)}
+    *same, last = zip(dilated(images := torch.randn(1, 3, 75, 90)), undilated(images), strict=True)
+    assert all(torch.equal(one, other) for one, other in same)
+    assert last[0].shape == last[1].shape
+    assert (last[0] - last[1]).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("name", QUICK)
+@torch.no_grad()
 def test_an_image_does_not_depend_on_its_batch(name):
     backbone, images = random_backbone(name, 16), torch.randn(3, 3, 40, 40)
     torch.testing.assert_close(backbone(images)[-1][1:2], backbone(images[1:2])[-1], rtol=1e-4, atol=1e-5)

@@ -31,7 +31,7 @@ UNWATCHED, UNWATCHED_FEW = "evaluate_every", "evaluate_every window"
 OHEM = "ohem_threshold ohem_kept"
 LATER = "new_head"
 WEAK = "negatives replay replay_images all_tags alpha background_mix pamr feature_weight warmup_epochs localizer_width"
-BUILT = "backbone weights init output_stride head width separable"
+BUILT = "backbone weights init output_stride dilate head width separable"
 FITTED = (
     "split labels freeze_blocks freeze_batchnorm optimizer momentum keep batch_size epochs lr head_lr_scale "
     "weight_decay warmup warmup_share min_updates clip_norm crop jitter seed evaluate_every wilson_compat"
@@ -128,7 +128,7 @@ FILES = [
     ("train-classifier", {"weights": "net.pth"}, UNWATCHED),
     ("train-pseudoseg", {"weights": "net.pth"}, UNWATCHED_FEW),
     ("train-unimatch", {"weights": "net.pth", "take": "backbone"}, f"{UNWATCHED_FEW} {OHEM}"),
-    ("train-uda", {"round": 1}, f"backbone weights init output_stride head {UNBUILT}"),
+    ("train-uda", {"round": 1}, f"backbone weights init output_stride dilate head {UNBUILT}"),
     ("train-selector", {}, "epochs min_updates"),
     ("train-selector", {"second": "fresh", "iterations": 0}, "noise"),
     ("labor-select", {}, "model like points spl_max_fraction region top seed"),
