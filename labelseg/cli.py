@@ -32,6 +32,7 @@ from labelseg.commands.results.show import show
 from labelseg.commands.running.run import run
 from labelseg.commands.running.stage_commands import stage_command
 from labelseg.commands.running.status import status
+from labelseg.commands.running.tune import tune
 from labelseg.commands.running.upkeep import doctor, gc, verify
 from labelseg.commands.setup.config import config
 from labelseg.commands.setup.data_sets import data
@@ -46,7 +47,7 @@ from labelseg.stages import STAGES
 from labelseg.suggestions import suggestion
 
 COMMANDS = (
-    *(init, data, split, run, status, evaluate, show, predict, export, annotate, answers, budget),
+    *(init, data, split, run, tune, status, evaluate, show, predict, export, annotate, answers, budget),
     *(log, diff, dag, tag, config, verify, gc, demo, doctor),
 )
 

@@ -37,6 +37,7 @@ FLOORS = (
     ("stages",),
     ("workspace",),
     ("results",),
+    ("tuning",),
     ("annotation",),
     ("commands", "commands.answering", "commands.setup", "commands.running", "commands.results", "commands.history"),
     ("cli",),

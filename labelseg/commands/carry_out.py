@@ -18,7 +18,7 @@ from labelseg.pipeline.plan.reasons import causes, reasons_text
 from labelseg.pipeline.run.options import RunOptions
 from labelseg.pipeline.run.report import NodeResult, Report
 from labelseg.results.history import paces
-from labelseg.results.outlook import node_findings
+from labelseg.results.outlook import demand_masks, node_findings
 from labelseg.wording import counted
 
 if TYPE_CHECKING:
@@ -63,8 +63,10 @@ def with_device(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def carry_out(invocation: Invocation, target: str | None, split: str | None, params: Mapping[str, Any], options: RunOptions) -> None:
-    """Bring a target up to date; tell first what will run and why.
+def carry_out(
+    invocation: Invocation, target: str | None, split: str | None, params: Mapping[str, Any], options: RunOptions, *, closing: bool = True
+) -> None:
+    """Bring a target up to date; tell first what will run and why, and at the end, if ``closing``, what was made and what is next.
 
     Raises:
         LabelsegError: as ``labelseg.pipeline.run.runner.run``.
@@ -89,6 +91,9 @@ def carry_out(invocation: Invocation, target: str | None, split: str | None, par
             nodes = [(node.stage, node.params) for node in plan.goal.nodes]
             for finding in node_findings(workspace.dataset, nodes, quick=not options.dry_run):
                 talk(str(finding))
+        if not options.dry_run:
+            working = {(result.instance, result.split) for result in plan.report.work}
+            demand_masks(workspace.dataset, [node for node in plan.goal.nodes if tuple(node.id) in working])
         known = paces(workspace.folder) if plan.report.work else {}
         if options.dry_run:
             tell(plan_text(plan.report, known))
@@ -100,7 +105,7 @@ def carry_out(invocation: Invocation, target: str | None, split: str | None, par
         except ItemsFailedError as error:
             talk(closing_text(workspace, error.report))  # type: ignore[attr-defined]
             raise
-    if report.work and options.tag is None:
+    if closing and report.work and options.tag is None:
         talk(closing_text(workspace, report))
 
 

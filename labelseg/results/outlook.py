@@ -7,10 +7,11 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from labelseg.data.folder.findings import Finding, by_weight
+from labelseg.data.grey_masks import demand_class_ids
 from labelseg.data.inspection import inspect
 from labelseg.data.tasks import find_classes, task_steps
 from labelseg.errors import LabelsegError, UsageError
-from labelseg.pipeline.plan.graph import resolve
+from labelseg.pipeline.plan.graph import GROUND_TRUTH, SPLIT_PARAM, Node, resolve
 from labelseg.training.params import schedule
 from labelseg.wording import counted
 
@@ -49,6 +50,20 @@ def node_findings(dataset: Dataset, nodes: Iterable[tuple[Stage, Any]], *, quick
     )
     further = [look(dataset, stage, params) for stage, params in nodes for look in (_task_findings, _schedule_findings)]
     return by_weight([*found, *chain.from_iterable(further)])
+
+
+def demand_masks(dataset: Dataset, nodes: Iterable[Node]) -> None:
+    """Refuse to learn from true masks, or to score by them, that hold grey values where class ids were meant.
+
+    Raises:
+        DataError: as ``labelseg.data.grey_masks.demand_class_ids``.
+    """
+    read = set()
+    for node in nodes:
+        truth = any(parent.node is None and parent.instance == GROUND_TRUTH for parent in node.parents)
+        read |= {split for name, split in node.splits.items() if "mask" in node.uses(name) or (truth and name == SPLIT_PARAM)}
+    for split in sorted(read & {*dataset.splits()}):
+        demand_class_ids(dataset, [image_id for image_id in dataset.ids(split) if dataset.has(image_id, "mask")])
 
 
 def _weighs_background(stage: Stage) -> bool:

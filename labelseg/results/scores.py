@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from labelseg.class_ids import BACKGROUND, IGNORE
+from labelseg.data.grey_masks import demand_class_ids
 from labelseg.errors import DataError, MissingArtifactError, UsageError
 from labelseg.ops.cam import cam_mask, resize_maps, score_mask
 from labelseg.ops.metrics import ConfusionMatrix, ThresholdSweep
@@ -139,6 +140,7 @@ def score(workspace: Workspace, ref: Ref, on: str | None = None, threshold: floa
         where = f"split '{ref.split}'" if on is None else f"both split '{ref.split}' and split '{on}'"
         name = Named(ref.instance, ref.tag)
         raise DataError(f"{name}: no image of {where} has a true mask. {_masks_advice(workspace, ref)}")
+    demand_class_ids(dataset, with_truth)
     made_with = classes_of(ref, artifact.manifest)
     classes = common_classes(workspace, ref, made_with)
     matrix = ConfusionMatrix(len(classes))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from labelseg.methods.crf_params import CrfParams, has_crf
@@ -131,17 +131,10 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
     import numpy as np
 
     from labelseg.errors import UsageError
-    from labelseg.inference.affinities import affinity_function
-    from labelseg.inference.predictor import resize_image
-    from labelseg.models.affinity_net import BoundaryNet
+    from labelseg.inference.walks import Walker, start_of, walked_classes, walked_mask
     from labelseg.models.fast.inference_form import for_inference
     from labelseg.models.networks import load_network
-    from labelseg.ops.affinity.floods import competing_mask, competing_scores, guard_mask
-    from labelseg.ops.affinity.grid import from_grid, to_grid
-    from labelseg.ops.affinity.pairs import pair_offsets, psa_origins
-    from labelseg.ops.affinity.random_walk import random_walk
-    from labelseg.ops.cam import normalize_cam, resize_maps, score_mask, with_background
-    from labelseg.ops.crf.dense_crf import Bilateral, dense_crf, label_crf
+    from labelseg.ops.cam import resize_maps
     from labelseg.pipeline.instances import run_command
 
     inputs.demand_background()
@@ -150,86 +143,27 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
             f"{inputs.instance}: the guard mends the mask, but the CRF was to start from the scores. Let it start from the mask: "
             f"{run_command(inputs.instance)} --crf-unary labels"
         )
-    offsets = pair_offsets(params.radius)
     is_learned = params.affinity_kind == "learned"
     net = for_inference(load_network(inputs.model("affinity"), "affinity-net|boundary-net")) if is_learned else None
-    find_links, stride = affinity_function(
-        params.affinity_kind,
-        net,
-        offsets,
-        device=inputs.device,
-        precision=params.precision,
-        flip=params.flip,
-        colour_range=params.colour_range,
-    )
-    bilateral = Bilateral(params.crf_sxy, params.crf_srgb, params.crf_weight)
-
-    is_boundary = isinstance(net, BoundaryNet)
-    starts_as = params.start if params.start != AUTO else "irn" if is_boundary else "foreground-only"
-    if starts_as == "irn" and not is_boundary:
+    start = start_of(params, net)
+    if start == "irn" != start_of(replace(params, start=AUTO), net):
         raise UsageError(
             f"{inputs.instance}: start irn damps maps at boundaries, which {params.affinity if is_learned else params.affinity_kind} does "
             "not give. Train a model that does: labelseg train-affinity --kind irn, or let the model decide: "
             f"{run_command(inputs.instance)} --start auto"
         )
-    own_maximum = starts_as not in ("psa", "irn")
-
-    def walk(image: np.ndarray, start: np.ndarray, scale: float) -> np.ndarray:
-        """Walk maps of any size over the grid of the image at one scale, and bring them to the image's size."""
-        scaled = resize_image(image, scale)
-        affinities, boundary = find_links(scaled)
-        if params.psa_compat:
-            affinities = affinities * psa_origins(affinities.shape[1:], params.radius)
-        if boundary is not None and starts_as == "irn":
-            is_there = start.shape[1:] == boundary.shape  # maps are stored on this very grid
-            cells = (start if is_there else to_grid(start, scaled.shape[:2], stride)) * (1 - boundary)
-        else:
-            cells = to_grid(start, scaled.shape[:2], stride, count_padding=params.psa_compat)
-        walked = random_walk(
-            cells, affinities, offsets, beta=params.beta, steps=params.iters, tolerance=params.tolerance, device=inputs.device
-        )
-        return from_grid(normalize_cam(walked) if own_maximum else walked, stride, scaled.shape[:2], image.shape[:2])
-
-    def walked_maps(image: np.ndarray, cams: np.ndarray) -> np.ndarray:
-        """Walk the start maps at all scales: (K, H, W), that of the background first where one walks."""
-        start = cams
-        if starts_as == "psa":
-            start = with_background(resize_maps(cams, image.shape[:2]), params.alpha)
-        elif _has_competitor(params):
-            start = with_background(cams, 1.0)
-        walked = np.mean([walk(image, start, scale) for scale in params.scales], axis=0)
-        return normalize_cam(walked) if own_maximum else walked
+    params = replace(params, start=start)
+    walker = Walker(params, net, inputs.device)
 
     def compute(item: Item) -> dict[str, np.ndarray]:
         image, cam = item.image(), item.read("cam")
         size = image.shape[:2]
         class_ids = np.concatenate([[0], cam["class_ids"]]).astype(np.int16)
-        maps = walked_maps(image, cam["scores"])
-        walked = maps[len(maps) - len(cam["class_ids"]) :]
-        if starts_as == "irn":
-            walked, maps = normalize_cam(walked, together=True), normalize_cam(maps)
-        scores = maps
-        if starts_as == "background":
-            scores = competing_scores(maps, params.background_weight)
-        elif starts_as != "psa":
-            scores = np.concatenate([np.full((1, *size), params.threshold, np.float32), walked])
-        mask = score_mask(scores, class_ids)
-        if params.guard != "off":
-            trusted = [item.read("guard_masks")["mask"]]
-            if params.guard == "competitor":
-                trusted.insert(0, competing_mask(maps, class_ids, params.background_weight))
-            mask = guard_mask(mask, trusted, class_ids[1:], params.guard_factor, params.guard_margin)
-        if params.crf:
-            mask = class_ids[sharpen(image, scores, np.searchsorted(class_ids, mask))].astype(np.uint8)
-        stored = resize_maps(walked, (-(-size[0] // 4), -(-size[1] // 4)))
+        maps = walker.maps(image, cam["scores"], params.alpha)
+        guard = item.read("guard_masks")["mask"] if params.guard != "off" else None
+        mask = walked_mask(params, image, maps, class_ids, guard, inputs.device)
+        stored = resize_maps(walked_classes(params, maps, len(cam["class_ids"])), (-(-size[0] // 4), -(-size[1] // 4)))
         return {"scores": stored.astype(np.float16), "class_ids": cam["class_ids"], "size": np.array(size, np.int32), "mask": mask}
-
-    def sharpen(image: np.ndarray, scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """Run the dense CRF on scores or on labels (H, W), positions in the stack of scores; (H, W) positions."""
-        iterations, backend, device = params.crf_iters, params.crf_backend, inputs.device
-        if params.crf_unary == "labels":
-            return label_crf(image, labels, len(scores), iterations=iterations, bilateral=bilateral, backend=backend, device=device)
-        return dense_crf(image, scores, iterations=iterations, bilateral=bilateral, backend=backend, device=device).argmax(axis=0)
 
     return compute
 

@@ -1,0 +1,1 @@
+"""Choosing settings of the chain from tags by what they give on some images."""

@@ -1,0 +1,190 @@
+"""``labelseg tune`` through the command line, on scenes whose activation maps are drawn: broad blobs on the true objects."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+
+from labelseg.cli import make_program
+from labelseg.data.scenes.drawing import write_scenes
+from labelseg.pipeline.declare.stage import option
+from labelseg.results.scores import score
+from labelseg.stages import STAGES
+from labelseg.workspace import Workspace
+
+SETTINGS = """
+[refine]
+crf_iters = 3
+
+[propagate]
+affinity_kind = "colour"
+iters = 64
+threshold = 0.05  # far too low
+
+[run]
+target = "propagate"
+split = "train"
+"""
+STEPS = ["cam", "refine", "propagate"]
+HERE = ("--workers", "0", "--device", "cpu")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawnParams:
+    """Parameters of drawn maps."""
+
+    tags: str = option("given", help="Classes to map.", choices=("given",))
+
+
+def drawn_cam(inputs, params):
+    """Maps of the tagged classes: the true object blurred, over its maximum."""
+
+    def compute(item):
+        truth, ids = item.dataset.mask(item.id), np.array(item.tags, np.int16)
+        maps = [gaussian_filter((truth == k).astype(np.float32), 6)[::4, ::4] for k in ids]
+        scores = np.stack([one / (one.max() + 1e-5) for one in maps]).astype(np.float16)
+        return {"scores": scores, "class_ids": ids, "size": np.array(truth.shape, np.int32)}
+
+    return compute
+
+
+PROGRAM = make_program(tuple(replace(s, run=drawn_cam, params=DrawnParams) if s.name == "cam" else s for s in STAGES))
+
+
+def call(root, *words):
+    return CliRunner().invoke(PROGRAM, ["-C", str(root), *map(str, words)])
+
+
+@pytest.fixture(scope="module")
+def drawn_root(tmp_path_factory):
+    """A workspace of scenes; what is tuned in it stays."""
+    root = tmp_path_factory.mktemp("drawn")
+    table = write_scenes(root, train=12, val=2, seed=3)
+    lines = [f'{key} = "{value}"' for key, value in table.items()]
+    (root / "labelseg.toml").write_text("[data]\n" + "\n".join(lines) + "\n" + SETTINGS)
+    return root
+
+
+@pytest.fixture(scope="module")
+def tuned(drawn_root):
+    """What tuning the whole chain printed, after it wrote."""
+    done = call(drawn_root, "tune", "--json", *HERE)
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout), done.stderr
+
+
+@pytest.fixture
+def root(drawn_root, tuned, tmp_path):
+    """A copy of the tuned workspace that a test may change."""
+    return shutil.copytree(drawn_root, tmp_path / "w")
+
+
+def test_no_step_scores_lower_than_before_and_all_hold_on_masks_held_out(tuned):
+    found, told = tuned
+    assert [choice["step"] for choice in found["choices"]] == STEPS
+    assert (found["by"], found["score"]) == ("masks", "mIoU")
+    assert (len(found["chosen_on"]), len(found["held_out"])) == (6, 6)
+    assert "Chosen on 6 images of train, by their masks; 6 images held out (seed 0)." in told
+    for choice in found["choices"]:
+        assert choice["score"] >= choice["score_before"]
+        if choice["changes"]:
+            assert choice["gain"] > choice["error"] >= 0
+            assert choice["held"] > choice["held_before"]
+    assert found["choices"][2]["score"] > found["choices"][2]["score_before"] + 0.1
+
+
+def test_what_was_chosen_is_in_the_file_beside_its_comments(tuned, root):
+    found, told = tuned
+    config = Workspace(root, stages=PROGRAM.stages).config
+    assert "# far too low" in (root / "labelseg.toml").read_text()
+    for choice in found["choices"]:
+        for name, value in choice["changes"].items():
+            held = config.evaluate if choice["table"] == "evaluate" else vars(config.params(choice["table"]))
+            assert held[name] == value
+    assert f"Wrote {sum(len(choice['changes']) for choice in found['choices'])} values to" in told
+
+
+def test_the_scores_told_are_those_of_evaluate(tuned, root):
+    """Masks made with what was written score as was told, on the images chosen on and on those held out."""
+    found, _ = tuned
+    for side in ("chosen_on", "held_out"):
+        (root / "splits" / f"{side}.txt").write_text("\n".join(found[side]) + "\n")
+    for step in ("refine", "propagate"):
+        assert call(root, step, *HERE).exit_code == 0
+    workspace = Workspace(root, stages=PROGRAM.stages)
+    assert {*found["chosen_on"], *found["held_out"]} == {*workspace.dataset.ids("train")}
+    for choice in found["choices"]:
+        for side, told in (("chosen_on", "score"), ("held_out", "held")):
+            assert score(workspace, workspace.ref(choice["step"], "train"), side).miou == pytest.approx(choice[told], abs=1e-9)
+
+
+def test_what_is_tuned_stands_the_second_time_and_a_dry_run_writes_nothing(root):
+    (root / "labelseg.toml").write_text((root / "labelseg.toml").read_text().replace("[propagate]", "[propagate]\nflip = false"))
+    assert call(root, "config", "propagate.threshold", "0.02").exit_code == 0
+    before = (root / "labelseg.toml").read_bytes()
+    done = call(root, "tune", "--of", "propagate", "--dry-run", *HERE)
+    assert done.exit_code == 0, done.output
+    assert (root / "labelseg.toml").read_bytes() == before
+    assert "propagate.threshold  0.02" in done.stdout
+    assert "nothing was written" in done.stderr
+
+
+def test_a_few_of_a_list_are_warned_of(root, tmp_path):
+    (tmp_path / "few.txt").write_text("train_0001\ntrain_0002\ntrain_0003\nval_0000\n")
+    done = call(root, "tune", "--of", "propagate", "--dry-run", "--list", tmp_path / "few.txt", *HERE)
+    assert done.exit_code == 0, done.output
+    assert "Chosen on 2 images of train, by their masks; 1 image held out" in done.stderr
+    assert "3 masks are few" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--of", "cam"], "tune --of cam: expected an instance of refine or propagate"),
+        (["--of", "refine@x"], "'refine@x' has no table"),
+        (["--on", "trian"], "the data has no split 'trian'. Did you mean 'train'?"),
+        (["--by", "tags", "--of", "refine"], "without masks a classifier of tags judges, and there is none behind it"),
+    ],
+)
+def test_what_cannot_be_tuned_is_refused(root, words, told):
+    done = call(root, "tune", "--dry-run", *words, *HERE)
+    assert done.exit_code != 0
+    assert told in done.stderr
+
+
+def test_masks_that_were_learned_from_are_refused_and_left_out(root, monkeypatch):
+    ids = Workspace(root, stages=PROGRAM.stages).dataset.ids("train")
+    learned = set(ids)
+    monkeypatch.setattr("labelseg.tuning.images.learned_images", lambda workspace, recipe: learned)
+    done = call(root, "tune", "--of", "refine", "--dry-run", *HERE)
+    assert done.exit_code == 1
+    assert "the masks of all 12 images of 'train' were learned from" in done.stderr
+    learned -= {*ids[:4]}
+    done = call(root, "tune", "--of", "propagate", "--dry-run", *HERE)
+    assert "8 images left out, whose masks were learned from." in done.stderr
+
+
+def test_images_of_which_nothing_is_known_are_refused(root):
+    shutil.rmtree(root / "masks")
+    (root / "masks").mkdir()
+    (root / "labels.csv").write_text("image,labels\nval_0000,star\n")
+    done = call(root, "tune", *HERE)
+    assert done.exit_code == 1
+    assert "no image of 'train' has a mask or tags" in done.stderr
+
+
+def test_grey_masks_are_refused(root):
+    for path in (root / "masks").iterdir():
+        mask = np.asarray(Image.open(path))
+        Image.fromarray(np.where(mask % 255 > 0, 255, 0).astype(np.uint8)).save(path)
+    for words in (["tune", "--of", "refine", "--dry-run"], ["evaluate", "cam"], ["train-segmenter", "--labels", "masks"]):
+        done = call(root, *words)
+        assert done.exit_code == 1, words
+        assert "hold grey values, 0 and 255 alone" in done.stderr, words
