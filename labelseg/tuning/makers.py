@@ -16,6 +16,7 @@ from labelseg.pipeline.engines.progress import show_progress
 from labelseg.protocols import Images
 from labelseg.tuning.judges import Judge
 from labelseg.tuning.search import Measure, Settings
+from labelseg.wording import counted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -142,7 +143,7 @@ def measure_with(maker: Maker, judge: Judge, ids: Sequence[str], told: str) -> M
 
     def measure(points: Sequence[Settings]) -> list[float]:
         tallies = [judge.tally() for _ in points]
-        with show_progress(len(ids), f"{told}, {len(points)} settings") as progress:
+        with show_progress(len(ids), f"{told}, {counted(len(points), 'setting')}") as progress:
             for image_id in ids:
                 for tally, mask in zip(tallies, maker.masks(image_id, points), strict=True):
                     judge.add(tally, image_id, mask)
