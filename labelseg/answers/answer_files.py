@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -90,6 +90,11 @@ class Answers:
     lines: tuple[Answer, ...]
     bad: tuple[BadLine, ...]
 
+    def complaints(self, most: int = 10) -> list[str]:
+        """Tell the first of the lines that are no answers, and how many there are where that is more."""
+        rest = [f"{self.bad[0].path}: {len(self.bad):,} lines are no answers and count as none."] if len(self.bad) > most else []
+        return [*map(str, self.bad[:most]), *rest]
+
     def standing(self) -> list[Answer]:
         """List the lines that were not withdrawn, in order, without the withdrawals."""
         kept: dict[int, Answer] = {}
@@ -149,8 +154,12 @@ def append_answers(path: Path, answers: Iterable[Answer]) -> None:
         sync_folder(path.parent)
 
 
-def read_answers(path: Path) -> Answers:
+def read_answers(path: Path, unknown: Callable[[Answer], str] = lambda answer: "") -> Answers:
     """Read a file of answers; empty where there is none. What cannot be read is told and costs no other line.
+
+    Args:
+        path: The file.
+        unknown: As for ``parse_answers``.
 
     Raises:
         DataError: the path is no file.
@@ -160,20 +169,31 @@ def read_answers(path: Path) -> Answers:
         data = path.read_bytes()
     except FileNotFoundError:
         data = b""
-    return parse_answers(data, path)
+    return parse_answers(data, path, unknown)
 
 
-def parse_answers(data: bytes, path: Path) -> Answers:
-    """Read the lines of a file of answers; ``path`` is what bad ones are told with."""
+def parse_answers(data: bytes, path: Path, unknown: Callable[[Answer], str] = lambda answer: "") -> Answers:
+    """Read the lines of a file of answers.
+
+    Args:
+        data: The lines.
+        path: Of the file, which bad lines are told with.
+        unknown: Says what is wrong with an answer that is well written, such as ``Unknown``; one that says something makes a bad line.
+    """
     lines = data.split(b"\n")
     answers, bad = [], []
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
-            answers.append(_answer(line))
+            answer = _answer(line)
         except ValueError as error:
             bad.append(BadLine(path, number, str(error), cut=number == len(lines)))
+            continue
+        if problem := unknown(answer):
+            bad.append(BadLine(path, number, problem, cut=False))
+        else:
+            answers.append(answer)
     return Answers(tuple(answers), tuple(bad))
 
 

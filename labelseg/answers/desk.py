@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
@@ -47,9 +47,18 @@ class Desk:
         path: File of the answers.
         everyone: Whether a person is asked what others answered, too.
         repeat_share: Of the pixels, which are put a second time.
+        unknown: Says what is wrong with an answer that is there, such as ``Unknown``: then its pixel is asked again.
     """
 
-    def __init__(self, questions: Sequence[Question], path: Path, *, everyone: bool = False, repeat_share: float = REPEAT_SHARE) -> None:
+    def __init__(
+        self,
+        questions: Sequence[Question],
+        path: Path,
+        *,
+        everyone: bool = False,
+        repeat_share: float = REPEAT_SHARE,
+        unknown: Callable[[Answer], str] = lambda answer: "",
+    ) -> None:
         self._path = path
         self._everyone = everyone
         self._by_id = {question.id: question for question in questions}
@@ -60,7 +69,7 @@ class Desk:
         self._asked = {(question.image, *point) for question in questions for point in question.points}
         self._leases: dict[str, tuple[str, float]] = {}
         self._begun: dict[tuple[str, Order], tuple[int, int]] = {}  # changes of the ledger, and how many questions are done from the start
-        self._ledger = Ledger(path, repeat_share)
+        self._ledger = Ledger(path, repeat_share, unknown)
         self._lock = RLock()
 
     def next(self, who: str, browser: str, order: Order = "image") -> tuple[str, Question] | None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import logging
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from labelseg.answers.answer_files import answers_path, read_answers
+from labelseg.answers.answer_files import Answer, answers_path, read_answers
 from labelseg.pipeline.files.digests import canonical_json, digest
+
+logger = logging.getLogger(__name__)
 
 Said = tuple[int, int, str | None]  # row, column, name of the class; None where the person cannot tell
 
@@ -16,17 +19,22 @@ class GivenAnswers:
 
     Args:
         root: Folder of the workspace.
+        unknown: Says what is wrong with an answer, such as ``Unknown``; what is no answer to be used is told by a warning.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, unknown: Callable[[Answer], str]) -> None:
         self._root = root
+        self._unknown = unknown
         self._files: dict[str, Mapping[str, tuple[Said, ...]]] = {}
 
     def of(self, instance: str, image_id: str) -> tuple[Said, ...]:
         """List the answers to what an instance asks in an image, by row and column."""
         if instance not in self._files:
             found: dict[str, list[Said]] = {}
-            for (image, y, x), answer in read_answers(answers_path(self._root, instance)).current().items():
+            there = read_answers(answers_path(self._root, instance), self._unknown)
+            for line in there.complaints(most=3):
+                logger.warning("%s", line)
+            for (image, y, x), answer in there.current().items():
                 found.setdefault(image, []).append((y, x, answer.label))
             self._files[instance] = {image: tuple(sorted(said, key=lambda one: one[:2])) for image, said in found.items()}
         return self._files[instance].get(image_id, ())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import hashlib
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
@@ -17,6 +18,7 @@ class Ledger:
     Args:
         path: The file; it need not exist.
         repeat_share: Of the pixels, which are put a second time.
+        unknown: Says what is wrong with an answer, such as ``Unknown``: then the pixel counts as not answered.
 
     Attributes:
         nonces: Every nonce there ever was -> the first of its lines.
@@ -26,8 +28,9 @@ class Ledger:
         changes: Grows whenever something was withdrawn or read anew, so that what was done may be open again.
     """
 
-    def __init__(self, path: Path, repeat_share: float) -> None:
+    def __init__(self, path: Path, repeat_share: float, unknown: Callable[[Answer], str] = lambda answer: "") -> None:
         self._path = path
+        self._unknown = unknown
         self._share = repeat_share
         self.changes = 0
         self._clear()
@@ -62,7 +65,7 @@ class Ledger:
         # The end of a line that was cut, or is being written, is read when the line is whole.
         whole = data[: data.rfind(b"\n") + 1]
         self._read += len(whole)
-        for line in parse_answers(whole, self._path).lines:
+        for line in parse_answers(whole, self._path, self._unknown).lines:
             self._take(line)
 
     def answers(self, point: Point, who: str | None = None) -> list[Answer]:

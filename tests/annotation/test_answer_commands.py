@@ -13,7 +13,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from labelseg.annotation.asked_items import read_questions
 from labelseg.answers.answer_files import Answer, answers_path, append_answers, read_answers
+from labelseg.answers.desk import Desk
+from labelseg.answers.known_answers import Unknown
 from labelseg.cli import program
 from labelseg.data.scenes.drawing import write_scenes
 from labelseg.workspace import Workspace
@@ -250,4 +253,61 @@ def test_answers_correct_masks_and_are_learned_from(root):
 def test_a_run_stops_with_code_6_while_questions_are_open(root):
     done = call(root, "correct", "--of", "", "--workers", "0", "--as", "waits")
     assert done.exit_code == 6
-    assert "80 of 80 questions of ask (train) are open. Answer them: labelseg annotate ask --split train" in done.output
+    assert f"80 of 80 questions of ask (train) are open. Answer them: labelseg -C {root} annotate ask --split train" in done.output
+
+
+def edited(root):
+    """Answers to all questions, of which three were changed by hand; the number of questions."""
+    facts(root, "--truth")
+    path = answers_path(root, "ask")
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines[0]["class"] = "crss"
+    lines[1]["image"] = "nowhere/7"
+    lines[2]["y"] = 99_999
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return len(lines)
+
+
+def test_answers_edited_by_hand_are_told_with_their_lines_counted_and_not_used(root):
+    n = edited(root)
+    done, path = call(root, "answers", "ask"), answers_path(root, "ask")
+    assert done.exit_code == 0
+    for line, problem in (
+        (1, "'crss' is no class of the data. Did you mean 'cross'?"),
+        (2, "'nowhere/7' is no image of the data"),
+        (3, "row 99999, column "),
+    ):
+        assert f"{path} line {line}: expected an answer, but {problem}" in done.stderr
+    assert f"{n - 3} of {n} answered" in done.stdout
+    assert "3 lines of no use" in done.stdout
+    found = facts(root)
+    assert (found["answered"], found["no_answers"], found["not_asked"], found["people"][0]["answers"]) == (n - 3, 3, 0, n - 3)
+    assert not {"crss"} & found["classes"].keys()
+
+
+def test_what_they_were_to_answer_is_open_again(root):
+    n = edited(root)
+    waiting = call(root, "correct", "--of", "masks", "--workers", "0")
+    assert waiting.exit_code == 6
+    assert f"3 of {n} questions of ask (train) are open" in waiting.output
+    assert call(root, "correct", "--of", "masks", "--partial", "--workers", "0").exit_code == 0
+    desk = Desk(read_questions(Workspace(root), Workspace(root).ref("ask", "train")), answers_path(root, "ask"),
+                unknown=Unknown(Workspace(root).dataset, ()))  # fmt: skip
+    assert desk.progress("anna")["done"] == n - 3
+
+
+def test_a_run_tells_of_lines_that_it_does_not_use(root, caplog):
+    edited(root)
+    call(root, "status")
+    told = "\n".join(record.getMessage() for record in caplog.records)
+    assert "line 1: expected an answer, but 'crss'" in told
+    assert "line 2: expected an answer, but 'nowhere/7'" in told
+
+
+def test_an_answer_to_another_pixel_is_counted_apart(root):
+    image, points = next(iter(questions(root).items()))
+    y, x = next((y, x) for y in range(50) for x in range(50) if [y, x] not in points)
+    append_answers(answers_path(root, "ask"), [Answer(image=image, y=y, x=x, label="cross", who="anna")])
+    found = facts(root)
+    assert (found["answered"], found["not_asked"], found["no_answers"]) == (0, 1, 0)
+    assert "1 answer to pixels that are not asked now" in call(root, "answers", "ask").stdout

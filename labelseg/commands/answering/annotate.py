@@ -96,6 +96,7 @@ def annotate(
     from labelseg.annotation.service import Service
     from labelseg.answers.answer_files import answers_path, read_answers
     from labelseg.answers.desk import Desk
+    from labelseg.answers.known_answers import Unknown
 
     ref = asked_in(workspace, instance, split)
     questions = read_questions(workspace, ref)
@@ -104,9 +105,10 @@ def annotate(
     path = answers_path(workspace.root, instance)
     token = "" if no_token else secrets.token_urlsafe(18)
     with _alone(path):
-        for bad in read_answers(path).bad:
-            talk(str(bad))
-        desk = Desk(questions, path, everyone=everyone)
+        unknown = Unknown(workspace.dataset, {(question.image, *point) for question in questions for point in question.points})
+        for line in read_answers(path, unknown).complaints():
+            talk(line)
+        desk = Desk(questions, path, everyone=everyone, unknown=unknown)
         pictures = Pictures(workspace.dataset, AskedMasks(workspace, ref))
         service = Service(desk, questions, pictures, workspace.dataset.classes, f"{instance} ({ref.split})", who)
         with listen(host, port) as opened:

@@ -13,6 +13,7 @@ from labelseg.commands.answering.annotate import only_one, user_name
 from labelseg.commands.context import Invocation, pass_invocation, talk, tell
 from labelseg.commands.tables import format_table, percent
 from labelseg.errors import UsageError
+from labelseg.wording import counted
 
 if TYPE_CHECKING:
     from labelseg.answers.answer_files import Answers
@@ -58,6 +59,7 @@ def answers(
     from labelseg.annotation.answer_sources import table_answers, true_answers
     from labelseg.annotation.asked_items import asked_in, read_questions
     from labelseg.answers.answer_files import answers_path, append_answers, read_answers
+    from labelseg.answers.known_answers import Unknown
 
     if truth and table is not None:
         raise UsageError("answers: expected one of --truth and --import FILE.")
@@ -67,7 +69,9 @@ def answers(
     instance = only_one(workspace, instance, "answers")
     ref = asked_in(workspace, instance, split)
     questions, path = read_questions(workspace, ref), answers_path(workspace.root, instance)
-    there = read_answers(path)
+    asked = {(question.image, *point) for question in questions for point in question.points}
+    unknown = Unknown(workspace.dataset, asked)
+    there = read_answers(path, unknown)
     standing = there.current()
     given = []
     if truth:
@@ -83,10 +87,9 @@ def answers(
     if truth or table is not None:
         append_answers(path, given)
         talk(f"{len(given):,} answers were added to {path}.")
-        there = read_answers(path)
-    for bad in there.bad:
-        talk(str(bad))
-    asked = {(question.image, *point) for question in questions for point in question.points}
+        there = read_answers(path, unknown)
+    for line in there.complaints():
+        talk(line)
     facts = _facts(workspace, there, asked)
     if as_json:
         click.echo(json.dumps(facts, indent=2))
@@ -109,6 +112,8 @@ def _facts(workspace: Workspace, there: Answers, asked: set[tuple[str, int, int]
         "asked": len(asked),
         "answered": len(labels),
         "labelled": len(labels) - labels.count(None),
+        "not_asked": sum(point not in asked for point in there.current()),
+        "no_answers": len(there.bad),
         "classes": {name: count for name in workspace.dataset.classes if (count := labels.count(name))},
         "people": [dataclasses.asdict(person) for person in people(there)],
         "agreement": [dataclasses.asdict(pair) for pair in agreement(there)],
@@ -118,6 +123,10 @@ def _facts(workspace: Workspace, there: Answers, asked: set[tuple[str, int, int]
 def _tables(title: str, facts: dict[str, Any]) -> str:
     """Write the facts for a person."""
     lines = [f"{title}: {facts['answered']:,} of {facts['asked']:,} answered, {facts['labelled']:,} with a class"]
+    if facts["not_asked"]:
+        lines.append(f"{counted(facts['not_asked'], 'answer')} to pixels that are not asked now")
+    if facts["no_answers"]:
+        lines.append(f"{counted(facts['no_answers'], 'line')} of no use, told above")
     if facts["classes"]:
         lines.append(", ".join(f"{name} {count:,}" for name, count in facts["classes"].items()))
     if facts["people"]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from labelseg.answers.given_answers import GivenAnswers
+from labelseg.answers.known_answers import Unknown
 from labelseg.errors import ArtifactError
 from labelseg.pipeline.declare.stage import Stage
 from labelseg.pipeline.files.digests import canonical_json, digest
@@ -43,7 +44,7 @@ class Planner:
         self.data = DataDigests(dataset, index)
         self.catalog = catalog
         self.root = root
-        self.answers = GivenAnswers(root)
+        self.answers = GivenAnswers(root, Unknown(dataset))
         self.tag = tag
         self._classes = list(dataset.classes)
         self.soundness = Soundness(catalog)

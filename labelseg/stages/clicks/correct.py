@@ -41,6 +41,8 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
 
     Source: ours.
     """
+    import logging
+
     import numpy as np
 
     from labelseg.class_ids import IGNORE
@@ -62,10 +64,12 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
             known = dict(zip(((y, x) for y, x in own["points"].tolist()), own["point_labels"].tolist(), strict=True))
         known |= {place: ids[name] for place, name in said.items()}
         outside = [place for place in known if not (place[0] < mask.shape[0] and place[1] < mask.shape[1])]
-        if outside:
-            raise DataError(
-                f"{inputs.instance} for {item.id}: expected rows and columns below {mask.shape}, got an answer at {outside[0]}."
-            )
+        for place in outside:  # one odd line is no reason to lose the other answers
+            del known[place]
+            logging.getLogger(__name__).warning(
+                "%s for %s: an answer at row %d, column %d lies outside of it and counts for nothing. See which line: labelseg answers",
+                inputs.instance, item.id, *place,
+            )  # fmt: skip
         points = np.array(list(known), np.int64).reshape(-1, 2)
         labels = np.array(list(known.values()), np.uint8)
         return {
