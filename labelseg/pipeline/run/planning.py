@@ -20,6 +20,7 @@ from labelseg.pipeline.run.options import RunOptions
 from labelseg.pipeline.run.prospect import Prospect, look_up
 from labelseg.pipeline.run.report import Action, NodeResult, Report
 from labelseg.pipeline.store.soundness import Notes
+from labelseg.pipeline.store.sweeping import clear_work
 from labelseg.suggestions import suggestion
 
 if TYPE_CHECKING:
@@ -120,6 +121,8 @@ def planned(
     goal = find_goal(workspace.config, target, split, params or {}, options)
     with nullcontext() if options.dry_run else workspace_lock(workspace.folder, options.purpose, options.wait):
         try:
+            if not options.dry_run:
+                clear_work(workspace.folder)
             if not options.dry_run and Notes(workspace.folder).all():
                 from labelseg.pipeline.store.mending import mend_noted  # loads the store, which few runs need
 

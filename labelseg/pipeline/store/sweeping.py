@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +46,13 @@ def readable_headers(root: Path, stage: str) -> Iterator[PartHeader]:
             yield PartHeader.read(path)
         except ArtifactError:
             continue
+
+
+def clear_work(root: Path) -> None:
+    """Remove what work that was cut short has left under ``tmp``; call it under the workspace lock. What cannot go stays for ``gc``."""
+    for path in unlinked(root, "tmp/*"):
+        with suppress(OSError):
+            remove(path)
 
 
 def sweep(

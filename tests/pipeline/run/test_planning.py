@@ -167,3 +167,16 @@ def test_parameters_are_written_before_the_work(root):
         execute(plan, lambda event, result: texts.append((root / "labelseg.toml").read_text()))
     assert all("flip = false" in text for text in texts)
     assert texts
+
+
+def test_a_run_clears_what_work_that_was_cut_short_left(root, tmp_path):
+    left, precious = root / ".labelseg" / "tmp", tmp_path / "precious"
+    for folder in (left / "dead" / "c", precious):
+        folder.mkdir(parents=True)
+        (folder / "half").write_bytes(b"123")
+    (left / "link").symlink_to(precious)
+    toy.ToyWorkspace(root).run("train-classifier", options=RunOptions(workers=0, dry_run=True))
+    assert sorted(path.name for path in left.iterdir()) == ["dead", "link"]
+    toy.ToyWorkspace(root).run("train-classifier", options=RunOptions(workers=0))
+    assert list(left.iterdir()) == []
+    assert (precious / "half").read_bytes() == b"123"
