@@ -11,6 +11,8 @@ from conftest import labelseg
 from PIL import Image
 
 from labelseg.cli import STAGES
+from labelseg.commands.setup.recipes import TWO_ROUNDS, recipe_tables
+from labelseg.commands.setup.survey import Survey
 
 
 def tables(root: Path) -> dict:
@@ -170,6 +172,34 @@ def test_what_was_found_on_photos_is_written_for_photos(data, tmp_path):
     assert labelseg(tmp_path / "w", "config", stages=STAGES).exit_code == 0
     assert labelseg(tmp_path / "s", "init", "--scenes", "4", stages=STAGES).exit_code == 0
     assert not {"refine", "propagate"} & tables(tmp_path / "s").keys()
+
+
+def test_the_recipe_of_two_rounds_is_a_chain_that_runs_to_the_segmenter(data, tmp_path):
+    assert labelseg(tmp_path / "w", "init", "--from", data, "--recipe", "tags-two-rounds", stages=STAGES).exit_code == 0
+    found = tables(tmp_path / "w")
+    assert found["train-affinity"]["two"]["epochs"] == 100  # one update an epoch, on so few images
+    assert found["train-affinity"]["min_updates"] == 150
+    assert found["cam"] == {"kind": "mean"}
+    assert (tmp_path / "w" / "labelseg.toml").read_text().count("# Found on photos") == len(TWO_ROUNDS)
+    planned = labelseg(tmp_path / "w", "run", "--dry-run", stages=STAGES).stdout.split("\n")
+    order = [line.split()[0] for line in planned[1:] if line.strip()]
+    first = ["train-classifier", "cam", "refine", "affinity-labels", "train-affinity", "propagate@one"]
+    assert order[:10] == [*first, "refine@two", "affinity-labels@two", "train-affinity@two", "propagate"]
+    assert labelseg(tmp_path / "s", "init", "--scenes", "4", "--recipe", "tags-two-rounds", stages=STAGES).exit_code == 0
+    assert tables(tmp_path / "s")["propagate"]["one"] == found["propagate"]["one"]
+
+
+def test_a_recipe_from_tags_needs_them(data, tmp_path):
+    (data / "labels.csv").unlink()
+    result = labelseg(tmp_path / "w", "init", "--from", data, "--recipe", "tags-two-rounds", stages=STAGES)
+    assert result.exit_code == 1
+    assert "--labels FILE" in result.stderr
+
+
+@pytest.mark.parametrize(("images", "epochs"), [(7, 100), (8, 100), (24, 34), (400, 2), (1000, 2)])
+def test_a_training_that_goes_on_has_enough_epochs(images, epochs):
+    survey = Survey(("background", "cat"), images={"train": images})
+    assert recipe_tables("tags-two-rounds", STAGES, survey, photos=True)["train-affinity.two"]["epochs"] == epochs
 
 
 def test_the_size_of_images_is_told_and_large_ones_are_warned_of(data, tmp_path):

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import shlex
-from collections import Counter
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from labelseg.commands.context import Invocation, pass_invocation, talk, tell
 from labelseg.commands.setup.data_options import file_option, folder_option, scenes_option, share_option
-from labelseg.commands.tables import format_table
+from labelseg.commands.setup.recipes import RECIPES, recipe_tables, remarks
+from labelseg.commands.setup.survey import Survey, survey_data, survey_report
 from labelseg.commands.workspace_file import exists_error, workspace_text, write_new, written_path
 from labelseg.data.dataset import open_dataset
 from labelseg.data.folder.folder_dataset import FolderDataset
@@ -24,8 +21,6 @@ from labelseg.data.folder.splits import names_images
 from labelseg.data.inspection import inspect
 from labelseg.errors import DataError, UsageError
 from labelseg.pipeline.declare.config import FILE_NAME
-from labelseg.pipeline.declare.stage import Stage
-from labelseg.training.params import schedule
 from labelseg.wording import counted, some_of
 
 if TYPE_CHECKING:
@@ -33,36 +28,6 @@ if TYPE_CHECKING:
 
 LABEL_FILES = ("labels.csv", "image_labels.csv")
 SPLIT_FIRST = "; before it, to learn from some of the masks only: labelseg split --labelled N"
-RECIPES = {"tags": "segment", "few-masks": "segment"}
-# The defaults of stages are the published ones; these were found on photos with the default backbone (docs/affinitynet.md).
-PHOTOS: dict[str, dict[str, Any]] = {
-    "refine": {"alpha_low": 0.75, "alpha": 1.34, "alpha_high": 2.8, "crf_sxy": 50.0, "crf_srgb": 5.0},
-    "propagate": {"scales": [1.25, 1.5, 1.75], "flip": True, "threshold": 0.55, "crf": True},
-}
-RECIPE_TABLES: dict[str, dict[str, dict[str, Any]]] = {"tags": {}, "few-masks": {"segment": {"model": "train-unimatch"}}}
-REMARKS = dict.fromkeys(PHOTOS, "Found on photos with a longer side of 320 pixels; docs/affinitynet.md explains how to find yours.")
-# Below these a training on few images ends before it has learned: found on 30 and 100 images (benchmarks/small_data.py).
-FEWEST_UPDATES = {"train-classifier": 200, "train-affinity": 150, "train-segmenter": 500}
-WARMUP_SHARE = 0.1
-SHORT = "Few images: unless epochs are set, they are passed until there are as many updates as min_updates."
-USUAL_SIDE = 1000  # pixels above which images are larger than the settings are made for
-SAMPLED = 100  # images whose size is looked up
-
-
-@dataclass
-class Survey:
-    """What was found in the data: images by split, how often tags name each class, and the median longer side of files."""
-
-    classes: tuple[str, ...]
-    images: dict[str, int] = field(default_factory=dict)
-    tagged: dict[str, int] = field(default_factory=dict)
-    masked: dict[str, int] = field(default_factory=dict)
-    by_class: Counter[int] = field(default_factory=Counter)
-    long_side: int = 0
-
-    def holds(self, split: str, kind: str) -> bool:
-        """Whether some image of a split has tags or a mask."""
-        return {"tags": self.tagged, "mask": self.masked}.get(kind, self.images).get(split, 0) > 0
 
 
 @click.command()
@@ -90,7 +55,8 @@ class Survey:
     type=click.Choice(list(RECIPES)),
     default="tags",
     show_default=True,
-    help="Chain to set up: tags learns from image tags, few-masks from the masks of a few images (see split).",
+    help="Chain to set up: tags learns from image tags; tags-two-rounds gives better masks in half as much time again, with a second "
+    "AffinityNet that learns from the walk of the first; few-masks learns from the masks of a few images (see split).",
 )
 @click.option("--anyway", is_flag=True, help="Write labelseg.toml although errors were found in the data.")
 @pass_invocation
@@ -115,12 +81,13 @@ def init(
         raise exists_error(target)
     data = _data_table(invocation.root, source, paths, val, scenes)
     dataset = open_dataset(invocation.root, data)
-    if recipe == "tags" and isinstance(dataset, FolderDataset) and dataset.labels is None and dataset.annotations is None:
+    from_tags = RECIPES[recipe].needs == "tags"
+    if from_tags and isinstance(dataset, FolderDataset) and dataset.labels is None and dataset.annotations is None:
         raise _no_tags(dataset)
     survey = survey_data(dataset, data)
-    tell(_report(survey))
+    tell(survey_report(survey))
     _check_recipe(recipe, survey, dataset)
-    findings = inspect(dataset, tags=recipe == "tags")
+    findings = inspect(dataset, tags=from_tags)
     for finding in findings:
         talk(str(finding))
     if (errors := sum(finding.level == "error" for finding in findings)) and not anyway:
@@ -128,76 +95,11 @@ def init(
             f"{counted(errors, 'error')} in the data, nothing was written. Mend what is told above, or write all the same: --anyway"
         )
     invocation.root.mkdir(parents=True, exist_ok=True)
-    tables = training_tables(invocation.stages, survey, written_path(invocation.root, weights) if weights else None)
-    tables |= RECIPE_TABLES[recipe]
-    if recipe == "tags" and scenes is None:
-        tables |= {stage.name: PHOTOS[stage.name] for stage in invocation.stages if stage.name in PHOTOS}
-    remarks = {**{name: SHORT for name, values in tables.items() if "min_updates" in values}, **REMARKS}
-    write_new(target, workspace_text(data, RECIPES[recipe], "val" if "val" in survey.images else "train", tables, remarks))
+    first = written_path(invocation.root, weights) if weights else None
+    tables = recipe_tables(recipe, invocation.stages, survey, photos=scenes is None, weights=first)
+    split = "val" if "val" in survey.images else "train"
+    write_new(target, workspace_text(data, RECIPES[recipe].target, split, tables, remarks(tables, recipe)))
     talk(f"Wrote {target}. Next: labelseg run{SPLIT_FIRST if recipe == 'few-masks' else ''}")
-
-
-def survey_data(dataset: Dataset, table: Mapping[str, Any]) -> Survey:
-    """Read everything that is cheap to read, and one image of every split.
-
-    Raises:
-        LabelsegError: something is not what it should be.
-    """
-    survey = Survey(dataset.classes)
-    for split in dataset.splits():
-        ids = dataset.ids(split)
-        tagged = [image_id for image_id in ids if dataset.has(image_id, "tags")]
-        masked = [image_id for image_id in ids if dataset.has(image_id, "mask")]
-        survey.images[split], survey.tagged[split], survey.masked[split] = len(ids), len(tagged), len(masked)
-        dataset.image(ids[0])
-    for image_id in dataset.ids("all"):
-        survey.by_class.update(dataset.tags(image_id) or ())
-    _check_found(dataset, survey, table)
-    survey.long_side = _median_side(dataset)
-    return survey
-
-
-def _median_side(dataset: Dataset) -> int:
-    """Look up the longer side of some images, pixels; 0 where the data is not files."""
-    from labelseg.data.folder.images import image_size
-
-    ids = dataset.ids("all")
-    sides = []
-    for image_id in ids[:: -(-len(ids) // SAMPLED)]:
-        path = dataset.identity(image_id, "image")
-        if isinstance(path, Path):
-            with suppress(DataError):  # reported when it is computed
-                sides.append(max(image_size(path)))
-    return int(median(sides)) if sides else 0
-
-
-def training_tables(stages: Iterable[Stage], survey: Survey, weights: str | None = None) -> dict[str, dict[str, Any]]:
-    """Choose the parameters of the trainings: the weights, and the validation split where it has what a training is evaluated on."""
-    tables: dict[str, dict[str, Any]] = {}
-    for stage in stages:
-        if stage.kind != "model":
-            continue
-        values = tables.setdefault(stage.name, {})
-        uses = stage.uses(stage.params())
-        kinds = uses.get("validation", ()) if isinstance(uses, Mapping) else ()
-        if kinds and not stage.home and all(survey.holds("val", kind) for kind in kinds):
-            values["validation"] = "val"
-            if any(f.name == "keep" for f in fields(stage.params)):
-                values["keep"] = "best"
-        values.update(_short_schedule(stage, survey))
-        if weights and any(f.name == "weights" for f in fields(stage.params)):
-            values["weights"] = weights
-    return tables
-
-
-def _short_schedule(stage: Stage, survey: Survey) -> dict[str, Any]:
-    """Choose the schedule of a training on little data: fewest updates, of which the warm-up takes a share; with enough data nothing."""
-    fewest = FEWEST_UPDATES.get(stage.name, 0)
-    params = stage.params()
-    images = survey.images.get(params.split, 0) if fewest else 0
-    if not images:
-        return {}
-    return {"warmup_share": WARMUP_SHARE, "min_updates": fewest} if schedule(params, images).updates < fewest else {}
 
 
 def _data_table(root: Path, source: Path | None, paths: Mapping[str, Path | None], val: float | None, scenes: int | None) -> dict[str, Any]:
@@ -232,14 +134,6 @@ def _usual_names(folder: Path) -> dict[str, Path]:
     return found
 
 
-def _check_found(dataset: Dataset, survey: Survey, table: Mapping[str, Any]) -> None:
-    """Refuse labels and masks that belong to none of the images."""
-    if "masks" in table and not survey.masked["all"]:
-        raise DataError(f"{table['masks']}: none of its masks has the name of an image, such as {dataset.ids('all')[0]}.png.")
-    if "labels" in table and not survey.tagged["all"]:
-        raise DataError(f"{table['labels']}: names none of the images.")
-
-
 def _no_tags(dataset: Dataset) -> DataError:
     """Say that nothing is known of the images, and where it might be taken from."""
     told = "recipe tags: no image of the split train has tags. Name them: --labels FILE"
@@ -253,23 +147,8 @@ def _no_tags(dataset: Dataset) -> DataError:
 
 def _check_recipe(recipe: str, survey: Survey, dataset: Dataset) -> None:
     """Refuse a recipe that the data cannot feed."""
-    if recipe == "tags" and not survey.tagged["train"]:
+    needs = RECIPES[recipe].needs
+    if needs == "tags" and not survey.tagged["train"]:
         raise _no_tags(dataset)
-    if recipe == "few-masks" and not survey.masked["train"]:
-        raise DataError("recipe few-masks: no image of the split train has a mask. Name them: --masks DIR --classes FILE")
-
-
-def _report(survey: Survey) -> str:
-    """Write what was found."""
-    rows = [(split, f"{count:,}", f"{survey.tagged[split]:,}", f"{survey.masked[split]:,}") for split, count in survey.images.items()]
-    splits = format_table(("SPLIT", "IMAGES", "TAGGED", "MASKS"), rows, right=("IMAGES", "TAGGED", "MASKS"))
-    named = ", ".join(f"{name} {survey.by_class[k]:,}" if survey.by_class[k] else name for k, name in enumerate(survey.classes))
-    lines = [splits, f"{len(survey.classes)} classes, with the number of images tagged: {named}"]
-    if survey.long_side:
-        lines.append(f"longer side of the images: {survey.long_side:,} pixels (median)")
-    if survey.long_side > USUAL_SIDE:
-        lines.append(
-            "  That is large: images are processed at full size, and the defaults suit 300 to 500 pixels. "
-            "Smaller copies of images and masks take a fraction of the time and memory: docs/data.md has the lines."
-        )
-    return "\n".join(lines)
+    if needs == "mask" and not survey.masked["train"]:
+        raise DataError(f"recipe {recipe}: no image of the split train has a mask. Name them: --masks DIR --classes FILE")

@@ -1,0 +1,149 @@
+"""Chains that ``labelseg init`` sets up, and the parameters that it writes for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from labelseg.commands.setup.survey import Survey
+from labelseg.pipeline.declare.stage import Stage
+from labelseg.training.params import schedule
+
+Tables = dict[str, dict[str, Any]]
+
+# The defaults of stages are the published ones; these were found on photos with the default backbone (docs/affinitynet.md).
+_CRF = {"crf_sxy": 50.0, "crf_srgb": 5.0}
+PHOTOS: Tables = {
+    "refine": {"alpha_low": 0.75, "alpha": 1.34, "alpha_high": 2.8, **_CRF},
+    "propagate": {"scales": [1.25, 1.5, 1.75], "flip": True, "threshold": 0.55, "crf": True},
+}
+TWO_ROUNDS: Tables = {
+    "cam": {"kind": "mean"},
+    "refine": {"alpha_low": 0.4, "alpha": 0.7, "alpha_high": 1.5, **_CRF},
+    "propagate.one": {
+        "affinity": "train-affinity",
+        "scales": [1.0, 1.25, 1.5],
+        "start": "foreground-only",
+        "threshold": 0.55,
+        "crf": False,
+    },
+    "refine.two": {"cam": "propagate@one", "alpha_low": 0.41, "alpha": 0.75, "alpha_high": 1.8},
+    "affinity-labels.two": {"refine": "refine@two", "guard_masks": "refine"},
+    "train-affinity.two": {
+        "affinity_labels": "affinity-labels@two",
+        "init": "train-affinity",
+        "take": "network",
+        "epochs": 2,
+        "lr": 0.0001,
+    },
+    "propagate": {
+        "affinity": "train-affinity@two",
+        "scales": [0.75, 1.0, 1.25],
+        "flip": True,
+        "start": "background",
+        "crf": True,
+        **_CRF,
+        "crf_weight": 4.0,
+    },
+    "segment": {"classes": "train-classifier"},
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A chain that can be set up.
+
+    Attributes:
+        target: What ``labelseg run`` brings up to date.
+        needs: Kind of the data that the images of the training split must have.
+        tables: Table -> parameters.
+        remark: What to say above these tables.
+        photos_only: Whether the parameters are for photos alone: built-in scenes are left at the defaults of stages.
+    """
+
+    target: str
+    needs: str
+    tables: Tables
+    remark: str = ""
+    photos_only: bool = False
+
+
+FOUND_ON_PHOTOS = "Found on photos with a longer side of 320 pixels; docs/affinitynet.md explains how to find yours."
+RECIPES = {
+    "tags": Recipe("segment", "tags", PHOTOS, FOUND_ON_PHOTOS, photos_only=True),
+    "tags-two-rounds": Recipe("segment", "tags", TWO_ROUNDS, FOUND_ON_PHOTOS),
+    "few-masks": Recipe("segment", "mask", {"segment": {"model": "train-unimatch"}}),
+}
+# Below these a training on few images ends before it has learned: found on 30 and 100 images (benchmarks/small_data.py).
+FEWEST_UPDATES = {"train-classifier": 200, "train-affinity": 150, "train-segmenter": 500}
+# Of a training that goes on from another: its epochs are set, so they are what grows.
+FEWEST_UPDATES_ON = {"train-affinity.two": 100}
+WARMUP_SHARE = 0.1
+SHORT = "Few images: unless epochs are set, they are passed until there are as many updates as min_updates."
+
+
+def recipe_tables(name: str, stages: Iterable[Stage], survey: Survey, *, photos: bool, weights: str | None = None) -> Tables:
+    """Choose the parameters of every stage of a recipe.
+
+    Args:
+        name: One of ``RECIPES``.
+        stages: All there are.
+        survey: What is in the data.
+        photos: Whether the images are photos, and not the built-in scenes.
+        weights: Path of the initial weights.
+
+    Returns:
+        Table of ``labelseg.toml`` -> parameters that differ from the defaults.
+    """
+    recipe, known = RECIPES[name], list(stages)
+    tables = training_tables(known, survey, weights)
+    for table, values in recipe.tables.items() if photos or not recipe.photos_only else ():
+        stage = next((stage for stage in known if stage.name == table.partition(".")[0]), None)
+        if stage is not None:
+            tables[table] = {**tables.get(table, {}), **values, **_more_epochs(stage, table, values, survey)}
+    return tables
+
+
+def remarks(tables: Tables, recipe: str) -> dict[str, str]:
+    """Say of tables where their values come from."""
+    short = {name: SHORT for name, values in tables.items() if "min_updates" in values}
+    found = RECIPES[recipe]
+    return {**short, **(dict.fromkeys(found.tables, found.remark) if found.remark else {})}
+
+
+def training_tables(stages: Iterable[Stage], survey: Survey, weights: str | None = None) -> dict[str, dict[str, Any]]:
+    """Choose the parameters of the trainings: the weights, and the validation split where it has what a training is evaluated on."""
+    tables: dict[str, dict[str, Any]] = {}
+    for stage in stages:
+        if stage.kind != "model":
+            continue
+        values = tables.setdefault(stage.name, {})
+        uses = stage.uses(stage.params())
+        kinds = uses.get("validation", ()) if isinstance(uses, Mapping) else ()
+        if kinds and not stage.home and all(survey.holds("val", kind) for kind in kinds):
+            values["validation"] = "val"
+            if any(f.name == "keep" for f in fields(stage.params)):
+                values["keep"] = "best"
+        values.update(_short_schedule(stage, survey))
+        if weights and any(f.name == "weights" for f in fields(stage.params)):
+            values["weights"] = weights
+    return tables
+
+
+def _short_schedule(stage: Stage, survey: Survey) -> dict[str, Any]:
+    """Choose the schedule of a training on little data: fewest updates, of which the warm-up takes a share; with enough data nothing."""
+    fewest = FEWEST_UPDATES.get(stage.name, 0)
+    params = stage.params()
+    images = survey.images.get(params.split, 0) if fewest else 0
+    if not images:
+        return {}
+    return {"warmup_share": WARMUP_SHARE, "min_updates": fewest} if schedule(params, images).updates < fewest else {}
+
+
+def _more_epochs(stage: Stage, table: str, values: Mapping[str, Any], survey: Survey) -> dict[str, int]:
+    """Choose more epochs than a recipe has where these are too few updates."""
+    fewest = FEWEST_UPDATES_ON.get(table, 0)
+    params = stage.params()
+    images = survey.images.get(params.split, 0) if fewest else 0
+    return {"epochs": max(values["epochs"], -(-fewest // max(images // params.batch_size, 1)))} if images else {}
