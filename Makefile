@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEV := $(VENV)/.ready-dev
 QUICK ?=
+INTEROP := .venv-interop/bin
+OWNERS := pycocotools datasets label-studio-sdk datumaro fiftyone ultralytics "mmengine mmcv-lite==2.1.0" "mmsegmentation ftfy regex"
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 14
@@ -43,7 +45,13 @@ docs: $(DEV)  ## regenerate docs/cli.md and docs/results.md
 	$(BIN)/python docs/generate.py
 	$(BIN)/python docs/results_page.py
 
+interop: $(DEV)  ## have every export read by the program that owns its format; installs these into .venv-interop
+	test -x $(INTEROP)/python || $(PYTHON) -m venv .venv-interop
+	-for name in $(OWNERS); do $(INTEROP)/python -m pip install --quiet $$name; done
+	$(BIN)/python -m benchmarks.interop $(INTEROP)/python
+	$(BIN)/python docs/results_page.py
+
 bench: $(DEV)  ## measure against the named opponents; QUICK=1 for a short form
 	$(BIN)/python -m benchmarks.run $(if $(QUICK),--quick)
 
-.PHONY: help install demo test test-browser lint format docs bench
+.PHONY: help install demo test test-browser lint format docs interop bench

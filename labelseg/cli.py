@@ -19,6 +19,7 @@ from labelseg.commands.advice import TypedFormatter, as_typed, set_place
 from labelseg.commands.answering.annotate import annotate
 from labelseg.commands.answering.answers import answers
 from labelseg.commands.answering.budget import budget
+from labelseg.commands.answering.import_masks import import_masks
 from labelseg.commands.completion import add_completion
 from labelseg.commands.context import Invocation, talk
 from labelseg.commands.history.dag import dag
@@ -47,7 +48,7 @@ from labelseg.stages import STAGES
 from labelseg.suggestions import suggestion
 
 COMMANDS = (
-    *(init, data, split, run, tune, status, evaluate, show, predict, export, annotate, answers, budget),
+    *(init, data, split, run, tune, status, evaluate, show, predict, export, import_masks, annotate, answers, budget),
     *(log, diff, dag, tag, config, verify, gc, demo, doctor),
 )
 

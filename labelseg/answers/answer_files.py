@@ -13,19 +13,13 @@ same pixel, or the withdrawal of one, is another line. Nothing else in a workspa
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from filelock import FileLock
-
-from labelseg.errors import DataError
-from labelseg.file_kinds import odd_kind
-from labelseg.pipeline.files.atomic import sync_folder
+from labelseg.answers.line_files import BadLine, append_lines, demand, parse_lines, read_bytes
 
 AnswerKind = Literal["answer", "undo", "repeat", "mixed", "flag"]
 Point = tuple[str, int, int]  # id of an image, row and column of a pixel in it
@@ -69,21 +63,6 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class BadLine:
-    """A line that is no answer: where it is, and what is wrong with it; ``cut`` where the file ends in the middle of it."""
-
-    path: Path
-    line: int
-    problem: str
-    cut: bool
-
-    def __str__(self) -> str:
-        """Tell it in one line."""
-        end = "the file ends in the middle of it" if self.cut else self.problem
-        return f"{self.path} line {self.line}: expected an answer, but {end}. The line stays as it is and counts as none."
-
-
-@dataclass(frozen=True)
 class Answers:
     """The content of a file: all lines that are answers, in order, and those that are not."""
 
@@ -123,35 +102,13 @@ def answers_path(root: Path, instance: str) -> Path:
 
 
 def append_answers(path: Path, answers: Iterable[Answer]) -> None:
-    """Append answers; when this returns they are on the disk. Several processes may append at once.
-
-    A last line that was cut stays a line of its own. Where there is no room the file is left as it was.
+    """Append answers, as ``append_lines`` does.
 
     Raises:
         DataError: the path is no file.
         OSError: it cannot be written.
     """
-    data = b"".join(_line(answer) for answer in answers)
-    if not data:
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _demand_file(path)
-    with FileLock(path.with_name(f".{path.name}.lock")):
-        is_new = not path.exists()
-        with path.open("ab+", buffering=0) as file:
-            size = file.seek(0, os.SEEK_END)
-            if size:
-                file.seek(size - 1)
-                data = data if file.read(1) == b"\n" else b"\n" + data
-            try:
-                while data:
-                    data = data[file.write(data) :]
-                os.fsync(file.fileno())
-            except OSError:
-                file.truncate(size)
-                raise
-    if is_new:
-        sync_folder(path.parent)
+    append_lines(path, map(_values, answers), "answers")
 
 
 def read_answers(path: Path, unknown: Callable[[Answer], str] = lambda answer: "") -> Answers:
@@ -164,12 +121,7 @@ def read_answers(path: Path, unknown: Callable[[Answer], str] = lambda answer: "
     Raises:
         DataError: the path is no file.
     """
-    _demand_file(path)
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        data = b""
-    return parse_answers(data, path, unknown)
+    return parse_answers(read_bytes(path, "answers"), path, unknown)
 
 
 def parse_answers(data: bytes, path: Path, unknown: Callable[[Answer], str] = lambda answer: "") -> Answers:
@@ -180,21 +132,7 @@ def parse_answers(data: bytes, path: Path, unknown: Callable[[Answer], str] = la
         path: Of the file, which bad lines are told with.
         unknown: Says what is wrong with an answer that is well written, such as ``Unknown``; one that says something makes a bad line.
     """
-    lines = data.split(b"\n")
-    answers, bad = [], []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            answer = _answer(line)
-        except ValueError as error:
-            bad.append(BadLine(path, number, str(error), cut=number == len(lines)))
-            continue
-        if problem := unknown(answer):
-            bad.append(BadLine(path, number, problem, cut=False))
-        else:
-            answers.append(answer)
-    return Answers(tuple(answers), tuple(bad))
+    return Answers(*parse_lines(data, path, _answer, unknown=unknown))
 
 
 def _withdraws(undo: Answer, line: Answer) -> bool:
@@ -203,38 +141,31 @@ def _withdraws(undo: Answer, line: Answer) -> bool:
     return line.kind == "answer" if named is None else line.more.get("nonce") == named
 
 
-def _line(answer: Answer) -> bytes:
-    """Write an answer as a line."""
+def _values(answer: Answer) -> dict[str, Any]:
+    """Return what is written of an answer."""
     values: dict[str, Any] = {"image": answer.image, "y": answer.y, "x": answer.x, "class": answer.label}
     values |= {"who": answer.who, "when": answer.when or datetime.now(UTC).isoformat(timespec="milliseconds")}
     values |= {"ms": answer.ms, "guess": answer.guess}
     values |= {} if answer.kind == "answer" else {"kind": answer.kind}
-    values |= {name: value for name, value in answer.more.items() if name not in values}
-    return json.dumps(values, allow_nan=False).encode("ascii") + b"\n"
+    return values | {name: value for name, value in answer.more.items() if name not in values}
 
 
-def _answer(line: bytes) -> Answer:
+def _answer(values: dict[str, Any]) -> Answer:
     """Read a line.
 
     Raises:
         ValueError: it is no answer.
     """
-    try:
-        values = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise ValueError("it is no JSON") from error
-    if not isinstance(values, dict):
-        raise ValueError("it is no table")
-    _demand(isinstance(values.get("image"), str) and values["image"] != "", "'image' is no id of an image")
+    demand(isinstance(values.get("image"), str) and values["image"] != "", "'image' is no id of an image")
     for name in ("y", "x"):
-        _demand(_is_count(values.get(name)), f"'{name}' is no whole number of at least 0")
+        demand(_is_count(values.get(name)), f"'{name}' is no whole number of at least 0")
     for name in ("class", "guess"):
-        _demand(name == "guess" or name in values, f"'{name}' is missing")
-        _demand(isinstance(values.get(name), str | None), f"'{name}' is neither the name of a class nor null")
+        demand(name == "guess" or name in values, f"'{name}' is missing")
+        demand(isinstance(values.get(name), str | None), f"'{name}' is neither the name of a class nor null")
     for name in ("who", "when"):
-        _demand(isinstance(values.get(name, ""), str), f"'{name}' is no text")
-    _demand(values.get("ms") is None or _is_count(values["ms"]), "'ms' is no whole number of at least 0")
-    _demand(values.get("kind", "answer") in KINDS, f"'kind' is none of {', '.join(KINDS)}")
+        demand(isinstance(values.get(name, ""), str), f"'{name}' is no text")
+    demand(values.get("ms") is None or _is_count(values["ms"]), "'ms' is no whole number of at least 0")
+    demand(values.get("kind", "answer") in KINDS, f"'kind' is none of {', '.join(KINDS)}")
     return Answer(
         image=values["image"],
         y=values["y"],
@@ -251,14 +182,3 @@ def _answer(line: bytes) -> Answer:
 
 def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def _demand(fits: bool, problem: str) -> None:
-    if not fits:
-        raise ValueError(problem)
-
-
-def _demand_file(path: Path) -> None:
-    """Refuse what is no file before it is opened: a pipe would be waited for."""
-    if kind := odd_kind(path):
-        raise DataError(f"{path}: expected a file of answers, found {kind}. Move it away.")

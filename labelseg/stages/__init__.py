@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from labelseg.pipeline.declare.stage import Stage
 from labelseg.stages.active import labor_annotate, labor_select, train_selector, train_uda
-from labelseg.stages.clicks import ask, correct
+from labelseg.stages.clicks import ask, correct, override
 from labelseg.stages.few_masks import sgc, train_pseudoseg, train_unimatch
 from labelseg.stages.new_classes import wilson, wilson_labels
 from labelseg.stages.segmentation import segment, train_segmenter
@@ -33,4 +33,5 @@ STAGES: tuple[Stage, ...] = (
     segment.STAGE,
     ask.STAGE,
     correct.STAGE,
+    override.STAGE,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,8 @@ import click
 
 from labelseg.commands.context import Invocation, pass_invocation, talk
 from labelseg.commands.results.outputs import demand_own_folder, refuse_other_classes, write_classes
-from labelseg.errors import UsageError
+from labelseg.errors import ItemsFailedError, UsageError
+from labelseg.exchange import WRITTEN
 from labelseg.pipeline.files.paths import below
 from labelseg.pipeline.instances import stage_of
 from labelseg.wording import counted
@@ -21,15 +22,38 @@ if TYPE_CHECKING:
 
     from labelseg.pipeline.store.artifacts import Artifact
     from labelseg.pipeline.store.manifests import Ref
+    from labelseg.results.exchange.mask_export import Choices
+    from labelseg.results.standing import Named
     from labelseg.workspace import Workspace
 
 
 @click.command()
 @click.argument("instance", metavar="STAGE")
-@click.option("--split", metavar="SPLIT", default="train", show_default=True, help="Split whose masks to write.")
-@click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Folder to write masks to.")
-@click.option("--grey", is_flag=True, help="Write class ids as grey values, without colours: for programs that read a palette as colours.")
-@click.option("--overlay", is_flag=True, help="Write NAME.overlay.jpg as well: the mask over the image.")
+@click.option(
+    "--split",
+    "splits",
+    metavar="SPLIT",
+    multiple=True,
+    default=("train",),
+    show_default=True,
+    help="Split whose masks to write; may be given several times.",
+)
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="Folder to write masks to; for cvat a file FILE.zip.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(("png", *WRITTEN)),
+    default="png",
+    show_default=True,
+    help="What to write; docs/formats.md tells what each is for.",
+)
+@click.option(
+    "--grey", is_flag=True, help="Write class ids as grey values, without colours: for programs that read a palette as colours; png only."
+)
+@click.option("--overlay", is_flag=True, help="Write NAME.overlay.jpg as well: the mask over the image; png only.")
+@click.option("--polygons", is_flag=True, help="Write polygons in place of run lengths; coco only.")
+@click.option("--images", is_flag=True, help="Copy the images as well; coco and coco-semantic, which can do without.")
+@click.option("--min-confidence", type=click.FloatRange(0, 1), metavar="P", help="Write 255 (unknown) where the confidence is below P.")
 @click.option(
     "--model", "model_file", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write a model as .safetensors."
 )
@@ -38,17 +62,22 @@ if TYPE_CHECKING:
 def export(
     invocation: Invocation,
     instance: str,
-    split: str,
+    splits: tuple[str, ...],
     output: Path | None,
+    form: str,
     grey: bool,
     overlay: bool,
+    polygons: bool,
+    images: bool,
+    min_confidence: float | None,
     model_file: Path | None,
     tag: str | None,
 ) -> None:
-    """Write the masks of a stage as palette PNG, or a model as safetensors.
+    """Write the masks of a stage as palette PNG or in the format of another tool, or a model as safetensors.
 
     Masks hold class ids in the colours of Pascal VOC, under the names of their images; classes.txt names the classes
-    that they were made with. A model file can be given to `--weights`.
+    that they were made with. Other formats are written as a whole, to a place where nothing is yet. A model file can be given to
+    `--weights`.
     """
     from labelseg.results.standing import Named, find_refs
 
@@ -65,34 +94,118 @@ def export(
         raise UsageError(f"{instance} makes no masks. Name one of: {', '.join(able)}.")
     if output is None or model_file is not None:
         raise UsageError(f"{instance} makes masks. Name a folder: labelseg export {instance} -o DIR")
+    if form != "png" and (grey or overlay):
+        raise UsageError(f"export --format {form}: --grey and --overlay belong to png.")
+    if form == "png" and (polygons or images):
+        raise UsageError("export: --polygons and --images belong to other formats. Name one: --format coco")
+    from labelseg.results.exchange.mask_export import Choices, demand_confidence, refuse_choices
+    from labelseg.results.standing import changes_of_data, missing_items
+
+    demand_own_folder(workspace, output)
+    choices = Choices(polygons, images, min_confidence)
+    if form != "png":
+        refuse_choices(form, output, choices)
+    artifacts, refs, classes = _opened(workspace, name, splits)
+    if min_confidence is not None:
+        for artifact in artifacts.values():
+            demand_confidence(artifact, str(name))
+    if form == "png":
+        _export_png(workspace, name, artifacts, classes, output, min_confidence, grey=grey, overlay=overlay)
+        failed: dict[str, str] = {}
+    else:
+        failed = _export_format(workspace, name, artifacts, classes, output, form, choices)
+    for ref in refs:
+        if missing := missing_items(ref):
+            talk(missing)
+    if changed := changes_of_data(workspace, classes):
+        talk(f"{name} was made with other classes than the data has now ({changed}): classes are named as those of the masks.")
+    if failed:
+        raise ItemsFailedError(f"{counted(len(failed), 'mask')} could not be written. The first: {next(iter(failed.values()))}")
+
+
+def _opened(workspace: Workspace, name: Named, splits: tuple[str, ...]) -> tuple[dict[str, Artifact], list[Ref], tuple[str, ...]]:
+    """Open what is to be written of each split; all must have been made with the same classes.
+
+    Raises:
+        UsageError: an id means one class in a split and another one in the next.
+    """
+    from labelseg.pipeline.plan.class_lists import mix_text, mixed_ids
+    from labelseg.results.standing import classes_of, find_refs, open_ref
+
+    artifacts: dict[str, Artifact] = {}
+    refs: list[Ref] = []
+    classes: tuple[str, ...] = ()
+    for split in dict.fromkeys(splits):
+        (ref,) = find_refs(workspace, name, split)
+        artifact = open_ref(workspace, ref)
+        own = classes_of(ref, artifact.manifest)
+        if mixed_ids(own, classes):
+            raise UsageError(f"{name} was made with other classes on {split}: {mix_text(own, classes)}. Export one split at a time.")
+        classes = max(classes, own, key=len)
+        artifacts[split] = artifact
+        refs.append(ref)
+    return artifacts, refs, classes
+
+
+def _export_png(
+    workspace: Workspace,
+    name: Named,
+    artifacts: Mapping[str, Artifact],
+    classes: tuple[str, ...],
+    output: Path,
+    min_confidence: float | None,
+    *,
+    grey: bool,
+    overlay: bool,
+) -> None:
+    """Write a palette PNG, or a grey one, for every mask, and the classes."""
     from labelseg.data.formats.palette import clear_ids
     from labelseg.data.formats.png import export_masks
     from labelseg.pipeline.engines.progress import show_progress
-    from labelseg.results.standing import changes_of_data, classes_of, missing_items, open_ref
 
-    demand_own_folder(workspace, output)
-    (ref,) = find_refs(workspace, name, split)
-    artifact = open_ref(workspace, ref)
-    classes = classes_of(ref, artifact.manifest)
+    if output.exists() and not output.is_dir():
+        raise UsageError(f"-o {output}: expected a folder, found a file. Choose another name.")
     refuse_other_classes(output, str(name), classes)
-    with show_progress(len(artifact), f"export {instance}") as progress:
+    with show_progress(sum(map(len, artifacts.values())), f"export {name.instance}") as progress:
         image_of = workspace.dataset.image if overlay else None
-        clear = clear_ids(classes)
-        count = export_masks(_masks(artifact, output, progress), output, image_of, grey=grey, clear=clear)
+        masks = _masks(artifacts, output, min_confidence, progress)
+        count = export_masks(masks, output, image_of, grey=grey, clear=clear_ids(classes))
     write_classes(output, classes)
     talk(f"Wrote {counted(count, 'mask')} and classes.txt to {output}.")
-    if missing := missing_items(ref):
-        talk(missing)
-    if changed := changes_of_data(workspace, classes):
-        talk(f"{name} was made with other classes than the data has now ({changed}): classes.txt names those of the masks.")
 
 
-def _masks(artifact: Artifact, output: Path, progress: Any) -> Iterator[tuple[str, NDArray[Any]]]:
+def _export_format(
+    workspace: Workspace,
+    name: Named,
+    artifacts: Mapping[str, Artifact],
+    classes: tuple[str, ...],
+    output: Path,
+    form: str,
+    choices: Choices,
+) -> dict[str, str]:
+    """Write the format of another tool; the images that could not be written, and why."""
+    from labelseg.pipeline.engines.progress import show_progress
+    from labelseg.results.exchange.mask_export import export_as
+
+    with show_progress(sum(map(len, artifacts.values())), f"export {name.instance}") as progress:
+        done = export_as(workspace, artifacts, classes, output, form, choices, lambda: progress.update(1))
+    talk(f"Wrote {counted(done.masks, 'mask')} to {output} as {form}.")
+    for line in done.losses:
+        talk(line)
+    return done.failed
+
+
+def _masks(
+    artifacts: Mapping[str, Artifact], output: Path, min_confidence: float | None, progress: Any
+) -> Iterator[tuple[str, NDArray[Any]]]:
     """Read one mask after the other; none whose id leads out of the folder, by its name or by a link."""
-    for image_id in artifact:
-        below(output, f"{image_id}.png")
-        yield image_id, artifact[image_id]["mask"]
-        progress.update(1)
+    from labelseg.results.exchange.mask_export import read_mask
+
+    for artifact in artifacts.values():
+        for image_id in artifact:
+            below(output, f"{image_id}.png")
+            yield image_id, read_mask(artifact, image_id, min_confidence)
+            progress.update(1)
 
 
 def _export_model(workspace: Workspace, ref: Ref, path: Path) -> None:

@@ -16,12 +16,23 @@ def voc_palette() -> NDArray[np.uint8]:
 
     Source: the colour map of the VOC development kit; class 0 is black, 255 is (224, 224, 192).
     """
-    ids = np.arange(256)
-    palette = np.zeros((256, 3), dtype=np.uint8)
+    return voc_colours(np.arange(256))
+
+
+def voc_colours(ids: NDArray[np.integer]) -> NDArray[np.uint8]:
+    """Return the colour of each id as ``voc_palette`` deals it out, which goes on beyond 255.
+
+    Args:
+        ids: Any shape, whole numbers from 0 to 2^24 - 1.
+
+    Returns:
+        The same shape with an axis of 3 more, uint8.
+    """
+    colours = np.zeros((*ids.shape, 3), dtype=np.uint8)
     for bit in range(8):
         for channel in range(3):
-            palette[:, channel] |= (((ids >> (3 * bit + channel)) & 1) << (7 - bit)).astype(np.uint8)
-    return palette
+            colours[..., channel] |= (((ids >> (3 * bit + channel)) & 1) << (7 - bit)).astype(np.uint8)
+    return colours
 
 
 def colorize(mask: NDArray[np.uint8], image: NDArray[np.uint8] | None = None, opacity: float = 0.5) -> NDArray[np.uint8]:

@@ -134,6 +134,7 @@ class Stage:
             where nothing is guessed; where whole regions are asked also ``regions`` (n,), the number of the region of each point.
         answered: Role of the source that asks, for a map whose items depend on the answers too, or empty. Until all of its questions are
             answered a run waits, unless the parameters have a true ``partial``.
+        overridden: Whether an item depends on the mask that was imported for it under the name of the instance, if there is one.
         numbered: Parameter that counts the links of a chain, or empty: then the instance ``stage@2`` is number 2 and reads, by
             default, number 1; those before the highest one need no table.
         first: Number of the first link.
@@ -151,6 +152,7 @@ class Stage:
     has_scores: bool = False
     asks: bool = False
     answered: str = ""
+    overridden: bool = False
     numbered: str = ""
     first: int = 0
     chain: str = ""
@@ -168,7 +170,12 @@ class Stage:
     def takes_loose_images(self, params: Any) -> bool:
         """Whether the stage makes masks from images and models alone; tags, where it looks at them, may be unknown."""
         uses = self.uses(params)
-        return self.has_masks and {*uses} <= {"image", "tags"} and all(source.kind == "model" for source in self.sources(params))
+        return (
+            self.has_masks
+            and not self.overridden
+            and {*uses} <= {"image", "tags"}
+            and all(source.kind == "model" for source in self.sources(params))
+        )
 
     def option(self, role: str) -> str:
         """Name the parameter that says who plays a role; a role of earlier declarations stays as it is."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from labelseg.answers.given_answers import Said
+from labelseg.answers.given_corrections import MaskFile
 from labelseg.errors import ArtifactError, UsageError
 from labelseg.pipeline.plan.decisions import Entry
 from labelseg.pipeline.plan.graph import SPLIT_PARAM
@@ -36,6 +37,7 @@ class Item:
         reads: Role -> stage that is read, and where the item lies in its artifact.
         truth: Roles that the ground truth of the data plays.
         answers: What people said of its pixels, where the stage reads that: row, column and name of the class, None for cannot tell.
+        correction: The mask that was imported for it, where the stage reads that; None where there is none.
     """
 
     id: str
@@ -44,6 +46,7 @@ class Item:
     reads: Mapping[str, tuple[str, ManifestItem]] = field(default_factory=dict, repr=False)
     truth: frozenset[str] = field(default=frozenset(), repr=False)
     answers: tuple[Said, ...] = ()
+    correction: MaskFile | None = None
 
     def image(self) -> NDArray:
         """Read the image: (H, W, 3) uint8 RGB."""
@@ -100,7 +103,7 @@ class Items(Sequence[Item]):
         if isinstance(index, slice):
             return Items(self._entries[index], self._dataset, self._store, self._truth)
         entry = self._entries[index]
-        return Item(entry.id, self._dataset, self._store, entry.reads, self._truth, entry.answers)
+        return Item(entry.id, self._dataset, self._store, entry.reads, self._truth, entry.answers, entry.correction)
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -187,7 +190,7 @@ class Inputs:
 
     def item(self, entry: Entry) -> Item:
         """Make the item of an entry."""
-        return Item(entry.id, self.dataset, self.store, entry.reads, self.truth, entry.answers)
+        return Item(entry.id, self.dataset, self.store, entry.reads, self.truth, entry.answers, entry.correction)
 
     def items(self, split_param: str = SPLIT_PARAM) -> Items:
         """List the items of one split, those left out that failed in a map the stage reads.

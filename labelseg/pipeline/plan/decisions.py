@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from labelseg.answers.given_answers import Said
+from labelseg.answers.given_corrections import MaskFile
 from labelseg.pipeline.plan.graph import Node
 from labelseg.pipeline.plan.reasons import Reason, State
 from labelseg.pipeline.store.manifests import ManifestItem, Ref
@@ -21,12 +22,14 @@ class Entry:
         inputs: Digests of what it is made from.
         reads: Role -> stage that is read, and the item of it.
         answers: What people said of its pixels, where the stage reads that.
+        correction: The mask that was imported for it, where the stage reads that.
     """
 
     id: str
     inputs: Mapping[str, str]
     reads: Mapping[str, tuple[str, ManifestItem]]
     answers: tuple[Said, ...] = ()
+    correction: MaskFile | None = None
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from labelseg.answers.given_answers import GivenAnswers
+from labelseg.answers.given_corrections import GivenCorrections
 from labelseg.answers.known_answers import Unknown
 from labelseg.errors import ArtifactError
 from labelseg.pipeline.declare.stage import Stage
@@ -45,6 +46,7 @@ class Planner:
         self.catalog = catalog
         self.root = root
         self.answers = GivenAnswers(root, Unknown(dataset))
+        self.corrections = GivenCorrections(root)
         self.tag = tag
         self._classes = list(dataset.classes)
         self.soundness = Soundness(catalog)
@@ -182,7 +184,11 @@ class Planner:
                 reads[role] = stages[role], item
             if asked:
                 inputs["answers"] = self.answers.digest(asked, (image_id,), node.partial)
-            entries.append(Entry(image_id, inputs, reads, self.answers.of(asked, image_id) if asked else ()))
+            correction = None
+            if node.stage.overridden:
+                inputs["corrections"] = self.corrections.digest(node.instance, (image_id,))
+                correction = self.corrections.of(node.instance, image_id)
+            entries.append(Entry(image_id, inputs, reads, self.answers.of(asked, image_id) if asked else (), correction))
         return entries
 
     def item_keys(self, recipe: Mapping[str, Any], node: Node, inputs: Mapping[str, str], entries: Iterable[Entry]) -> dict[str, str]:
@@ -233,6 +239,8 @@ class Planner:
                 inputs[parent.role] = _finished(standings, parent.node).digest
         if node.asked:
             inputs["answers"] = self.answers.digest(node.asked, self.data.ids(node.splits[SPLIT_PARAM]), node.partial)
+        if node.stage.overridden:
+            inputs["corrections"] = self.corrections.digest(node.instance, self.data.ids(node.splits[SPLIT_PARAM]))
         return inputs
 
     def key(

@@ -86,7 +86,7 @@ class RecordingItem(Item):
 
     @classmethod
     def of(cls, item, dataset, reading):
-        found = cls(item.id, dataset, item.store, item.reads, item.truth, item.answers)
+        found = cls(item.id, dataset, item.store, item.reads, item.truth, item.answers, item.correction)
         object.__setattr__(found, "reading", reading)
         return found
 

@@ -139,6 +139,7 @@ FURTHER = {
     "train-unimatch": [{"init": "train-segmenter"}, {"hold": 0.3}],
     "ask": [{"of": "segment"}],
     "correct": [{"of": ""}, {"reach": 0.0}],
+    "override": [{"of": "masks"}, {"of": ""}],
     "wilson@0": [{"adopt": "train-segmenter"}],
     "train-uda@0": [{"init": "train-segmenter"}, {"source_weight": 0.0, "adversarial": 0.0, "answers": "masks"}],
     "train-uda@1": [{"answer_weight": 0.0}],
@@ -236,7 +237,7 @@ def root(tmp_path_factory):
     for asking in ("ask", "labor-select@1"):
         questions = read_questions(made, made.ref(asking, "few"))
         append_answers(answers_path(made.root, asking), true_answers(made.dataset, questions))
-    for instance in ("correct", "train-uda@1", "labor-select@2"):
+    for instance in ("correct", "override", "train-uda@1", "labor-select@2"):
         made.run(instance, "few", options=RunOptions(workers=0, create=True))
     return made.root
 

@@ -114,6 +114,7 @@ SETTINGS = [
     ("ask", {"choose": "random"}, "beside share"),
     ("correct", {}, "partial"),
     ("correct", {"reach": 0.0}, "partial colour"),
+    ("override", {}, ""),
     ("train-uda", {}, f"answer_weight {UNBUILT}"),
     (
         "train-uda",

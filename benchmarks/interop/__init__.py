@@ -1,0 +1,1 @@
+"""Exports read by the programs that own the formats, and their files brought back."""

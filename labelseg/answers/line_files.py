@@ -1,0 +1,142 @@
+"""Files of JSON lines that are only ever appended to: what a person said is never overwritten."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from filelock import FileLock
+
+from labelseg.errors import DataError
+from labelseg.file_kinds import odd_kind
+from labelseg.pipeline.files.atomic import sync_folder
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class BadLine:
+    """A line that is not what it should be: where it is, and what is wrong with it; ``cut`` where the file ends in the middle of it."""
+
+    path: Path
+    line: int
+    problem: str
+    cut: bool
+    expected: str = "an answer"
+
+    def __str__(self) -> str:
+        """Tell it in one line."""
+        end = "the file ends in the middle of it" if self.cut else self.problem
+        return f"{self.path} line {self.line}: expected {self.expected}, but {end}. The line stays as it is and counts as none."
+
+
+def append_lines(path: Path, lines: Iterable[Mapping[str, Any]], expected: str) -> None:
+    """Append lines; when this returns they are on the disk. Several processes may append at once.
+
+    A last line that was cut stays a line of its own. Where there is no room the file is left as it was.
+
+    Args:
+        path: The file; it is made with its folder if need be.
+        lines: JSON values.
+        expected: What the file holds, for messages.
+
+    Raises:
+        DataError: the path is no file.
+        OSError: it cannot be written.
+    """
+    data = b"".join(json.dumps(line, allow_nan=False).encode("ascii") + b"\n" for line in lines)
+    if not data:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _demand_file(path, expected)
+    with FileLock(path.with_name(f".{path.name}.lock")):
+        is_new = not path.exists()
+        with path.open("ab+", buffering=0) as file:
+            size = file.seek(0, os.SEEK_END)
+            if size:
+                file.seek(size - 1)
+                data = data if file.read(1) == b"\n" else b"\n" + data
+            try:
+                while data:
+                    data = data[file.write(data) :]
+                os.fsync(file.fileno())
+            except OSError:
+                file.truncate(size)
+                raise
+    if is_new:
+        sync_folder(path.parent)
+
+
+def read_bytes(path: Path, expected: str) -> bytes:
+    """Read a file of lines; empty where there is none.
+
+    Raises:
+        DataError: the path is no file.
+    """
+    _demand_file(path, expected)
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
+def parse_lines(
+    data: bytes,
+    path: Path,
+    parse: Callable[[dict[str, Any]], T],
+    expected: str = "an answer",
+    unknown: Callable[[T], str] = lambda one: "",
+) -> tuple[tuple[T, ...], tuple[BadLine, ...]]:
+    """Read lines that hold JSON tables: those that are what they should be, in order, and those that are not.
+
+    Args:
+        data: Content of the file.
+        path: What bad lines are told with.
+        parse: Reads a table, or raises ``ValueError`` with what is wrong with it.
+        expected: What a line should be, for messages.
+        unknown: Says what is wrong with a line that is well written; one of which it says something is a bad one.
+    """
+    lines = data.split(b"\n")
+    found, bad = [], []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            one = parse(_table(line))
+        except ValueError as error:
+            bad.append(BadLine(path, number, str(error), number == len(lines), expected))
+            continue
+        if problem := unknown(one):
+            bad.append(BadLine(path, number, problem, False, expected))
+        else:
+            found.append(one)
+    return tuple(found), tuple(bad)
+
+
+def demand(fits: bool, problem: str) -> None:
+    """Refuse a line.
+
+    Raises:
+        ValueError: it does not fit.
+    """
+    if not fits:
+        raise ValueError(problem)
+
+
+def _table(line: bytes) -> dict[str, Any]:
+    try:
+        values = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ValueError("it is no JSON") from error
+    demand(isinstance(values, dict), "it is no table")
+    return values
+
+
+def _demand_file(path: Path, expected: str) -> None:
+    """Refuse what is no file before it is opened: a pipe would be waited for."""
+    if kind := odd_kind(path):
+        raise DataError(f"{path}: expected a file of {expected}, found {kind}. Move it away.")

@@ -1,0 +1,66 @@
+"""COCO instances."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelseg.errors import DataError
+from labelseg.exchange.readers.incoming import ClassNames, Incoming, demand_size
+from labelseg.exchange.readers.json_files import list_of, load_json
+from labelseg.exchange.shapes.run_lengths import decode_shape
+
+
+def read_coco(path: Path, names: ClassNames) -> Iterator[Incoming]:
+    """Read a file of COCO instances; where annotations lie over each other the later one counts, and an image without any is background.
+
+    Args:
+        path: The file.
+        names: The classes of the data.
+
+    Raises:
+        DataError: it is no such file.
+    """
+    content = load_json(path)
+    images, annotations = list_of(content, "images", str(path)), list_of(content, "annotations", str(path))
+    categories = {category.get("id"): category.get("name") for category in list_of(content, "categories", str(path))}
+    if any("segments_info" in annotation for annotation in annotations):
+        raise DataError(f"{path}: expected COCO instances, found panoptic segments. Export instances.")
+    own: dict[Any, list[dict[str, Any]]] = defaultdict(list)
+    for annotation in annotations:
+        number = annotation.get("image_id")
+        own[number if isinstance(number, int | str) else None].append(annotation)
+    for position, image in enumerate(images):
+        where = f"{path} image {image.get('file_name', position)}"
+        number = image.get("id")
+        shapes = own[number] if isinstance(number, int | str) else []
+        yield Incoming(str(image.get("file_name", "")), where, _reader(image, shapes, categories, names, where))
+
+
+def is_coco(content: Any) -> bool:
+    """Whether the content of a file is COCO's."""
+    return isinstance(content, dict) and {"images", "annotations", "categories"} <= content.keys()
+
+
+def _reader(image: dict[str, Any], shapes: list[dict[str, Any]], categories: dict[Any, Any], names: ClassNames, where: str) -> Any:
+    def read(size: tuple[int, int]) -> NDArray[np.uint8]:
+        demand_size((image.get("height", -1), image.get("width", -1)), size, where)
+        mask = np.full(size, names.blank, np.uint8)
+        for annotation in shapes:
+            number = annotation.get("category_id")
+            name = categories.get(number) if isinstance(number, int | str) else None
+            if not isinstance(name, str):
+                raise DataError(f"{where}: annotation {annotation.get('id')} has the category {number!r}, which the file does not name.")
+            try:
+                region = decode_shape(annotation.get("segmentation"), size)
+            except ValueError as error:
+                raise DataError(f"{where}: annotation {annotation.get('id')}: {error}.") from error
+            mask[region] = names.id_of(name, where)
+        return mask
+
+    return read

@@ -1,0 +1,1 @@
+"""Masks taken away in the formats of other tools, and brought back."""

@@ -1,0 +1,166 @@
+"""Masks from elsewhere: corrected ones, or those of another program, kept beside the workspace for an instance that reads them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from labelseg.answers.correction_files import Correction, append_corrections, corrections_path, read_corrections, store_mask
+from labelseg.data.folder.images import image_size
+from labelseg.data.formats.palette import voc_palette
+from labelseg.errors import DataError
+from labelseg.exchange.readers.formats import READERS, sniff
+from labelseg.exchange.readers.incoming import ClassNames
+from labelseg.pipeline.engines.progress import show_progress
+from labelseg.suggestions import suggestion
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from labelseg.protocols import Dataset
+    from labelseg.workspace import Workspace
+
+BATCH = 256  # masks between two lines of the file
+
+
+@dataclass
+class Imported:
+    """What became of the masks of a file.
+
+    Attributes:
+        form: Its format.
+        taken: Images whose mask counts from now on.
+        same: Images whose mask counted before.
+        refused: Place in the file -> why the mask there was not taken.
+        bad: Lines of the file of corrections that cannot be read.
+    """
+
+    form: str
+    taken: list[str] = field(default_factory=list)
+    same: list[str] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
+    bad: list[str] = field(default_factory=list)
+
+
+def import_masks(workspace: Workspace, instance: str, path: Path, form: str | None, who: str) -> Imported:
+    """Take the masks of a file or folder for an instance; one that cannot be used costs no other.
+
+    Args:
+        workspace: The workspace.
+        instance: Whose masks they will be.
+        path: The folder or file.
+        form: Its format; None finds out.
+        who: Who made them, where the file does not tell.
+
+    Raises:
+        DataError: the path is none of the formats, or holds no mask.
+    """
+    form = form or sniff(path)
+    classes = workspace.dataset.classes
+    file = corrections_path(workspace.root, instance)
+    there = read_corrections(file)
+    counted, done = there.current(), Imported(form, bad=[str(line) for line in there.bad])
+    places: dict[str, str] = {}
+    lines: list[Correction] = []
+    found = list(READERS[form](path, ClassNames(classes)))
+    with show_progress(len(found), "import-masks") as progress:
+        for incoming in found:
+            progress.update(1)
+            try:
+                image = workspace.dataset.resolve(incoming.name, incoming.where)
+                if image in places:
+                    raise DataError(f"{incoming.where}: a mask of {image} came before, in {places[image]}.")
+                mask = checked(incoming.read(upright_size(workspace.dataset, image)), len(classes), incoming.where)
+            except DataError as error:
+                done.refused[incoming.where] = str(error)
+                continue
+            digest = store_mask(workspace.root, as_png(mask))
+            places[image] = incoming.where
+            last = counted.get(image)
+            if last is not None and (last.mask, last.classes) == (digest, classes):
+                done.same.append(image)
+                continue
+            done.taken.append(image)
+            given = incoming.who or who
+            lines.append(Correction(image, digest, classes, who=given, when=incoming.when, source=str(path), form=form))
+            if len(lines) == BATCH:
+                append_corrections(file, lines)
+                lines = []
+    append_corrections(file, lines)
+    if not (done.taken or done.same or done.refused):
+        raise DataError(f"{path}: expected masks of images, found none that somebody made. Read as {form}; another: --format")
+    return done
+
+
+def withdraw(workspace: Workspace, instance: str, names: Iterable[str], who: str) -> list[str]:
+    """Have the imported masks of some images count no longer.
+
+    Args:
+        workspace: The workspace.
+        instance: Whose masks they are.
+        names: Images, as a person writes them.
+        who: Who says so.
+
+    Returns:
+        The images.
+
+    Raises:
+        DataError: there is no such image, or no mask was imported for it. Then nothing is withdrawn.
+    """
+    file = corrections_path(workspace.root, instance)
+    counted = read_corrections(file).current()
+    images = [workspace.dataset.resolve(name, "import-masks --withdraw") for name in names]
+    for image in images:
+        if image not in counted:
+            raise DataError(f"import-masks --withdraw: no mask of {image} was imported for {instance}.{suggestion(image, counted)}")
+    append_corrections(file, [Correction(image, None, (), who=who) for image in dict.fromkeys(images)])
+    return images
+
+
+def upright_size(dataset: Dataset, image_id: str) -> tuple[int, int]:
+    """Read (height, width) of an image as it is seen, from the header of its file where it has one.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    identity = dataset.identity(image_id, "image")
+    path = identity[0] if isinstance(identity, tuple) else identity
+    if isinstance(path, Path):
+        return image_size(path)
+    height, width = dataset.image(image_id).shape[:2]
+    return height, width
+
+
+def checked(mask: NDArray[Any], count: int, where: str) -> NDArray[np.uint8]:
+    """Refuse ids that are no class.
+
+    Args:
+        mask: (H, W) ids.
+        count: Number of classes.
+        where: Begins a message.
+
+    Returns:
+        (H, W) uint8.
+
+    Raises:
+        DataError: an id is neither a class nor 255.
+    """
+    wrong = [value for value in np.unique(mask).tolist() if value >= count and value != 255]
+    if wrong:
+        raise DataError(f"{where}: value {wrong[0]} is no class: expected 0 to {count - 1} or 255.")
+    return mask.astype(np.uint8)
+
+
+def as_png(mask: NDArray[np.uint8]) -> bytes:
+    """Write a mask (H, W) uint8 as the bytes of a palette PNG."""
+    image = Image.fromarray(np.ascontiguousarray(mask)).convert("L")
+    image.putpalette(voc_palette().tobytes())
+    data = io.BytesIO()
+    image.save(data, format="PNG")
+    return data.getvalue()

@@ -1,0 +1,213 @@
+"""export --format, import-masks and override: masks leave a workspace and come back."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import toy_chain
+from conftest import TRAIN, labelseg
+from PIL import Image
+
+from labelseg.answers.correction_files import corrections_path, mask_path, read_corrections
+from labelseg.exchange import WRITTEN
+from labelseg.stages.clicks import override
+from labelseg.workspace import Workspace
+
+STAGES = (*toy_chain.STAGES, override.STAGE)
+
+
+def call(root, *words):
+    return labelseg(root, *words, stages=STAGES)
+
+
+def masks(root, instance):
+    return {image_id: arrays["mask"] for image_id, arrays in Workspace(root, stages=STAGES)[instance, "train"].items()}
+
+
+def corrected(folder, **masks):
+    folder.mkdir()
+    for name, mask in masks.items():
+        Image.fromarray(np.asarray(mask, np.uint8)).save(folder / f"{name}.png")
+    return folder
+
+
+CORRECTED = np.full((8, 10), 2)
+
+
+def stage_run(root, *words):
+    result = call(root, "override", "--of", "spread", "--workers", 0, *words)
+    assert result.exit_code == 0, result.output
+    return result.stderr
+
+
+@pytest.mark.parametrize("form", WRITTEN)
+def test_every_format_can_be_written(finished, tmp_path, form):
+    pytest.importorskip("pycocotools.mask", reason="needs the extra coco")
+    output = tmp_path / ("out.zip" if form == "cvat" else "out")
+    result = call(finished, "export", "spread", "--format", form, "-o", output)
+    assert result.exit_code == 0, result.output
+    assert f"Wrote 3 masks to {output} as {form}." in result.stderr
+    again = call(finished, "export", "spread", "--format", form, "-o", output)
+    assert again.exit_code == 2 and "something is there already" in again.stderr
+
+
+def test_several_splits_go_into_one_folder(finished, tmp_path):
+    assert labelseg(finished, "spread", "--split", "val", "--workers", 0).exit_code == 0
+    words = ("export", "spread", "--split", "train", "--split", "val", "-o", tmp_path / "out")
+    assert labelseg(finished, *words, "--format", "yolo-seg").exit_code == 0
+    assert {path.stem for path in (tmp_path / "out/labels/train").iterdir()} == set(TRAIN)
+    assert {path.stem for path in (tmp_path / "out/labels/val").iterdir()} == {"b1", "b2"}
+    assert 'val: "images/val"' in (tmp_path / "out/data.yaml").read_text()
+
+
+def test_pixels_of_little_confidence_become_unknown(finished, tmp_path):
+    assert labelseg(finished, "segment", "--split", "train", "--workers", 0).exit_code == 0
+    for value, expected in ((0.5, {0, 1}), (0.6, {255})):
+        out = tmp_path / str(value)
+        assert labelseg(finished, "export", "segment", "--min-confidence", value, "--grey", "-o", out).exit_code == 0
+        assert set(np.unique(np.asarray(Image.open(out / "a1.png"))).tolist()) == expected
+    result = labelseg(finished, "export", "spread", "--min-confidence", 0.5, "-o", tmp_path / "x")
+    assert result.exit_code == 2 and "spread writes no confidence" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--format cvat -o out", "cvat is one file. Name it: -o out.zip"),
+        ("--format coco -o out.json", "coco is a folder of files. Name one: -o out"),
+        ("--format yolo-seg --polygons -o out", "--polygons belongs to coco"),
+        ("--format yolo-seg --images -o out", "images are copied always"),
+        ("--format yolo-seg --grey -o out", "--grey and --overlay belong to png"),
+        ("--polygons -o out", "belong to other formats"),
+        ("--split train --split all -o out --format mmseg", "has never run here on all"),
+    ],
+)
+def test_export_refuses_what_a_format_does_not_have(finished, tmp_path, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    result = labelseg(finished, "export", "spread", *words.split())
+    assert result.exit_code in (1, 2)
+    assert message in result.stderr.replace("\n", " ")
+    assert not (tmp_path / "out").exists()
+
+
+def test_classes_of_an_export_are_those_of_its_masks(finished, tmp_path):
+    Workspace(finished, stages=STAGES).write_config("data", {"classes": ["background", "cat", "dog", "cow"]})
+    result = labelseg(finished, "export", "spread", "--format", "huggingface", "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "out/README.md").read_text().endswith("- 0: background\n- 1: cat\n- 2: dog\n")
+    assert "was made with other classes than the data has now" in result.stderr
+
+
+def test_an_image_that_cannot_be_copied_costs_that_mask_only(finished, data, tmp_path):
+    (data / "images" / "a2.png").write_bytes(b"no image")
+    Workspace(finished, stages=STAGES).write_config("data", {"images": str(data / "images")})
+    result = call(finished, "export", "spread", "--format", "fiftyone", "-o", tmp_path / "out")
+    assert result.exit_code == 3
+    assert "Wrote 2 masks" in result.stderr and "a2.png" in result.stderr
+    assert not (tmp_path / "out/train/labels/a2.png").exists()
+
+
+def test_imported_masks_override_image_by_image(finished, tmp_path):
+    before = masks(finished, "spread")
+    stage_run(finished)
+    result = call(finished, "import-masks", corrected(tmp_path / "new", a2=CORRECTED), "--who", "anna")
+    assert result.exit_code == 0, result.output
+    assert "Read as png: 1 mask taken for override. Next: labelseg override" in result.stderr
+    assert "1 of 3 images" in stage_run(finished)
+    after = masks(finished, "override")
+    assert (after["a2"] == CORRECTED).all()
+    assert all((after[name] == before[name]).all() for name in ("a1", "a3"))
+    (line,) = read_corrections(corrections_path(finished, "override")).lines
+    assert (line.image, line.who, line.form, line.classes) == ("a2", "anna", "png", ("background", "cat", "dog"))
+    assert call(finished, "gc").exit_code == 0
+    assert mask_path(finished, line.mask).is_file()
+    assert "nothing to do" in stage_run(finished)
+
+
+def test_the_same_mask_again_changes_nothing(finished, tmp_path):
+    folder = corrected(tmp_path / "new", a2=CORRECTED)
+    for expected in ("1 mask taken for override.", "0 masks taken for override, 1 mask there before."):
+        assert expected in call(finished, "import-masks", folder).stderr
+    assert len(read_corrections(corrections_path(finished, "override")).lines) == 1
+
+
+def test_a_withdrawn_mask_counts_no_longer(finished, tmp_path):
+    call(finished, "import-masks", corrected(tmp_path / "new", a2=CORRECTED))
+    result = call(finished, "import-masks", "--withdraw", "a2.png")
+    assert result.exit_code == 0 and "1 imported mask of override counts no longer" in result.stderr
+    stage_run(finished)
+    assert (masks(finished, "override")["a2"] == masks(finished, "spread")["a2"]).all()
+    assert "no mask of a1 was imported" in call(finished, "import-masks", "--withdraw", "a1").stderr
+
+
+def test_good_masks_are_taken_and_bad_ones_told(finished, tmp_path):
+    folder = corrected(tmp_path / "new", a1=np.ones((8, 9)), a2=CORRECTED, a3=np.full((8, 10), 7), zebra=CORRECTED)
+    result = call(finished, "import-masks", folder, "--json")
+    assert result.exit_code == 3
+    facts = json.loads(result.stdout)
+    assert facts["taken"] == ["a2"] and facts["same"] == []
+    told = {place.rpartition("/")[2]: reason for place, reason in facts["refused"].items()}
+    assert "expected the size of its image" in told["a1.png"]
+    assert "value 7" in told["a3.png"]
+    assert "no image 'zebra'" in told["zebra.png"]
+    assert "3 masks could not be taken" in result.stderr
+
+
+def test_two_masks_of_one_image_are_told(finished, tmp_path):
+    folder = corrected(tmp_path / "new", a2=CORRECTED)
+    corrected(folder / "more", a2=CORRECTED)
+    result = call(finished, "import-masks", folder)
+    assert result.exit_code == 3
+    assert "1 mask taken" in result.stderr and "more/a2" in result.stderr
+
+
+def test_masks_of_another_program_are_a_label_source(finished, tmp_path):
+    call(finished, "import-masks", corrected(tmp_path / "new", a1=CORRECTED, a2=CORRECTED), "--to", "override@sam")
+    result = call(finished, "override", "--as", "sam", "--of", "", "--workers", 0)
+    assert result.exit_code == 0, result.output
+    found = masks(finished, "override@sam")
+    assert (found["a1"] == 2).all() and (found["a3"] == 255).all()
+    assert call(finished, "override", "--as", "twice", "--of", "override@sam", "--workers", 0).exit_code == 0
+    assert (masks(finished, "override@twice")["a1"] == 2).all()
+
+
+def test_ids_of_imported_masks_follow_their_names(finished, data, tmp_path):
+    (data / "labels.csv").write_text("image,labels\na1,cat\n")
+    call(finished, "import-masks", corrected(tmp_path / "new", a1=CORRECTED))
+    workspace = Workspace(finished, stages=STAGES)
+    workspace.write_config("data", {"classes": ["background", "dog", "cat"], "labels": str(data / "labels.csv")})
+    result = call(finished, "override", "--of", "", "--workers", 0)
+    assert result.exit_code == 0, result.output
+    assert (masks(finished, "override")["a1"] == 1).all()
+    workspace.write_config("data", {"classes": ["background", "cat", "cow"]})
+    result = call(finished, "override", "--of", "", "--workers", 0)
+    assert "'dog' of its imported mask is no class now" in result.stderr
+
+
+def test_a_damaged_mask_costs_its_image_only(finished, tmp_path):
+    call(finished, "import-masks", corrected(tmp_path / "new", a1=CORRECTED))
+    (path,) = (finished / "corrections/masks").rglob("*.png")
+    path.write_bytes(path.read_bytes() + b"1")
+    result = call(finished, "override", "--of", "spread", "--workers", 0)
+    assert result.exit_code == 3
+    assert "is damaged" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "expected one of PATH and --withdraw IMAGE"),
+        (("{data}/masks", "--withdraw", "a1"), "expected one of PATH and --withdraw IMAGE"),
+        (("{data}/masks", "--to", "spread"), "it reads no imported masks. Name an instance of override"),
+        (("{data}/masks", "--to", "override@../x"), "expected a name of letters"),
+        (("{data}/labels.csv",), "expected a folder of PNG masks, a zip archive of CVAT"),
+        (("{data}/masks", "--format", "cvat"), "expected labelmap.txt"),
+    ],
+)
+def test_import_masks_refuses(finished, data, words, message):
+    result = call(finished, "import-masks", *(word.format(data=data) for word in words))
+    assert result.exit_code in (1, 2)
+    assert message in result.stderr.replace("\n", " ")
+    assert not (finished / "corrections").exists()
