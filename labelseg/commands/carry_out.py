@@ -13,15 +13,16 @@ from labelseg.commands.context import Invocation, no_wait, talk, tell
 from labelseg.commands.tables import format_table, percent, seconds_text
 from labelseg.errors import ItemsFailedError
 from labelseg.pipeline.declare.stage import Stage
-from labelseg.pipeline.instances import stage_of
+from labelseg.pipeline.instances import stage_of, table_of
 from labelseg.pipeline.plan.reasons import causes, reasons_text
 from labelseg.pipeline.run.options import RunOptions
 from labelseg.pipeline.run.report import NodeResult, Report
 from labelseg.results.history import paces
 from labelseg.results.outlook import demand_masks, node_findings
-from labelseg.wording import counted
+from labelseg.wording import counted, some_of
 
 if TYPE_CHECKING:
+    from labelseg.pipeline.plan.graph import Node
     from labelseg.workspace import Workspace
 
 DEVICE_OPTIONS = (
@@ -100,6 +101,8 @@ def carry_out(
             return
         talk(plan_text(plan.report, known))
         count = len(plan.report.work)
+        if slow := slow_precision(workspace, [node for node in plan.goal.nodes if tuple(node.id) in working], options.device):
+            talk(slow)
         try:
             report = execute(plan, follow)
         except ItemsFailedError as error:
@@ -107,6 +110,21 @@ def carry_out(
             raise
     if closing and report.work and options.tag is None:
         talk(closing_text(workspace, report))
+
+
+def slow_precision(workspace: Workspace, nodes: list[Node], device: str) -> str:
+    """Warn where stages are asked for a precision that what computes has to emulate; empty where none is."""
+    mixed = [node.id.instance for node in nodes if getattr(node.params, "precision", "") == "bf16-mixed"]
+    if not mixed:
+        return ""
+    from labelseg.models.devices import emulates_bfloat16
+
+    if not emulates_bfloat16(workspace.pick_device(device.split(",")[0])):
+        return ""
+    return (
+        f"warning: precision bf16-mixed of {some_of(mixed)}: this processor emulates bfloat16, some ten times slower than float32. "
+        f"Unless these results must be equal to earlier ones: labelseg config {table_of(mixed[0])}.precision 32-true"
+    )
 
 
 def plan_text(plan: Report, known: Mapping[str, float] | None = None) -> str:

@@ -1,4 +1,4 @@
-"""Which devices there are to compute on."""
+"""Which devices there are to compute on, and what they are slow at."""
 
 from __future__ import annotations
 
@@ -25,3 +25,12 @@ def demand_device(name: str) -> None:
         raise UsageError(f"device {name}: not available here; usable: {usable}. Use --device cpu.")
     if kind == "cuda" and index and int(index) >= (count := torch.cuda.device_count()):
         raise UsageError(f"device {name}: the last of {count} here is cuda:{count - 1}. Use --device cuda:0.")
+
+
+def emulates_bfloat16(name: str) -> bool:
+    """Whether a device computes bfloat16 by way of float32, which is some ten times slower than float32 itself.
+
+    Args:
+        name: As of ``demand_device``; GPUs are held able.
+    """
+    return name == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported()

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
+from labelseg.commands.carry_out import slow_precision
 from labelseg.errors import UsageError
 from labelseg.models import devices
 from labelseg.workspace import Workspace
@@ -32,3 +35,21 @@ def test_devices_that_are_there_are_taken(monkeypatch, workspace):
     for name, message in wrong.items():
         with pytest.raises(UsageError, match=f"device {name}: {message}"):
             workspace.pick_device(name)
+
+
+def test_bfloat16_is_held_emulated_where_the_library_says_so(monkeypatch):
+    for able in (True, False):
+        monkeypatch.setattr(devices.torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda able=able: able)
+        assert [devices.emulates_bfloat16(name) for name in ("cpu", "cuda", "cuda:1")] == [not able, False, False]
+
+
+def test_a_precision_that_is_emulated_is_told_with_the_command_that_changes_it(monkeypatch, workspace):
+    nodes = [
+        SimpleNamespace(id=SimpleNamespace(instance=name), params=SimpleNamespace(**params))
+        for name, params in {"cam@wide": {"precision": "bf16-mixed"}, "segment": {"precision": "32-true"}, "refine": {}}.items()
+    ]
+    for emulated in (True, False):
+        monkeypatch.setattr(devices, "emulates_bfloat16", lambda name, emulated=emulated: emulated and name == "cpu")
+        told = slow_precision(workspace, nodes, "cpu")
+        assert ("bf16-mixed of cam@wide: " in told and told.endswith("labelseg config cam.wide.precision 32-true")) == emulated
+        assert slow_precision(workspace, nodes[1:], "cpu") == ""

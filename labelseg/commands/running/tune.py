@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from labelseg.commands.carry_out import carry_out, with_device
-from labelseg.commands.context import Invocation, no_wait, pass_invocation, talk
+from labelseg.commands.context import Invocation, no_wait, pass_invocation, talk, tell
 from labelseg.commands.tables import format_table, percent, seconds_text
 from labelseg.data.folder.splits import read_split
 from labelseg.errors import DataError
@@ -123,7 +123,7 @@ def tune(
     if as_json:
         click.echo(json.dumps(_record(images, split, seed, score, choices), indent=2))
     else:
-        click.echo(f"{settings_table(choices)}\n\n{scores_table(choices, images, score)}")
+        tell(f"{settings_table(choices)}\n\n{scores_table(choices, images, score)}")
     for line in (*_remarks(choices, images), _ending(workspace, choices, dry_run, time.monotonic() - begun)):
         talk(line)
 

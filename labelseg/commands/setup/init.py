@@ -55,7 +55,7 @@ SPLIT_FIRST = "; before it, to learn from some of the masks only: labelseg split
     type=click.Choice(list(RECIPES)),
     default="tags",
     show_default=True,
-    help="Chain to set up: tags learns from image tags; tags-two-rounds gives better masks in half as much time again, with a second "
+    help="Chain to set up: tags learns from image tags; tags-two-rounds gives better masks for more time, with a second "
     "AffinityNet that learns from the walk of the first; few-masks learns from the masks of a few images (see split).",
 )
 @click.option("--anyway", is_flag=True, help="Write labelseg.toml although errors were found in the data.")
