@@ -29,6 +29,8 @@ from labelseg.commands.history.tag import tag
 from labelseg.commands.results.evaluate import evaluate
 from labelseg.commands.results.export import export
 from labelseg.commands.results.predict import predict
+from labelseg.commands.results.quality import quality
+from labelseg.commands.results.report import report
 from labelseg.commands.results.show import show
 from labelseg.commands.running.run import run
 from labelseg.commands.running.stage_commands import stage_command
@@ -48,7 +50,8 @@ from labelseg.stages import STAGES
 from labelseg.suggestions import suggestion
 
 COMMANDS = (
-    *(init, data, split, run, tune, status, evaluate, show, predict, export, import_masks, annotate, answers, budget),
+    *(init, data, split, run, tune, status, evaluate, show, quality, report),
+    *(predict, export, import_masks, annotate, answers, budget),
     *(log, diff, dag, tag, config, verify, gc, demo, doctor),
 )
 

@@ -40,6 +40,10 @@ FLOORS = (
     ("workspace",),
     ("results",),
     ("tuning",),
+    ("quality",),
+    ("pages",),
+    ("gallery",),
+    ("report",),
     ("annotation",),
     ("commands", "commands.answering", "commands.setup", "commands.running", "commands.results", "commands.history"),
     ("cli",),
@@ -63,6 +67,10 @@ FOREIGN = {
     "methods": {"zarr", "click"},
     "stages": {"zarr", "click"},
     "results": {"click", "torch"},
+    "quality": {"click", "torch"},
+    "pages": {"click", "torch", "zarr"},
+    "gallery": {"click", "torch", "zarr"},
+    "report": {"click", "torch", "zarr"},
     "annotation": {"click", "torch", "zarr"},
 }
 LIGHT = ("labelseg.errors", "labelseg.pipeline.declare.stage")

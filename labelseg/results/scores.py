@@ -117,6 +117,21 @@ def scored_refs(workspace: Workspace, instances: tuple[str, ...], split: str | N
     return sorted(there, key=lambda ref: (stages.index(stage_of(ref.instance)), ref.instance, ref.split))
 
 
+@dataclass(frozen=True)
+class Counted:
+    """What a score was computed from.
+
+    Attributes:
+        score: The score.
+        matrix: True and predicted classes of all counted pixels.
+        sweep: The same at many thresholds, of activation maps; None for masks.
+    """
+
+    score: Score
+    matrix: ConfusionMatrix
+    sweep: ThresholdSweep | None
+
+
 def score(workspace: Workspace, ref: Ref, on: str | None = None, threshold: float | None = None) -> Score:
     """Compare an artifact with the ground truth.
 
@@ -130,6 +145,16 @@ def score(workspace: Workspace, ref: Ref, on: str | None = None, threshold: floa
         DataError: none of the images has a true mask that can be used, or the ids of the data now mean other classes than those of the
             artifact.
         ArtifactError: the artifact is damaged.
+    """
+    return score_counts(workspace, ref, on, threshold).score
+
+
+def score_counts(workspace: Workspace, ref: Ref, on: str | None = None, threshold: float | None = None, *, curve: bool = False) -> Counted:
+    """Compare an artifact with the ground truth as ``score`` does, and return what was counted too.
+
+    Args:
+        workspace, ref, on, threshold: As of ``score``.
+        curve: Whether to count many thresholds even where one is given.
     """
     dataset = workspace.dataset
     artifact = open_ref(workspace, ref)
@@ -145,15 +170,17 @@ def score(workspace: Workspace, ref: Ref, on: str | None = None, threshold: floa
     classes = common_classes(workspace, ref, made_with)
     matrix = ConfusionMatrix(len(classes))
     tuned = False
+    sweep: ThresholdSweep | None = None
     known: list[list[int]] = []
     unreadable: dict[str, DataError] = {}
     if workspace.stages[stage_of(ref.instance)].has_scores and made_with[0] == BACKGROUND:
         given = _cam_threshold(workspace, threshold)
         tuned = given is None
-        sweep = ThresholdSweep(len(classes), THRESHOLDS if given is None else [given])
+        several = [] if given is not None and not curve else [*THRESHOLDS]
+        sweep = ThresholdSweep(len(classes), [*several, *([] if given is None else [given])])
         for truth, arrays in _pairs(workspace, ref, artifact, with_truth, unreadable):
             sweep.update(resize_maps(arrays["scores"], truth.shape[:2]), arrays["class_ids"], truth)
-        threshold, _ = sweep.best()
+        threshold = sweep.best()[0] if given is None else given
         matrix.counts[:, :-1] = sweep.counts[int(np.flatnonzero(sweep.thresholds == threshold)[0])]
     else:
         threshold = None
@@ -163,13 +190,14 @@ def score(workspace: Workspace, ref: Ref, on: str | None = None, threshold: floa
     if len(unreadable) == len(with_truth):
         raise next(iter(unreadable.values()))
     iou = dict(zip(classes, map(number_or_none, matrix.iou()), strict=True))
-    return Score(
+    found = Score(
         ref.instance, ref.split, on or ref.split, len(with_truth) - len(unreadable), len(ids) - len(with_truth),
         number_or_none(matrix.miou()), number_or_none(matrix.accuracy()), iou, threshold, tuned,
         *_step_scores(matrix, known, classes), ref.tag, changes_of_data(workspace, made_with),
         {image_id: str(error) for image_id, error in unreadable.items()}, background_baseline(matrix, classes),
         len(({*with_truth} - {*unreadable}) & learned_images(workspace, artifact.manifest.recipe)),
     )  # fmt: skip
+    return Counted(found, matrix, sweep)
 
 
 def learned_images(workspace: Workspace, recipe: Mapping[str, Any]) -> set[str]:

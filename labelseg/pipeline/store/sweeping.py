@@ -15,7 +15,7 @@ from labelseg.pipeline.store.headers import PartHeader, part_paths
 from labelseg.pipeline.store.manifests import Catalog, Ref
 
 # Folders in which files are written atomically: those of a write that was killed lie beside their goal.
-WRITTEN_ASIDE = ("", "manifests/*/", "refs/*/", "unfinished/", "runs/markers/", "locks/", "objects/*/*/")
+WRITTEN_ASIDE = ("", "manifests/*/", "refs/*/", "unfinished/", "runs/markers/", "locks/", "quality/", "objects/*/*/")
 SWEPT = ("objects", "manifests", "refs", "checkpoints", "tmp", "runs")
 
 

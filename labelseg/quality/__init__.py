@@ -1,0 +1,1 @@
+"""How far the masks of a workspace can be trusted, image by image: measured from what its stages say, and kept for who asks again."""
