@@ -103,6 +103,8 @@ def page(folder: Path = RESULTS) -> str:
         *photo_parts(photos),
         "### Prototypes, a guarded second round, a competing background",
         *competing_parts(seeds(folder, COMPETING)),
+        "## Few images",
+        *small_parts(folder),
         "## Built-in scenes",
         *scene_parts(scenes),
         "## Few masks, many images",
@@ -220,6 +222,29 @@ def photo_parts(found: Sequence[Result]) -> list[str]:
         source(found),
     ]
     return [part for part in parts if part]
+
+
+def small_parts(folder: Path) -> list[str]:
+    """Write the part about chains from tags on few images: one line a size and seed."""
+    found = [(path, result) for path, result in results(folder) if path.stem.startswith("small_data-")]
+    if not found:
+        return [missing("python -m benchmarks.small_data --data DIR --weights FILE --seed 0")]
+    steps = ("cam", "refine", "propagate", "segment")
+    rows = []
+    for path, result in found:
+        chain = path.stem.removeprefix("small_data-").rpartition("-seed")[0]
+        for size, scores in result.items():
+            if size.endswith(" images"):
+                values = [100 * scores[step]["miou"] if step in scores else None for step in steps]
+                least = min(100 * score["baseline"] for score in scores.values())
+                rows.append([chain, size, str(result["seed"]), number(least), *(number(value) for value in values)])
+    return [
+        "The chain as `labelseg init` sets it up, with fewest updates where images are few. Maps and masks are scored on the very images "
+        "whose tags were learned from, the segmenter on `val`; `background` is what calling everything background scores, the lower of "
+        "the two. The threshold of CAM is the best one.",
+        table(["data, recipe", "images", "seed", "background", *steps], rows),
+        *(source([result]) for _, result in found),
+    ]
 
 
 def scene_parts(found: Sequence[Result]) -> list[str]:

@@ -78,7 +78,7 @@ RECIPES = {
 # Below these a training on few images ends before it has learned: found on 30 and 100 images (benchmarks/small_data.py).
 FEWEST_UPDATES = {"train-classifier": 200, "train-affinity": 150, "train-segmenter": 500}
 # Of a training that goes on from another: its epochs are set, so they are what grows.
-FEWEST_UPDATES_ON = {"train-affinity.two": 100}
+FEWEST_UPDATES_ON = {"train-affinity.two": 120}
 WARMUP_SHARE = 0.1
 SHORT = "Few images: unless epochs are set, they are passed until there are as many updates as min_updates."
 
