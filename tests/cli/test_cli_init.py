@@ -71,6 +71,13 @@ def test_trainings_are_told_the_validation_split_and_the_weights(data, tmp_path)
     assert found["train-affinity"] == {**small, "min_updates": 150}
 
 
+def test_few_masks_are_learned_for_as_many_updates_as_tags(data, tmp_path):
+    assert labelseg(tmp_path / "w", "init", "--from", data, "--recipe", "few-masks", stages=STAGES).exit_code == 0
+    found = tables(tmp_path / "w")
+    for name in ("train-unimatch", "train-pseudoseg"):
+        assert (found[name]["min_updates"], found[name]["warmup_share"]) == (500, 0.1)
+
+
 def test_a_training_does_not_validate_on_what_is_not_there(data, tmp_path):
     for name in ("b1", "b2"):
         (data / "masks" / f"{name}.png").unlink()

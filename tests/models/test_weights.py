@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 from labelseg.errors import DataError, UsageError
 from labelseg.models.classifier import Classifier
 from labelseg.models.encoders.registry import build_backbone
+from labelseg.models.torchvision_shim import torchvision
 from labelseg.models.weights import load_weights
 
 
@@ -116,7 +117,8 @@ def test_imagenet_without_network_says_what_to_do(monkeypatch):
         raise urllib.error.URLError("no route to host")
 
     monkeypatch.setattr("torch.hub.load_state_dict_from_url", no_network)
-    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", no_network)
+    # By way of the shim: torchvision by its name may not load beside a CPU build of torch, unless something loaded it before.
+    monkeypatch.setattr(torchvision.models._api, "load_state_dict_from_url", no_network)
     with pytest.raises(DataError, match=r"resnet18.*no route to host.*--weights FILE or none"):
         load_weights(build_backbone("resnet18", 16), "imagenet")
     with pytest.raises(UsageError, match="tiny has no ImageNet weights"):
@@ -146,8 +148,6 @@ def test_a_file_of_weights_that_is_none_is_told_for_what_it_is(tmp_path, content
 @pytest.mark.parametrize("content", [b"PK\x03\x04broken", b"<html>proxy</html>"])
 def test_a_damaged_download_is_named_and_nothing_is_written_to_stdout(tmp_path, monkeypatch, capsys, content):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    from labelseg.models.torchvision_shim import torchvision
-
     name = torchvision.models.get_model_weights("resnet18").DEFAULT.url.rpartition("/")[2]
     (tmp_path / "hub/checkpoints").mkdir(parents=True)
     (tmp_path / "hub/checkpoints" / name).write_bytes(content)

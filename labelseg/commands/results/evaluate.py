@@ -124,7 +124,7 @@ def judgements(scores: list[Score]) -> list[str]:
         if entry.baseline is not None and entry.miou < entry.baseline + 0.01:
             lines.append(
                 f"{name} is no better than background everywhere: mIoU {percent(entry.miou)} against {percent(entry.baseline)}. "
-                "Look at some masks, and at the curves of what it was trained by: labelseg show"
+                f"Look at how it was made: labelseg show {entry.instance} --split {entry.split}"
             )
         last = before.get((entry.split, entry.on))
         if last is not None and last.miou is not None and last.images == entry.images and entry.miou < last.miou:

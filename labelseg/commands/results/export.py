@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 @click.option(
     "--grey", is_flag=True, help="Write class ids as grey values, without colours: for programs that read a palette as colours; png only."
 )
-@click.option("--overlay", is_flag=True, help="Write NAME.overlay.jpg as well: the mask over the image; png only.")
+@click.option("--overlay", is_flag=True, help="Write overlays/NAME.jpg as well: the mask over the image; png only.")
 @click.option("--polygons", is_flag=True, help="Write polygons in place of run lengths; coco only.")
 @click.option("--images", is_flag=True, help="Copy the images as well; coco and coco-semantic, which can do without.")
 @click.option("--min-confidence", type=click.FloatRange(0, 1), metavar="P", help="Write 255 (unknown) where the confidence is below P.")
@@ -168,7 +168,7 @@ def _export_png(
     refuse_other_classes(output, str(name), classes)
     with show_progress(sum(map(len, artifacts.values())), f"export {name.instance}") as progress:
         image_of = workspace.dataset.image if overlay else None
-        masks = _masks(artifacts, output, min_confidence, progress)
+        masks = _masks(artifacts, output, min_confidence, progress, overlay=overlay)
         count = export_masks(masks, output, image_of, grey=grey, clear=clear_ids(classes))
     write_classes(output, classes)
     talk(f"Wrote {counted(count, 'mask')} and classes.txt to {output}.")
@@ -196,7 +196,7 @@ def _export_format(
 
 
 def _masks(
-    artifacts: Mapping[str, Artifact], output: Path, min_confidence: float | None, progress: Any
+    artifacts: Mapping[str, Artifact], output: Path, min_confidence: float | None, progress: Any, *, overlay: bool
 ) -> Iterator[tuple[str, NDArray[Any]]]:
     """Read one mask after the other; none whose id leads out of the folder, by its name or by a link."""
     from labelseg.results.exchange.mask_export import read_mask
@@ -204,6 +204,8 @@ def _masks(
     for artifact in artifacts.values():
         for image_id in artifact:
             below(output, f"{image_id}.png")
+            if overlay:
+                below(output / "overlays", f"{image_id}.jpg")
             yield image_id, read_mask(artifact, image_id, min_confidence)
             progress.update(1)
 

@@ -76,7 +76,8 @@ RECIPES = {
     "few-masks": Recipe("segment", "mask", {"segment": {"model": "train-unimatch"}}),
 }
 # Below these a training on few images ends before it has learned: found on 30 and 100 images (benchmarks/small_data.py).
-FEWEST_UPDATES = {"train-classifier": 200, "train-affinity": 150, "train-segmenter": 500}
+# The methods of few masks train the same segmenter, and get the same.
+FEWEST_UPDATES = {"train-classifier": 200, "train-affinity": 150, "train-segmenter": 500, "train-unimatch": 500, "train-pseudoseg": 500}
 # Of a training that goes on from another: its epochs are set, so they are what grows.
 FEWEST_UPDATES_ON = {"train-affinity.two": 120}
 WARMUP_SHARE = 0.1

@@ -60,7 +60,7 @@ def export_masks(
         folder: Where to write.
         grey: Write class ids as grey values, without a palette, which some readers apply.
         clear: As of ``write_overlay``.
-        image_of: Reads the image of an id; then ``folder/<id>.overlay.jpg`` is written too.
+        image_of: Reads the image of an id; then ``folder/overlays/<id>.jpg`` is written too, where no reader of masks takes it for one.
 
     Returns:
         The number of masks.
@@ -71,6 +71,8 @@ def export_masks(
         path.parent.mkdir(parents=True, exist_ok=True)
         (write_grey_png if grey else write_palette_png)(mask, path)
         if image_of is not None:
-            write_overlay(mask, image_of(image_id), folder / f"{image_id}.overlay.jpg", clear)
+            overlay = folder / "overlays" / f"{image_id}.jpg"
+            overlay.parent.mkdir(parents=True, exist_ok=True)
+            write_overlay(mask, image_of(image_id), overlay, clear)
         count += 1
     return count

@@ -29,7 +29,7 @@ def check_classes(stage: str, items: Sequence[Item], classes: Sequence[str], all
     names = ", ".join(classes[k] for k in sorted(missing))
     raise DataError(
         f"{stage}: no pixel of the {len(items):,} labelled images is of class {names}. "
-        "Label an image of it (labelseg split --labelled N chooses some of every class), or go on without: --allow-missing"
+        "Label an image of it (some of every class are chosen by: labelseg split --labelled N), or go on without: --allow-missing"
     )
 
 

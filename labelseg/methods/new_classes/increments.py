@@ -142,5 +142,5 @@ def _check_follows(name: str, params: Params, before: Model) -> None:
     if then["scenario"] != params.scenario:
         raise UsageError(
             f"{name}: scenario {params.scenario}, but {params.previous} was trained with {then['scenario']}; all steps have one in common. "
-            "Set it for all: labelseg config wilson.scenario NAME"
+            f"Set it for all: labelseg config wilson.scenario {then['scenario']}"
         )

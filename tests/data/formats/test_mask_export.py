@@ -51,12 +51,12 @@ def test_colours_lie_over_the_image_with_their_opacity() -> None:
     assert colorize(MASK, image)[0, 1].tolist() == [114, 50, 50]
 
 
-def test_overlays_lie_beside_the_masks(tmp_path: Path) -> None:
+def test_overlays_lie_in_a_folder_of_their_own(tmp_path: Path) -> None:
     mask = np.zeros((16, 16), np.uint8)
     mask[:, 8:] = 1
     image = np.full((16, 16, 3), 100, np.uint8)
     assert export_masks([("x/a", mask)], tmp_path, {"x/a": image}.__getitem__) == 1
-    overlay = np.asarray(Image.open(tmp_path / "x" / "a.overlay.jpg")).astype(int)
+    overlay = np.asarray(Image.open(tmp_path / "overlays" / "x" / "a.jpg")).astype(int)
     assert np.abs(overlay[4, 2] - [100, 100, 100]).max() < 12  # the background stays as it is
     assert np.abs(overlay[4, 13] - [114, 50, 50]).max() < 12  # maroon over grey
 
