@@ -113,6 +113,8 @@ def page(folder: Path = RESULTS) -> str:
         *step_parts(seeds(folder, STEPS)),
         "## Faults",
         *fault_parts(folder / "faults.json"),
+        "## Formats of other tools",
+        *interop_parts(folder / "interop.json"),
         "## Speed and size",
         *speed_parts(rows),
     ]
@@ -325,6 +327,36 @@ def fault_parts(path: Path) -> list[str]:
         "labelseg's, a hang, an alarm about what is sound, or advice that does not mend. Kills are those of processes, not of machines.",
         table(columns, [[plain(row.get(column)) for column in columns] for row in found["kinds"]]),
         *(["### Faults that stand open", table(["kind", "outcome", "what was done", "what was seen"], shown)] if shown else []),
+        source([found]),
+    ]
+
+
+def interop_parts(path: Path) -> list[str]:
+    """Write the part about exports that other programs read."""
+    if not path.exists():
+        return [missing("make interop")]
+    found = json.loads(path.read_text())
+    rows = [
+        [
+            f"`{row['format']}`",
+            f"{row['reader']} {row.get('version', '')}".rstrip(),
+            row["call"],
+            row.get("problem") or f"{row['identical']} of {row['masks']}",
+            "yes" if row["keeps_255"] else "as background",
+        ]
+        for row in found["read"]
+    ]
+    back = [
+        [f"`{row['format']}`", "not written" if row["identical"] is None else f"{row['identical']} of {row['masks']}"] for row in found["back"]
+    ]
+    names = ", ".join(f"`{name}`" for name in found["names"])
+    return [
+        f"`labelseg export` writes {len(found['names'])} masks, and the program that owns the format reads them, in an environment of its own. "
+        "Each mask has a hole, a class within another one, two blobs of one class, two that touch by a corner, a single pixel, and pixels of "
+        f"255. The images are called {names}; the last is turned by EXIF. *identical*: every pixel is.",
+        table(["format", "program", "read by", "identical", "255 is kept"], rows),
+        "What these programs write themselves, brought back by `labelseg import-masks`:",
+        table(["format", "identical"], back),
         source([found]),
     ]
 

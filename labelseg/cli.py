@@ -35,6 +35,7 @@ from labelseg.commands.results.show import show
 from labelseg.commands.running.run import run
 from labelseg.commands.running.stage_commands import stage_command
 from labelseg.commands.running.status import status
+from labelseg.commands.running.sweep import sweep
 from labelseg.commands.running.tune import tune
 from labelseg.commands.running.upkeep import doctor, gc, verify
 from labelseg.commands.setup.config import config
@@ -50,7 +51,7 @@ from labelseg.stages import STAGES
 from labelseg.suggestions import suggestion
 
 COMMANDS = (
-    *(init, data, split, run, tune, status, evaluate, show, quality, report),
+    *(init, data, split, run, tune, sweep, status, evaluate, show, quality, report),
     *(predict, export, import_masks, annotate, answers, budget),
     *(log, diff, dag, tag, config, verify, gc, demo, doctor),
 )

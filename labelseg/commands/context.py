@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 import click
 
 from labelseg.commands.advice import as_typed
+from labelseg.errors import DataError
 from labelseg.pipeline.declare.config import Config
 from labelseg.pipeline.declare.stage import Stage
 from labelseg.pipeline.files.locks import WAIT_SECONDS
+from labelseg.suggestions import suggestion
 
 if TYPE_CHECKING:
     from labelseg.workspace import Workspace
@@ -68,3 +70,15 @@ def talk(message: str = "") -> None:
 def tell(text: str) -> None:
     """Write what was asked for to stdout, for a person to read; what programs read is written as it is."""
     click.echo(as_typed(text))
+
+
+def check_splits(workspace: Workspace, *splits: str | None) -> None:
+    """Refuse a split that the data does not have.
+
+    Raises:
+        DataError: there is none of that name.
+    """
+    known = workspace.dataset.splits()
+    for split in splits:
+        if split is not None and split not in known:
+            raise DataError(f"the data has no split '{split}'.{suggestion(split, known)}")

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from labelseg.commands.context import Invocation, pass_invocation, talk, tell
+from labelseg.commands.context import Invocation, check_splits, pass_invocation, talk, tell
 from labelseg.commands.tables import format_table, percent
 from labelseg.errors import DataError, UsageError
 from labelseg.pipeline.instances import UNSAVED
 from labelseg.pipeline.plan.reasons import reasons_text
 from labelseg.results.standing import missing_items
-from labelseg.suggestions import suggestion
 from labelseg.wording import counted
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ def evaluate(
     if unsaved and tag is not None:
         raise UsageError("evaluate: expected one of --unsaved and --tag NAME.")
     workspace = invocation.workspace()
-    _check_splits(workspace, split, on)
+    check_splits(workspace, split, on)
     refs = scored_refs(workspace, stages, split, UNSAVED if unsaved else tag)
     scores: list[Score] = []
     errors: list[DataError] = []
@@ -162,14 +161,6 @@ def class_table(scores: list[Score]) -> str:
     header = ("CLASS", *(f"{entry.instance} ({entry.split})" for entry in scores))
     rows = [(name, *(percent(entry.iou[name]) for entry in scores)) for name in scores[0].iou]
     return format_table(header, rows, right=header[1:])
-
-
-def _check_splits(workspace: Workspace, *splits: str | None) -> None:
-    """Refuse a split that the data does not have."""
-    known = workspace.dataset.splits()
-    for split in splits:
-        if split is not None and split not in known:
-            raise DataError(f"the data has no split '{split}'.{suggestion(split, known)}")
 
 
 def _tell_states(workspace: Workspace, scores: list[Score]) -> None:
