@@ -347,7 +347,8 @@ def interop_parts(path: Path) -> list[str]:
         for row in found["read"]
     ]
     back = [
-        [f"`{row['format']}`", "not written" if row["identical"] is None else f"{row['identical']} of {row['masks']}"] for row in found["back"]
+        [f"`{row['format']}`", "not written" if row["identical"] is None else f"{row['identical']} of {row['masks']}"]
+        for row in found["back"]
     ]
     names = ", ".join(f"`{name}`" for name in found["names"])
     return [

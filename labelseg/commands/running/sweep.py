@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from labelseg.commands.carry_out import carry_out, with_device
-from labelseg.commands.context import Invocation, check_splits, no_wait, pass_invocation, talk
+from labelseg.commands.context import Invocation, check_splits, no_wait, pass_invocation, talk, tell
 from labelseg.commands.tables import format_table, percent, seconds_text
 from labelseg.errors import ItemsFailedError
 from labelseg.pipeline.instances import instance_parts
@@ -85,7 +85,7 @@ def sweep(
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(trial) for trial in ordered], indent=2))
     else:
-        click.echo(trial_table(ordered))
+        tell(trial_table(ordered))
     if plot is not None:
         plot_trials(plot, f"{instance} ({place})", grid, trials)
         talk(f"Drew {plot}.")
