@@ -352,9 +352,9 @@ def interop_parts(path: Path) -> list[str]:
     ]
     names = ", ".join(f"`{name}`" for name in found["names"])
     return [
-        f"`labelseg export` writes {len(found['names'])} masks, and the program that owns the format reads them, in an environment of its own. "
-        "Each mask has a hole, a class within another one, two blobs of one class, two that touch by a corner, a single pixel, and pixels of "
-        f"255. The images are called {names}; the last is turned by EXIF. *identical*: every pixel is.",
+        f"`labelseg export` writes {len(found['names'])} masks, and the program that owns the format reads them, in an environment "
+        "of its own. Each mask has a hole, a class within another one, two blobs of one class, two that touch by a corner, a single pixel, "
+        f"and pixels of 255. The images are called {names}; the last is turned by EXIF. *identical*: every pixel is.",
         table(["format", "program", "read by", "identical", "255 is kept"], rows),
         "What these programs write themselves, brought back by `labelseg import-masks`:",
         table(["format", "identical"], back),
