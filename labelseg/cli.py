@@ -32,6 +32,7 @@ from labelseg.commands.results.predict import predict
 from labelseg.commands.results.quality import quality
 from labelseg.commands.results.report import report
 from labelseg.commands.results.show import show
+from labelseg.commands.results.view import view
 from labelseg.commands.running.run import run
 from labelseg.commands.running.stage_commands import stage_command
 from labelseg.commands.running.status import status
@@ -51,7 +52,7 @@ from labelseg.stages import STAGES
 from labelseg.suggestions import suggestion
 
 COMMANDS = (
-    *(init, data, split, run, tune, sweep, status, evaluate, show, quality, report),
+    *(init, data, split, run, tune, sweep, status, evaluate, show, quality, report, view),
     *(predict, export, import_masks, annotate, answers, budget),
     *(log, diff, dag, tag, config, verify, gc, demo, doctor),
 )

@@ -44,7 +44,8 @@ FLOORS = (
     ("pages",),
     ("gallery",),
     ("report",),
-    ("annotation",),
+    ("serving",),
+    ("annotation", "view"),
     ("commands", "commands.answering", "commands.setup", "commands.running", "commands.results", "commands.history"),
     ("cli",),
 )
@@ -72,6 +73,8 @@ FOREIGN = {
     "gallery": {"click", "torch", "zarr"},
     "report": {"click", "torch", "zarr"},
     "annotation": {"click", "torch", "zarr"},
+    "serving": {"click", "torch", "zarr", "numpy"},
+    "view": {"click", "torch", "zarr"},
 }
 LIGHT = ("labelseg.errors", "labelseg.pipeline.declare.stage")
 PARAMETERS = (

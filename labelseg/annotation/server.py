@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import json
-import signal
-import socket
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from importlib import resources
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from labelseg.annotation.gate import Gate, TooLargeError
 from labelseg.annotation.service import BadRequestError, Service
 from labelseg.answers.desk import AnsweredError, UnknownQuestionError
-from labelseg.errors import DataError, LabelsegError, UsageError
+from labelseg.errors import DataError, LabelsegError
+from labelseg.pages.pieces import page_file
+from labelseg.serving.gate import Gate, TooLargeError
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
-FILES = {"/": ("page.html", "text/html"), "/page.js": ("page.js", "text/javascript"), "/page.css": ("page.css", "text/css")}
+OWN, SHARED = "labelseg.annotation", "labelseg.pages"
+FILES = {
+    "/": ("page.html", OWN, "text/html"),
+    "/page.js": ("page.js", OWN, "text/javascript"),
+    "/page.css": ("page.css", OWN, "text/css"),
+    "/base.js": ("base.js", SHARED, "text/javascript"),
+    "/base.css": ("base.css", SHARED, "text/css"),
+}
 STATUS: dict[type[Exception], int] = {
     AnsweredError: 409, UnknownQuestionError: 404, BadRequestError: 400, TooLargeError: 413, DataError: 422, OSError: 507,
 }  # fmt: skip
@@ -51,55 +54,11 @@ def make_app(service: Service, token: str, host: str) -> ASGIApp:
     return Gate(app, token, host)
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Open the socket of the server; port 0 takes a free one.
-
-    Raises:
-        UsageError: the address is taken, or is none of this machine.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    opened = socket.socket(family, socket.SOCK_STREAM)
-    opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        opened.bind((host, port))
-        opened.listen(128)
-    except OSError as error:
-        opened.close()
-        raise UsageError(
-            f"annotate cannot listen on {host}, port {port}: {(error.strerror or str(error)).lower()}. Choose: --port 0"
-        ) from error
-    return opened
-
-
-class _Server(uvicorn.Server):
-    """A server that takes Ctrl-C as its proper end, and passes on what a scheduler says."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Let signals end the server while it runs."""
-        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-        if signal.SIGTERM in self._captured_signals:
-            signal.raise_signal(signal.SIGTERM)
-
-
-def serve(app: ASGIApp, opened: socket.socket) -> None:
-    """Serve until this process is interrupted; requests that are under way are finished."""
-    quiet: dict[str, Any] = {"log_level": "error", "access_log": False, "server_header": False}
-    config = uvicorn.Config(app, lifespan="off", timeout_graceful_shutdown=3, ws="none", loop="asyncio", **quiet)
-    _Server(config).run(sockets=[opened])
-
-
-def _file(name: str, kind: str) -> Endpoint:
-    """Send a file of the page."""
+def _file(name: str, package: str, kind: str) -> Endpoint:
+    """Send a file of the page, or one that all pages share."""
 
     async def file(request: Request) -> Response:
-        text = (resources.files("labelseg.annotation") / "page" / name).read_text(encoding="utf-8")
-        return Response(text, media_type=kind, headers={"cache-control": "no-cache"})
+        return Response(page_file(name, package), media_type=kind, headers={"cache-control": "no-cache"})
 
     return file
 

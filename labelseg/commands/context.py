@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,3 +83,12 @@ def check_splits(workspace: Workspace, *splits: str | None) -> None:
     for split in splits:
         if split is not None and split not in known:
             raise DataError(f"the data has no split '{split}'.{suggestion(split, known)}")
+
+
+def user_name() -> str:
+    """Name the user of this process, as far as that is known."""
+    try:
+        name = getpass.getuser()
+    except (OSError, KeyError):
+        name = ""
+    return name if 0 < len(name) <= 64 and name.isprintable() else "somebody"

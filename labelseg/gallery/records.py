@@ -1,4 +1,4 @@
-"""Images as the script of the gallery takes them: what was measured, without pictures."""
+"""Images, panels and classes as the script of the gallery takes them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from labelseg.class_ids import BACKGROUND
+from labelseg.gallery.panels import Panel
+from labelseg.pages.layers import class_colour
+from labelseg.pages.pieces import data_address
 from labelseg.quality.kept import ImageQuality
 
 
@@ -35,6 +38,17 @@ def image_record(entry: ImageQuality, number: int, tags: list[int] | None, class
         "parts": {name: {part: _rounded(value) for part, value in parts.items()} for name, parts in entry.classes.items()},
         "iou": {name: _rounded(value) for name, value in entry.iou.items()},
     }
+
+
+def panel_record(panel: Panel) -> dict[str, Any]:
+    """Write a panel with its pictures in it."""
+    layers = [{"class": k, "source": data_address(png, "image/png")} for k, png in panel.layers]
+    return {"stage": panel.stage, "layers": layers, "missing": panel.missing}
+
+
+def class_list(classes: Sequence[str]) -> list[dict[str, Any]]:
+    """Write classes with ids and colours, as the script of the gallery takes them; the background is none to filter by."""
+    return [{"id": k, "name": name, "colour": class_colour(k)} for k, name in enumerate(classes)]
 
 
 def _rounded(value: float | bool | None) -> float | bool | None:

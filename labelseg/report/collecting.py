@@ -11,8 +11,8 @@ import numpy as np
 from labelseg import __version__
 from labelseg.errors import DataError, LabelsegError, MissingArtifactError
 from labelseg.gallery.choice import worth_a_look
-from labelseg.gallery.panels import Panel, Panels
-from labelseg.gallery.records import image_record
+from labelseg.gallery.panels import Panels
+from labelseg.gallery.records import image_record, panel_record
 from labelseg.pages.layers import photo_jpeg, shrunk_size
 from labelseg.pages.pieces import data_address
 from labelseg.pipeline.plan.runlog import now
@@ -107,12 +107,6 @@ def embedded_image(panels: Panels, entry: ImageQuality, number: int, longest: in
     record = image_record(entry, number, panels.tags(entry.id), panels.classes)
     photo = data_address(photo_jpeg(image, size), "image/jpeg")
     return {**record, "width": size[1], "height": size[0], "photo": photo, "panels": [panel_record(panel) for panel in drawn]}
-
-
-def panel_record(panel: Panel) -> dict[str, Any]:
-    """Write a panel with its pictures in it."""
-    layers = [{"class": k, "source": data_address(png, "image/png")} for k, png in panel.layers]
-    return {"stage": panel.stage, "layers": layers, "missing": panel.missing}
 
 
 def _measured_ref(workspace: Workspace, instance: str, split: str | None, troubles: list[str]) -> Ref | None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import Any
 
 from markupsafe import Markup
 
 from labelseg.gallery.choice import ORDERS
+from labelseg.gallery.records import class_list
 from labelseg.pages.charts import bar_chart, line_chart
-from labelseg.pages.layers import class_colour
 from labelseg.pages.pieces import embedded_json, page_file, render, script_hash
 from labelseg.report.report_facts import ConfusionFacts, CurveFacts, ReportFacts, ScoreFacts, ThresholdFacts
 
@@ -45,11 +44,6 @@ def gallery_values(facts: ReportFacts) -> dict[str, Any]:
     """Write what the script of the gallery is given."""
     known = [name for name in ORDERS if any(image[name] is not None for image in facts.gallery)]
     return {"images": facts.gallery, "classes": class_list(facts.classes), "stages": facts.panels, "orders": known}
-
-
-def class_list(classes: Sequence[str]) -> list[dict[str, Any]]:
-    """Write classes with ids and colours, as the script of the gallery takes them; the background is none to filter by."""
-    return [{"id": k, "name": name, "colour": class_colour(k)} for k, name in enumerate(classes)]
 
 
 def confusion_rows(confusion: ConfusionFacts) -> list[tuple[str, list[float | None]]]:

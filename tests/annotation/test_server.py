@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from labelseg.annotation.gate import MOST_BYTES
 from labelseg.annotation.page_pictures import LOSSLESS_PIXELS, Pictures
 from labelseg.annotation.server import make_app
 from labelseg.annotation.service import Service
@@ -18,6 +17,7 @@ from labelseg.answers.answer_files import read_answers
 from labelseg.answers.desk import Desk
 from labelseg.answers.questions import Question
 from labelseg.errors import DataError
+from labelseg.serving.gate import MOST_BYTES
 
 CLASSES = ("background", "cat", "a dog")
 TOKEN = "the-token"

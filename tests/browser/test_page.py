@@ -14,13 +14,14 @@ import uvicorn
 
 from labelseg.annotation.asked_items import AskedMasks, asked_in, read_questions
 from labelseg.annotation.page_pictures import Pictures
-from labelseg.annotation.server import listen, make_app
+from labelseg.annotation.server import make_app
 from labelseg.annotation.service import Service
 from labelseg.answers.answer_files import answers_path, read_answers
 from labelseg.answers.desk import Desk
 from labelseg.answers.questions import list_questions
 from labelseg.data.scenes.drawing import write_scenes
 from labelseg.pipeline.run.options import RunOptions
+from labelseg.serving.local_server import listen
 from labelseg.workspace import Workspace
 
 pytestmark = pytest.mark.browser
@@ -76,7 +77,7 @@ class Thread:
         service = Service(
             desk, questions, Pictures(workspace.dataset, AskedMasks(workspace, ref)), workspace.dataset.classes, instance, "anna"
         )
-        self.opened = listen("127.0.0.1", 0)
+        self.opened = listen("annotate", "127.0.0.1", 0)
         self.address = f"http://127.0.0.1:{self.opened.getsockname()[1]}/token/"
         self.server = uvicorn.Server(uvicorn.Config(make_app(service, "token", "127.0.0.1"), lifespan="off", log_level="error"))
         self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.opened]})

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import getpass
 import secrets
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
 
-from labelseg.commands.context import Invocation, pass_invocation, talk
+from labelseg.commands.context import Invocation, pass_invocation, talk, user_name
 from labelseg.errors import DataError, LockedError, MissingExtraError, UsageError
 
 if TYPE_CHECKING:
@@ -37,15 +36,6 @@ def only_one(workspace: Workspace, instance: str | None, command: str) -> str:
     if not names:
         raise UsageError(f"{command}: nothing has been asked here. Ask something: labelseg ask")
     raise UsageError(f"{command}: {', '.join(names)} have asked. Name one: labelseg {command} {names[0]}")
-
-
-def user_name() -> str:
-    """Name the user of this process, as far as that is known."""
-    try:
-        name = getpass.getuser()
-    except (OSError, KeyError):
-        name = ""
-    return name if 0 < len(name) <= 64 and name.isprintable() else "somebody"
 
 
 @click.command()
@@ -88,7 +78,8 @@ def annotate(
     if not (0 < len(who) <= 64 and who.isprintable()):
         raise UsageError("annotate --who: expected a name of 1 to 64 printable letters.")
     try:
-        from labelseg.annotation.server import listen, make_app, serve
+        from labelseg.annotation.server import make_app
+        from labelseg.serving.local_server import address_of, listen, serve
     except ImportError as error:
         raise MissingExtraError("annotate needs starlette and uvicorn. Run: pip install 'labelseg[web]'") from error
     from labelseg.annotation.asked_items import AskedMasks, asked_in, read_questions
@@ -111,8 +102,8 @@ def annotate(
         desk = Desk(questions, path, everyone=everyone, unknown=unknown)
         pictures = Pictures(workspace.dataset, AskedMasks(workspace, ref))
         service = Service(desk, questions, pictures, workspace.dataset.classes, f"{instance} ({ref.split})", who)
-        with listen(host, port) as opened:
-            address = f"http://{f'[{host}]' if ':' in host else host}:{opened.getsockname()[1]}/{token}{'/' if token else ''}"
+        with listen("annotate", host, port) as opened:
+            address = address_of(host, opened, token)
             click.echo(address)
             talk(f"{_standing(desk, who)} Answer on that page; Ctrl-C ends it.")
             if open_browser:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from labelseg.commands.answering.annotate import only_one, user_name
-from labelseg.commands.context import Invocation, pass_invocation, talk, tell
+from labelseg.commands.answering.annotate import only_one
+from labelseg.commands.context import Invocation, pass_invocation, talk, tell, user_name
 from labelseg.commands.tables import format_table, percent
 from labelseg.errors import UsageError
 from labelseg.wording import counted

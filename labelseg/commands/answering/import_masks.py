@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from labelseg.commands.answering.annotate import user_name
-from labelseg.commands.context import Invocation, pass_invocation, talk
+from labelseg.commands.context import Invocation, pass_invocation, talk, user_name
 from labelseg.errors import ItemsFailedError, UsageError
 from labelseg.exchange import READ
 from labelseg.pipeline.instances import instance_parts, stage_of

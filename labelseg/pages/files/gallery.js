@@ -46,7 +46,10 @@ function fill(figure, image, panel) {
 
 function figureOf(image, stage) {
   const picture = made("div", { class: "picture", role: "img", "aria-label": stage + " of " + image.id }, made("img", { alt: "", src: image.photo, loading: "lazy" }));
-  picture.style.setProperty("aspect-ratio", image.width + " / " + image.height);
+  const shape = (width, height) => picture.style.setProperty("aspect-ratio", width + " / " + height);
+  const photo = picture.firstChild;
+  if (image.width) shape(image.width, image.height);
+  else { shape(4, 3); photo.addEventListener("load", () => shape(photo.naturalWidth, photo.naturalHeight)); }
   const figure = made("figure", { "data-stage": stage }, picture, made("figcaption", { text: stage }));
   figure.hidden = gallery.shown[stage] === false;
   return figure;
@@ -58,8 +61,8 @@ function card(image) {
   if (gallery.decorate) gallery.decorate(element, image);
   element.addEventListener("focus", () => { gallery.at = [...$("gallery").children].indexOf(element); });
   for (const panel of image.panels || []) fill(element.querySelector('figure[data-stage="' + CSS.escape(panel.stage) + '"]'), image, panel);
-  if (gallery.panel) watch.observe(element);
   element.image = image;
+  if (gallery.panel) watch.observe(element);
   return element;
 }
 

@@ -1,8 +1,5 @@
 "use strict";
 // All that is said to the server may be sent again: each thing has a number of its own, and the server knows what it has.
-const $ = (id) => document.getElementById(id);
-const kept = (name, otherwise) => { try { return JSON.parse(localStorage.getItem("labelseg." + name)) ?? otherwise; } catch { return otherwise; } };
-const keep = (name, value) => { try { localStorage.setItem("labelseg." + name, JSON.stringify(value)); } catch { /* a private window */ } };
 const unique = () => Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 const browser = (() => {
   try { const id = sessionStorage.getItem("labelseg.browser") || unique(); sessionStorage.setItem("labelseg.browser", id); return id; } catch { return unique(); }
@@ -246,4 +243,5 @@ async function begin() {
   state.busy = false;
   during(() => send("next", {}));
 }
+themeSwitch();
 begin();

@@ -64,10 +64,10 @@ class Gate:
         """Say why a request is refused; None where it is not."""
         headers: Mapping[bytes, bytes] = dict(scope["headers"])
         if self._hosts is not None and _name(headers.get(b"host", b"")) not in self._hosts:
-            return PlainTextResponse("This server answers to its own name only. Open the address that `labelseg annotate` printed.\n", 421)
+            return PlainTextResponse("This server answers to its own name only. Open the address that labelseg printed.\n", 421)
         word = scope["path"].lstrip("/").partition("/")[0]
         if self._token and not secrets.compare_digest(word.encode("utf-8", "surrogatepass"), self._token.encode()):
-            return PlainTextResponse("The token in the address is wrong. Open the address that `labelseg annotate` printed.\n", 403)
+            return PlainTextResponse("The token in the address is wrong. Open the address that labelseg printed.\n", 403)
         length = headers.get(b"content-length", b"0")
         if not length.isdigit() or int(length[:12]) > MOST_BYTES or len(length) > 12:
             return PlainTextResponse(f"A request holds at most {MOST_BYTES} bytes.\n", 413)
