@@ -73,7 +73,7 @@ def _lost(workspace: Workspace, kept: set[str]) -> list[str]:
     gone = sorted(kept - {ref_name(ref) for ref in refs})
     return [
         *lines,
-        *(f"{name} is gone: its record or all it held was damaged. Run it with its parameters, then tag it: labelseg tag" for name in gone),
+        *(f"{name} is gone: its record or all it held was damaged. Run it with its parameters, then: labelseg tag NAME" for name in gone),
     ]
 
 

@@ -75,7 +75,9 @@ class Config:
         except RecursionError as error:
             raise UsageError(f"{path} is nested too deeply to be read. Write lists of plain values.") from error
         except OSError as error:
-            raise UsageError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}.") from error
+            raise UsageError(
+                f"{path} cannot be read: {(error.strerror or str(error)).lower()}. See that it can, then try again."
+            ) from error
         config = cls.from_tables(path, tables, stages, os.environ if environ is None else environ)
         for line in config.former():
             logger.warning(line)

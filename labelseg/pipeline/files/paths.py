@@ -76,10 +76,12 @@ def unlistable(folder: Path, depth: int) -> Iterator[tuple[Path, ArtifactError]]
             below_it = sorted(Path(entry.path) for entry in entries if depth and (entry.is_dir() or entry.is_symlink()))
     except NotADirectoryError:
         return
-    except OSError as error:
+    except FileNotFoundError:
         if os.path.lexists(folder):
-            why = "is a link that leads nowhere" if folder.is_symlink() and not folder.exists() else f"cannot be read: {error.strerror}"
-            yield folder, ArtifactError(f"{folder} {why}. See that it can be read, then try again.")
+            yield folder, ArtifactError(f"{folder} is a link that leads nowhere. See that it can be read, then try again.")
+        return
+    except OSError as error:
+        yield folder, ArtifactError(f"{folder} cannot be read: {error.strerror}. See that it can be read, then try again.")
         return
     for path in below_it:
         yield from unlistable(path, depth - 1)

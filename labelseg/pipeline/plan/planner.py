@@ -118,7 +118,7 @@ class Planner:
                     return Decision(node, "failed", self._missing_items(candidate), recipe, inputs, key, candidate)
                 return Decision(node, "fresh", (), recipe, inputs, key, candidate)
         reasons = [] if ref is None else self._stale_reasons(recipe, ref)
-        if (reasons or broken) and not self.catalog.manifest_path(node.stage.name, key).exists():
+        if (reasons or broken) and not self.catalog.holds(node.stage.name, key):
             older = self._made_before(node, recipe)
             ref, reasons = (ref, reasons) if older is None else (older, [])
         if ref is None:
@@ -219,12 +219,8 @@ class Planner:
             except ArtifactError as error:
                 return None, Reason("damaged", after=str(error))
             return None, None
-        try:
-            self.catalog.manifest_path(ref.stage, ref.key).lstat()
-        except FileNotFoundError:
+        if not self.catalog.holds(ref.stage, ref.key):
             return None, Reason("manifest-gone")
-        except OSError:
-            pass  # it may be there, and why it cannot be read is told
         problem = self.soundness.manifest_problem(ref)
         return (None, Reason("damaged", after=problem)) if problem else (ref, None)
 

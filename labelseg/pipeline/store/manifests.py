@@ -222,6 +222,16 @@ class Catalog:
             return self.load(stage, key)
         return None
 
+    def holds(self, stage: str, key: str) -> bool:
+        """Whether there is a manifest, sound or not; also where that cannot be told, for it must not count as gone."""
+        try:
+            self.manifest_path(stage, key).lstat()
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+        return True
+
     def manifests(self) -> list[tuple[str, str]]:
         """List (stage, key) of every manifest, sorted, without reading any."""
         return sorted((path.parent.name, path.stem) for path in self.root.glob("manifests/*/*.json"))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from labelseg.file_kinds import read_file
 from labelseg.pipeline.files.paths import unlistable
 from tests.cli.conftest import labelseg
 
@@ -58,3 +59,29 @@ def test_folders_without_rights_and_links_that_lead_nowhere_are_listed_and_missi
     assert "is a link that leads nowhere" in found["link"]
     assert list(unlistable(tmp_path / "missing", 1)) == []
     assert list(unlistable(tmp_path / "one", 0)) == []
+    (behind,) = unlistable(tmp_path / "no rights to this either" / "shut", 0)
+    assert "cannot be read: Permission denied" in str(behind[1])
+
+
+def test_a_manifest_that_cannot_be_looked_for_does_not_count_as_gone(finished, monkeypatch):
+    lstat = Path.lstat
+
+    def guarded(path):
+        if path.parent.name == "spread" and path.parent.parent.name == "manifests":
+            raise PermissionError(13, "Permission denied")
+        return lstat(path)
+
+    monkeypatch.setattr(Path, "lstat", guarded)
+    monkeypatch.setattr("labelseg.pipeline.store.records.read_file", denied)
+    monkeypatch.setattr("labelseg.pipeline.store.soundness.read_file", denied)
+    told = labelseg(finished, "status")
+    assert told.exit_code == 1
+    row = next(line for line in told.stdout.splitlines() if line.startswith("spread "))
+    assert (row.split()[2], "cannot be read: Permission denied" in row) == ("damaged", True)
+
+
+def denied(path):
+    """Read a file, if it is no manifest of ``spread``."""
+    if "manifests/spread" in str(path):
+        raise PermissionError(13, "Permission denied")
+    return read_file(path)
