@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from labelseg.commands.context import Invocation, pass_invocation, talk
+from labelseg.commands.context import Invocation, pass_invocation, talk, tell
 from labelseg.commands.tables import format_table, percent, printable
 from labelseg.wording import counted
 
@@ -44,7 +44,7 @@ def quality(invocation: Invocation, instance: str | None, split: str | None, wor
     if as_json:
         click.echo(json.dumps({**asdict(measured), "left_out": troubles}, indent=2))
     else:
-        click.echo(_table(measured.worst(worst)))
+        tell(_table(measured.worst(worst)))
         known = [image.quality for image in measured.images if image.quality is not None]
         mean = f", {percent(sum(known) / len(known))} on average" if known else ""
         talk(f"{ref_name(ref)}: quality of {counted(len(known), 'image')}{mean}.")
