@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from labelseg.pipeline.plan.graph import Node
     from labelseg.workspace import Workspace
 
+SCALED = (
+    "* not measured here: scaled by images, passes and pixels from photos of 320 pixels with MobileNetV2 on two cores (docs/running.md). "
+    "Other machines and settings differ; the first run measures."
+)
 DEVICE_OPTIONS = (
     click.option(
         "--device",
@@ -96,8 +100,9 @@ def carry_out(
             working = {(result.instance, result.split) for result in plan.report.work}
             demand_masks(workspace.dataset, [node for node in plan.goal.nodes if tuple(node.id) in working])
         known = paces(workspace.folder) if plan.report.work else {}
+        scaled = _scaled(workspace, plan.goal.nodes, plan.report) if options.dry_run and plan.report.work else {}
         if options.dry_run:
-            tell(plan_text(plan.report, known))
+            tell(plan_text(plan.report, known, scaled))
             return
         talk(plan_text(plan.report, known))
         count = len(plan.report.work)
@@ -127,12 +132,13 @@ def slow_precision(workspace: Workspace, nodes: list[Node], device: str) -> str:
     )
 
 
-def plan_text(plan: Report, known: Mapping[str, float] | None = None) -> str:
-    """Write what a run will do and why, node by node; and how long it will take, as far as earlier runs tell.
+def plan_text(plan: Report, known: Mapping[str, float] | None = None, scaled: Mapping[tuple[str, str], float] | None = None) -> str:
+    """Write what a run will do and why, node by node; and how long it will take, by earlier runs here, or else by scaled figures.
 
     Args:
         plan: What will be done.
         known: As ``paces`` gives it.
+        scaled: As ``scaled_seconds`` gives it; such a number is marked, and said to be one.
     """
     kept = [
         f"{_name(r)} is kept although outdated: {reasons_text(r.reasons)}. To train it again: --retrain"
@@ -143,11 +149,28 @@ def plan_text(plan: Report, known: Mapping[str, float] | None = None) -> str:
         return "\n".join([*kept, f"{_name(plan.results[-1])} is fresh: nothing to do."])
     whys = causes((result.instance, result.reasons) for result in plan.work)
     rows = [(_name(result), _intention(result), why) for result, why in zip(plan.work, whys, strict=True)]
-    expected = [_expected_seconds(result, known or {}) for result in plan.work]
-    if not any(expected):
+    about = [_about(result, known or {}, scaled or {}) for result in plan.work]
+    if not any(about):
         return "\n".join([format_table(("TO DO", "WORK", "WHY"), rows), *kept])
-    timed = [(name, work, seconds_text(s) if s else "-", why) for (name, work, why), s in zip(rows, expected, strict=True)]
-    return "\n".join([format_table(("TO DO", "WORK", "ABOUT", "WHY"), timed), *kept])
+    timed = [(name, work, text or "-", why) for (name, work, why), text in zip(rows, about, strict=True)]
+    notes = [SCALED] if any(text.endswith("*") for text in about) else []
+    return "\n".join([format_table(("TO DO", "WORK", "ABOUT", "WHY"), timed), *notes, *kept])
+
+
+def _about(result: NodeResult, known: Mapping[str, float], scaled: Mapping[tuple[str, str], float]) -> str:
+    """Write how long work on a node will take, with a star where that was not measured here; empty where nobody knows."""
+    if measured := _expected_seconds(result, known):
+        return seconds_text(measured)
+    guess = scaled.get((result.instance, result.split), 0.0) if result.action in ("computed", "trained") else 0.0
+    return f"{seconds_text(guess)}*" if guess else ""
+
+
+def _scaled(workspace: Workspace, nodes: Iterable[Node], report: Report) -> dict[tuple[str, str], float]:
+    """Estimate what no run here has measured."""
+    from labelseg.results.expectations import scaled_seconds
+
+    images = {(r.instance, r.split): r.total if r.computed is None else r.computed for r in report.work}
+    return scaled_seconds(workspace.dataset, nodes, images)
 
 
 def _expected_seconds(result: NodeResult, known: Mapping[str, float]) -> float:
