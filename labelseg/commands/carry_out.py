@@ -167,7 +167,7 @@ def _about(result: NodeResult, known: Mapping[str, float], scaled: Mapping[tuple
 
 def _scaled(workspace: Workspace, nodes: Iterable[Node], report: Report) -> dict[tuple[str, str], float]:
     """Estimate what no run here has measured."""
-    from labelseg.results.expectations import scaled_seconds
+    from labelseg.commands.expectations import scaled_seconds
 
     images = {(r.instance, r.split): r.total if r.computed is None else r.computed for r in report.work}
     return scaled_seconds(workspace.dataset, nodes, images)

@@ -20,7 +20,7 @@ VALUES = {
     **dict.fromkeys(
         ("instance", "result.instance", "last.instance", "ref.instance", "entry.instance", "name", "names[0]", "node.asked"), "propagate"
     ),
-    **dict.fromkeys(("last.split", "entry.split", "result.split", "node.split", "able[0]"), "train"),
+    **dict.fromkeys(("ref.split", "last.split", "entry.split", "result.split", "node.split", "able[0]"), "train"),
     **dict.fromkeys(("stage", "stage.name"), "train-segmenter"),
     **dict.fromkeys(("tag", "ref.tag"), "before"),
     **dict.fromkeys(("shlex.quote(ids[0])", "shlex.quote(meant[0])"), "train_0000"),
@@ -31,6 +31,7 @@ VALUES = {
     "path": "sheet.png",
     "import_masks.stage": "override",
     "made": " --as sam",
+    "table_of(mixed[0])": "segment",
     "seed": "1",
     "then['scenario']": "overlap",
     "listed": "FILE",
@@ -52,7 +53,14 @@ WORDS = {
     "IMAGE": "train_0000",
 }
 # Texts that name no command to type: other sentences, and what `labelseg.commands.advice` puts together of them.
-OTHERWISE = {"labelseg bits", "labelseg -C", "labelseg {one_line(record.version)}", "labelseg data add"}
+OTHERWISE = {
+    "labelseg bits",
+    "labelseg -C",
+    "labelseg {one_line(record.version)}",
+    "labelseg data add",
+    "labelseg sweep",
+    "labelseg printed",
+}
 END = re.compile(r"`|\)|; |, |: |\. |\.$|' if | and | or | shows\b| lists\b| printed\b|$")
 
 

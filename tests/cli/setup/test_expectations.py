@@ -6,8 +6,8 @@ import pytest
 from click.testing import CliRunner
 
 from labelseg.cli import program
+from labelseg.commands.expectations import FIGURES, scaled_seconds
 from labelseg.pipeline.plan.graph import resolve
-from labelseg.results.expectations import FIGURES, scaled_seconds
 from labelseg.workspace import Workspace
 
 
@@ -23,7 +23,7 @@ def seconds(workspace, images):
 
 def test_figures_are_scaled_by_images_passes_and_pixels(tmp_path, monkeypatch):
     workspace = made(tmp_path / "w", "[train-classifier]\nepochs = 3\nbatch_size = 10\ncrop = 160\n")
-    monkeypatch.setattr("labelseg.results.expectations._side", lambda dataset: 640.0)
+    monkeypatch.setattr("labelseg.commands.expectations._side", lambda dataset: 640.0)
     found = seconds(workspace, {("cam", "train"): 20, ("segment", "val"): 4})
     assert found["cam", "train"] == pytest.approx(FIGURES["cam"] * 20 * 4)
     assert found["segment", "val"] == pytest.approx(57 / 222 * 4 * 4)
