@@ -51,7 +51,12 @@ interop: $(DEV)  ## have every export read by the program that owns its format; 
 	$(BIN)/python -m benchmarks.interop $(INTEROP)/python
 	$(BIN)/python docs/results_page.py
 
+docs-site: $(DEV)  ## build the documentation as a site: build/site/index.html
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/site
+	@echo "Open build/site/index.html"
+
 bench: $(DEV)  ## measure against the named opponents; QUICK=1 for a short form
 	$(BIN)/python -m benchmarks.run $(if $(QUICK),--quick)
 
-.PHONY: help install demo test test-browser lint format docs interop bench
+.PHONY: help install demo test test-browser lint format docs docs-site interop bench

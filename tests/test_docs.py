@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import itertools
 import re
+import shlex
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from PIL import Image
@@ -14,6 +17,7 @@ from PIL import Image
 from labelseg.cli import program
 from labelseg.data.folder.images import image_size, read_image, read_mask
 from labelseg.data.formats.palette import voc_palette
+from tests.stages.test_messages import parse
 
 DOCS = Path(__file__).parent.parent / "docs"
 TESTS = Path(__file__).parent
@@ -49,6 +53,33 @@ def test_tests_named_in_the_documentation_exist(page):
     known = set().union(*(functions(path) for path in TESTS.rglob("test_*.py")))
     assert not set(re.findall(r"`(test_\w+)`", text)) - known
     assert text.count("tests/") == len(re.findall(r"`tests/[\w/]+\.py(?:::test_\w+)?`", text)), "a test is named in another way"
+
+
+def shown_commands():
+    """Each command line of labelseg in a block of shell lines, with the page it stands on."""
+    for page in (DOCS.parent / "README.md", *sorted(DOCS.glob("*.md"))):
+        for block in re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL):
+            for line in block.replace("\\\n", " ").splitlines():
+                words = shlex.shlex(line, posix=True, punctuation_chars=True)
+                words.whitespace_split = True
+                for ends, command in itertools.groupby(words, lambda word: word != "" and set(word) <= set(";|&()<>")):
+                    if not ends and (known := list(command))[0] == "labelseg":
+                        yield pytest.param(known[1:], id=f"{page.stem}: {shlex.join(known)}")
+
+
+@pytest.mark.parametrize("command", list(shown_commands()))
+def test_every_command_on_a_page_is_accepted_as_it_is_written(command, monkeypatch):
+    monkeypatch.setattr(click.Path, "convert", lambda self, value, param, context: Path(value))
+    try:
+        parse(program, "labelseg", [word.replace("$t", "0.5") for word in command])
+    except click.exceptions.Exit as end:
+        assert end.exit_code == 0
+
+
+def test_every_page_is_in_the_table_of_contents_of_the_site():
+    listed = re.findall(r"```\{toctree\}\n(.*?)```", (DOCS / "index.md").read_text(), re.DOTALL)
+    names = [line for block in listed for line in block.splitlines() if line and not line.startswith(":")]
+    assert sorted(names) == sorted({page.stem for page in DOCS.glob("*.md")} - {"index"})
 
 
 def lines_of_data():
