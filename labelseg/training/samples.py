@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
@@ -43,6 +43,7 @@ class Samples:
 
     items: Sequence[Item]
     make: Callable[[Item, Generator], Sample]
+    _told: set[int] = field(default_factory=set, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -51,11 +52,14 @@ class Samples:
         """Make the sample at ``index``."""
         first_error: DataError | None = None
         for step in range(len(self.items)):
-            item = self.items[(index + step) % len(self.items)]
+            place = (index + step) % len(self.items)
+            item = self.items[place]
             try:
                 return self.make(item, rng)
             except DataError as error:
-                logger.warning("left out of training: %s", error)
+                if place not in self._told:  # once an image, not at every pass
+                    self._told.add(place)
+                    logger.warning("left out of training: %s", error)
                 first_error = first_error or error
         raise first_error or DataError("training: expected at least one image, got none.")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -140,3 +142,14 @@ def test_a_source_without_answers_has_a_mask_alone():
     target = source_target(drawn)
     assert (len(target.points), len(target.labels)) == (0, 0)
     np.testing.assert_array_equal(target.mask, drawn.mask)
+
+
+def test_an_image_that_cannot_be_read_is_told_once_and_not_at_every_pass(caplog):
+    def make(item, rng):
+        if item.id == "bad":
+            raise DataError("bad cannot be read")
+        return (item.id,)
+
+    samples = Samples([SimpleNamespace(id="bad"), SimpleNamespace(id="good")], make)
+    assert [samples.sample(index, np.random.default_rng(0)) for index in (0, 1, 0, 0)] == [("good",)] * 4
+    assert [record.getMessage() for record in caplog.records] == ["left out of training: bad cannot be read"]
