@@ -45,14 +45,16 @@ def verify(invocation: Invocation, stage: str | None, repair: bool, device: str,
     problems = workspace.store.problems(stage)
     for problem in problems:
         tell(problem.text)
-    if repair and problems:
-        from labelseg.pipeline.run.repair import repair as repair_damage
+    from labelseg.pipeline.run.repair import repair as repair_damage
+    from labelseg.pipeline.run.repair import unrepaired
 
+    if repair and (problems or unrepaired(workspace, stage)):
         kept = {ref_name(ref) for ref in workspace.catalog.refs(tagged=True) if ref.tag}
-        for line in repair_damage(workspace, problems, RunOptions(device=device, workers=workers, wait=invocation.wait)):
+        for line in repair_damage(workspace, problems, RunOptions(device=device, workers=workers, wait=invocation.wait), stage):
             talk(line)
         found, problems = len(problems), workspace.store.problems(stage)
-        talk(f"Repaired: {found - len(problems):,} of {found:,} problems.")
+        if found:
+            talk(f"Repaired: {found - len(problems):,} of {found:,} problems.")
         lacking = _lost(workspace, kept)
         for line in lacking:
             talk(line)

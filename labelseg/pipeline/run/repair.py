@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from labelseg.errors import ItemsFailedError, LabelsegError, MissingArtifactError, NotFreshError
 from labelseg.pipeline.files.locks import workspace_lock
@@ -15,13 +16,20 @@ from labelseg.pipeline.run.report import Report
 from labelseg.pipeline.run.runner import run
 from labelseg.pipeline.run.status import status
 from labelseg.pipeline.store.checking import Problem
-from labelseg.pipeline.store.manifests import ref_names
+from labelseg.pipeline.store.manifests import lost_items, ref_names
 from labelseg.pipeline.store.mending import mend
 
 PURPOSE = "labelseg verify --repair"
 
 
-def repair(workspace: WorkspaceLike, problems: Sequence[Problem], options: RunOptions) -> Iterator[str]:
+def unrepaired(workspace: WorkspaceLike, stage: str | None = None) -> list[Path]:
+    """List the main refs, of a stage or of all, that lack items which a repair took out; it may have been killed before it made them."""
+    catalog = workspace.catalog
+    refs = [ref for ref in catalog.refs() if ref.failed and stage in (None, ref.stage)]
+    return [catalog.ref_path(ref.instance, ref.split) for ref in refs if lost_items(catalog.sound(ref.stage, ref.key))]
+
+
+def repair(workspace: WorkspaceLike, problems: Sequence[Problem], options: RunOptions, stage: str | None = None) -> Iterator[str]:
     """Take out what is damaged and compute what that leaves missing: items of maps one by one, models as a whole.
 
     What the configuration asks for in another way now is not made anew here: the next run does that.
@@ -30,6 +38,7 @@ def repair(workspace: WorkspaceLike, problems: Sequence[Problem], options: RunOp
         workspace: The workspace.
         problems: What ``Store.problems`` found.
         options: Device and workers.
+        stage: Whose items to make that an earlier repair took out; None makes those of all.
 
     Returns:
         A line for everything that was done, as it is done.
@@ -38,7 +47,7 @@ def repair(workspace: WorkspaceLike, problems: Sequence[Problem], options: RunOp
         LockedError: another process works on the workspace.
     """
     with workspace_lock(workspace.folder, PURPOSE, options.wait):
-        changed = set(mend(workspace.store, problems))
+        changed = {*mend(workspace.store, problems), *unrepaired(workspace, stage)}
     order = list(workspace.config.stages)
     rows = {(row.instance, row.split): row for row in status(workspace)}
     places = {place for place in map(ref_names, changed) if stage_of(place[0]) in order}

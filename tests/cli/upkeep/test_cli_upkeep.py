@@ -14,6 +14,8 @@ from safetensors.numpy import save_file
 from labelseg.pipeline.files.seals import BLANK, seal_tensors
 from labelseg.pipeline.store.headers import part_path
 from labelseg.pipeline.store.manifests import LOST, Catalog
+from labelseg.pipeline.store.mending import mend
+from labelseg.pipeline.store.store import Store
 from tests.cli.conftest import labelseg
 
 
@@ -231,3 +233,18 @@ def test_status_says_that_refs_cannot_be_listed(finished, tmp_path):
     result = labelseg(finished, "status")
     assert result.exit_code == 1
     assert f"{refs} is a link that leads nowhere" in result.stderr
+
+
+def test_a_repair_that_was_killed_before_it_made_anew_what_it_took_out_goes_on_when_called_again(finished):
+    before = labelseg(finished, "evaluate", "spread", "--json").stdout
+    part = next(folder(finished).glob("objects/spread/*/*.zarr"))
+    next(part.rglob("c/0")).write_bytes(b"")
+    store = Store(folder(finished))
+    mend(store, store.problems())
+    assert "items were damaged" in labelseg(finished, "status").stdout
+    assert labelseg(finished, "verify", "--repair", "cam").exit_code == 0
+    assert "items were damaged" in labelseg(finished, "status").stdout
+    again = labelseg(finished, "verify", "--repair")
+    assert (again.exit_code, "spread (train): computed, " in again.stderr) == (0, True)
+    assert labelseg(finished, "status", "--exit-code").exit_code == 0
+    assert labelseg(finished, "evaluate", "spread", "--json").stdout == before
