@@ -295,7 +295,7 @@ def test_a_warning_names_commands_with_the_folder_too():
 
 
 def test_text_for_people_is_written_through_one_door():
-    """Beside it only JSON, paths of files and the address of a page reach the output."""
+    """Beside it only JSON, paths of files, names of images and the address of a page reach the output."""
     commands = Path(labelseg.__file__).parent / "commands"
     found = [
         (path.name, ast.unparse(node.args[0]).partition("(")[0])
@@ -304,4 +304,4 @@ def test_text_for_people_is_written_through_one_door():
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("click.echo", "click.secho", "click.echo_via_pager", "print")
     ]
     assert {name for name, written in found if written == "as_typed"} == {"context.py"}
-    assert {written for name, written in found if name != "context.py"} == {"json.dumps", "os.fsencode", "address"}
+    assert {written for name, written in found if name != "context.py"} == {"json.dumps", "os.fsencode", "address", "image_id"}
