@@ -15,6 +15,7 @@ from labelseg.pipeline.instances import instance_parts, stage_of
 from labelseg.wording import counted, some_of
 
 if TYPE_CHECKING:
+    from labelseg.pipeline.store.artifacts import Artifact
     from labelseg.results.exchange.mask_import import Imported
     from labelseg.workspace import Workspace
 
@@ -29,6 +30,11 @@ SHOWN = 20  # refusals that are told one by one
 )
 @click.option("--who", metavar="NAME", show_default="name of the user", help="Who made the masks, where the file does not tell.")
 @click.option(
+    "--changed-from",
+    metavar="STAGE",
+    help="Take only masks that differ from those of STAGE: those that came back untouched go on following it.",
+)
+@click.option(
     "--withdraw", multiple=True, metavar="IMAGE", help="Have the imported mask of an image count no longer; may be given several times."
 )
 @click.option("--json", "as_json", is_flag=True, help="Write JSON: what was taken, what was there before, what was refused and why.")
@@ -39,6 +45,7 @@ def import_masks(
     form: str | None,
     instance: str,
     who: str | None,
+    changed_from: str | None,
     withdraw: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -64,11 +71,18 @@ def import_masks(
         return
     from labelseg.results.exchange.mask_import import import_masks as take
 
-    done = take(workspace, instance, path, form, who)
+    done = take(workspace, instance, path, form, who, _sent(workspace, changed_from) if changed_from else ())
     for line in done.bad:
         talk(line)
     if as_json:
-        facts = {"format": done.form, "instance": instance, "taken": done.taken, "same": done.same, "refused": done.refused}
+        facts = {
+            "format": done.form,
+            "instance": instance,
+            "taken": done.taken,
+            "same": done.same,
+            "untouched": done.untouched,
+            "refused": done.refused,
+        }
         click.echo(json.dumps(facts, indent=2))
     _tell(done, instance, command)
 
@@ -82,6 +96,7 @@ def _tell(done: Imported, instance: str, command: str) -> None:
     for reason in list(done.refused.values())[:SHOWN]:
         talk(reason)
     same = f", {counted(len(done.same), 'mask')} there before" if done.same else ""
+    same += f", {counted(len(done.untouched), 'mask')} untouched" if done.untouched else ""
     talk(f"Read as {done.form}: {counted(len(done.taken), 'mask')} taken for {instance}{same}.{f' Next: {command}' if done.taken else ''}")
     if done.refused:
         rest = len(done.refused) - SHOWN
@@ -104,6 +119,20 @@ def _demand_override(workspace: Workspace, instance: str) -> None:
     name = instance_parts(instance)[1]
     if instance != stage.name and (not name or not name.replace("-", "").replace("_", "").isalnum()):
         raise UsageError(f"import-masks --to {instance}: expected a name of letters, digits, - and _ after '@'.")
+
+
+def _sent(workspace: Workspace, name: str) -> list[Artifact]:
+    """Open the masks of a stage, in every split; ``STAGE:TAG`` means what a tag keeps.
+
+    Raises:
+        UsageError: it makes no masks.
+    """
+    from labelseg.results.standing import Named, find_refs, maker, open_ref
+
+    refs = find_refs(workspace, Named.parse(name))
+    if not maker(workspace, refs[0]).has_masks:
+        raise UsageError(f"import-masks --changed-from {name}: it makes no masks.")
+    return [open_ref(workspace, ref) for ref in refs]
 
 
 def _next(workspace: Workspace, instance: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from labelseg.answers.correction_files import Correction, append_corrections, corrections_path, read_corrections, store_mask
+from labelseg.class_ids import IGNORE
 from labelseg.data.folder.images import image_size
 from labelseg.data.formats.palette import voc_palette
 from labelseg.errors import DataError
@@ -23,6 +24,7 @@ from labelseg.suggestions import suggestion
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from labelseg.pipeline.store.artifacts import Artifact
     from labelseg.protocols import Dataset
     from labelseg.workspace import Workspace
 
@@ -37,6 +39,7 @@ class Imported:
         form: Its format.
         taken: Images whose mask counts from now on.
         same: Images whose mask counted before.
+        untouched: Images whose mask is still that of the stage it came from.
         refused: Place in the file -> why the mask there was not taken.
         bad: Lines of the file of corrections that cannot be read.
     """
@@ -44,11 +47,14 @@ class Imported:
     form: str
     taken: list[str] = field(default_factory=list)
     same: list[str] = field(default_factory=list)
+    untouched: list[str] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
     bad: list[str] = field(default_factory=list)
 
 
-def import_masks(workspace: Workspace, instance: str, path: Path, form: str | None, who: str) -> Imported:
+def import_masks(
+    workspace: Workspace, instance: str, path: Path, form: str | None, who: str, changed_from: Sequence[Artifact] = ()
+) -> Imported:
     """Take the masks of a file or folder for an instance; one that cannot be used costs no other.
 
     Args:
@@ -57,6 +63,7 @@ def import_masks(workspace: Workspace, instance: str, path: Path, form: str | No
         path: The folder or file.
         form: Its format; None finds out.
         who: Who made them, where the file does not tell.
+        changed_from: Masks of the stage that went out; a mask that is still the same is left out.
 
     Raises:
         DataError: the path is none of the formats, or holds no mask.
@@ -80,8 +87,11 @@ def import_masks(workspace: Workspace, instance: str, path: Path, form: str | No
             except DataError as error:
                 done.refused[incoming.where] = str(error)
                 continue
-            digest = store_mask(workspace.root, as_png(mask))
             places[image] = incoming.where
+            if any(image in artifact and is_same(mask, artifact[image]["mask"]) for artifact in changed_from):
+                done.untouched.append(image)
+                continue
+            digest = store_mask(workspace.root, as_png(mask))
             last = counted.get(image)
             if last is not None and (last.mask, last.classes) == (digest, classes):
                 done.same.append(image)
@@ -93,7 +103,7 @@ def import_masks(workspace: Workspace, instance: str, path: Path, form: str | No
                 append_corrections(file, lines)
                 lines = []
     append_corrections(file, lines)
-    if not (done.taken or done.same or done.refused):
+    if not places and not done.refused:
         raise DataError(f"{path}: expected masks of images, found none that somebody made. Read as {form}; another: --format")
     return done
 
@@ -121,6 +131,16 @@ def withdraw(workspace: Workspace, instance: str, names: Iterable[str], who: str
             raise DataError(f"import-masks --withdraw: no mask of {image} was imported for {instance}.{suggestion(image, counted)}")
     append_corrections(file, [Correction(image, None, (), who=who) for image in dict.fromkeys(images)])
     return images
+
+
+def is_same(mask: NDArray[np.uint8], sent: NDArray[np.uint8]) -> bool:
+    """Whether a mask is the one that was sent: in every pixel, but for those of 255 that a format had to write as background.
+
+    Args:
+        mask: (H, W), what came back.
+        sent: (H, W), what went out.
+    """
+    return mask.shape == sent.shape and bool(((mask == sent) | ((sent == IGNORE) & (mask == 0))).all())
 
 
 def upright_size(dataset: Dataset, image_id: str) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from PIL import Image
 
 from labelseg.answers.correction_files import corrections_path, mask_path, read_corrections
 from labelseg.exchange import WRITTEN
+from labelseg.results.exchange.mask_import import is_same
 from labelseg.stages.clicks import override
 from labelseg.workspace import Workspace
 
@@ -131,6 +132,31 @@ def test_the_same_mask_again_changes_nothing(finished, tmp_path):
     for expected in ("1 mask taken for override.", "0 masks taken for override, 1 mask there before."):
         assert expected in call(finished, "import-masks", folder).stderr
     assert len(read_corrections(corrections_path(finished, "override")).lines) == 1
+
+
+def test_masks_that_came_back_untouched_go_on_following_their_stage(finished, tmp_path):
+    labelseg(finished, "export", "spread", "-o", tmp_path / "out")
+    Image.fromarray(CORRECTED.astype(np.uint8)).save(tmp_path / "out" / "a2.png")
+    result = call(finished, "import-masks", tmp_path / "out", "--changed-from", "spread", "--json")
+    assert result.exit_code == 0, result.output
+    facts = json.loads(result.stdout)
+    assert (facts["taken"], facts["untouched"]) == (["a2"], ["a1", "a3"])
+    assert list(read_corrections(corrections_path(finished, "override")).current()) == ["a2"]
+    assert "it makes no masks" in call(finished, "import-masks", tmp_path / "out", "--changed-from", "cam").stderr
+
+
+@pytest.mark.parametrize(
+    ("came", "went", "expected"),
+    [
+        ([[1, 0]], [[1, 0]], True),
+        ([[1, 0]], [[1, 255]], True),
+        ([[1, 2]], [[1, 255]], False),
+        ([[1, 255]], [[1, 0]], False),
+        ([[1]], [[1, 1]], False),
+    ],
+)
+def test_a_mask_is_untouched_where_only_what_a_format_cannot_hold_is_gone(came, went, expected):
+    assert is_same(np.array(came, np.uint8), np.array(went, np.uint8)) is expected
 
 
 def test_a_withdrawn_mask_counts_no_longer(finished, tmp_path):
