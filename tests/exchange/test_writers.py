@@ -189,6 +189,13 @@ def test_folders_of_images_and_masks(write, samples, name, images, masks):
         assert pixels(folder / images / f"{image_id}{suffix}").shape == (*sample.mask.shape, 3)
 
 
+def test_the_lines_for_fiftyone_name_the_classes(write):
+    tree = ast.parse((write("fiftyone")[0] / "load.py").read_text())
+    named = {node.targets[0].id: node.value for node in tree.body if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)}
+    assert ast.literal_eval(named["TARGETS"]) == {0: "background", 1: "cat", 2: "tabby dog", 255: "ignored"}
+    assert ast.literal_eval(named["SPLITS"]) == ["train", "val"]
+
+
 def test_hugging_face_rows_name_both_files(write, samples):
     output, _ = write("huggingface")
     rows = [json.loads(line) for line in (output / "val/metadata.jsonl").read_text().splitlines()]
