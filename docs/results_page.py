@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from results_quality import quality_parts
 from results_tables import (
     Result,
     Value,
@@ -111,6 +112,8 @@ def page(folder: Path = RESULTS) -> str:
         *few_parts(folder),
         "## New classes from tags",
         *step_parts(seeds(folder, STEPS)),
+        "## Quality without truth",
+        *quality_parts(folder),
         "## Faults",
         *fault_parts(folder / "faults.json"),
         "## Formats of other tools",

@@ -9,6 +9,7 @@ from labelseg.errors import ArtifactError, LabelsegError, MissingArtifactError, 
 from labelseg.pipeline.instances import is_named, stage_of
 from labelseg.pipeline.plan.class_lists import mixed_ids, recorded_classes
 from labelseg.pipeline.plan.graph import resolve
+from labelseg.quality.kept import ImageQuality, kept_measured
 from labelseg.results.standing import Named, find_refs, ref_name
 
 if TYPE_CHECKING:
@@ -83,3 +84,12 @@ def other_refs(workspace: Workspace, ref: Ref) -> list[Ref]:
         if not mixed_ids(own, classes):
             found.append(other)
     return found
+
+
+def least_trusted(workspace: Workspace, ref: Ref, count: int) -> list[ImageQuality]:
+    """List the images of an artifact that are trusted least; nothing where that is not known of what stands now."""
+    kept = kept_measured(workspace.folder, ref.instance, ref.split)
+    try:
+        return kept.worst(count) if kept is not None and not ref.tag and kept.current(ref, other_refs(workspace, ref)) else []
+    except ArtifactError:
+        return []

@@ -55,6 +55,12 @@ if TYPE_CHECKING:
 @click.option("--images", is_flag=True, help="Copy the images as well; coco and coco-semantic, which can do without.")
 @click.option("--min-confidence", type=click.FloatRange(0, 1), metavar="P", help="Write 255 (unknown) where the confidence is below P.")
 @click.option(
+    "--min-quality",
+    type=click.FloatRange(0, 1),
+    metavar="Q",
+    help="Leave out images whose masks are of quality below Q; see: labelseg quality",
+)
+@click.option(
     "--model", "model_file", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write a model as .safetensors."
 )
 @click.option("--tag", metavar="NAME", help="Write what a tag keeps; see: labelseg tag --list")
@@ -70,6 +76,7 @@ def export(
     polygons: bool,
     images: bool,
     min_confidence: float | None,
+    min_quality: float | None,
     model_file: Path | None,
     tag: str | None,
 ) -> None:
@@ -101,11 +108,15 @@ def export(
     from labelseg.results.exchange.mask_export import Choices, demand_confidence, refuse_choices
     from labelseg.results.standing import changes_of_data, missing_items
 
+    if min_quality is not None and tag is not None:
+        raise UsageError("export: --min-quality is told of what stands, not of what a tag keeps. Leave one out.")
     demand_own_folder(workspace, output)
     choices = Choices(polygons, images, min_confidence)
     if form != "png":
         refuse_choices(form, output, choices)
     artifacts, refs, classes = _opened(workspace, name, splits)
+    if min_quality is not None:
+        artifacts = {ref.split: _trusted(workspace, ref, artifacts[ref.split], min_quality) for ref in refs}
     if min_confidence is not None:
         for artifact in artifacts.values():
             demand_confidence(artifact, str(name))
@@ -145,6 +156,24 @@ def _opened(workspace: Workspace, name: Named, splits: tuple[str, ...]) -> tuple
         artifacts[split] = artifact
         refs.append(ref)
     return artifacts, refs, classes
+
+
+def _trusted(workspace: Workspace, ref: Ref, artifact: Artifact, least: float) -> Artifact:
+    """Take out the images whose masks are not trusted, and name them; those of which nothing is known stay.
+
+    A whole image goes, not a class of it: where a mask is wrong, what it lacks is called background, and 255 on the class alone would
+    leave that as it is.
+    """
+    from labelseg.pipeline.engines.progress import show_progress
+    from labelseg.quality.measuring import measure
+    from labelseg.wording import some_of
+
+    with show_progress(len(artifact), f"quality {ref.instance}") as progress:
+        measured, _ = measure(workspace, ref, step=progress.update)
+    low = {image.id for image in measured.images if image.quality is not None and image.quality < least}
+    if low:
+        talk(f"Left out {counted(len(low), 'image')} of {len(artifact):,} whose quality is below {least:g}: {some_of(sorted(low))}.")
+    return artifact.only({*artifact} - low)
 
 
 def _export_png(

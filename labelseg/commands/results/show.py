@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from labelseg.results.standing import Named
     from labelseg.workspace import Workspace
 
+WORST = 5  # images of least quality that are named
+
 
 @click.command()
 @click.argument("instance", metavar="STAGE")
@@ -42,6 +44,7 @@ def show(
     Each parameter is told with where its value stands now; what was read, with whether it is still what stands. IMAGE is an id, a path
     below the images or a file name that no other image has.
     """
+    from labelseg.quality.chain import least_trusted
     from labelseg.results.facts import artifact_facts, item_facts
     from labelseg.results.standing import Named, changes_of_data, classes_of, open_ref
 
@@ -50,6 +53,8 @@ def show(
     if image is None:
         ref, manifest = _find(workspace, name, split)
         facts = artifact_facts(workspace, ref, manifest)
+        if worst := least_trusted(workspace, ref, WORST):
+            facts["least_quality"] = {one.id: one.quality for one in worst}
         if plot is not None:
             _plot_curves(manifest, ref, plot)
     else:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from labelseg.commands.advice import as_typed
-from labelseg.commands.context import Invocation, pass_invocation, tell
-from labelseg.commands.tables import format_table
+from labelseg.commands.context import Invocation, pass_invocation, talk, tell
+from labelseg.commands.tables import format_table, one_line, percent
 from labelseg.errors import ArtifactError, NotFreshError
 from labelseg.pipeline.plan.reasons import causes
 from labelseg.wording import counted
@@ -37,6 +37,7 @@ def status(invocation: Invocation, as_json: bool, exit_code: bool) -> None:
         click.echo(json.dumps([_record(row) for row in rows], indent=2))
     else:
         tell(_table(rows))
+        _tell_worst(workspace)
     with suppress(OSError):  # digests that cannot be kept are computed again
         workspace.index.save()
     _refuse_unreadable(workspace, rows)
@@ -57,6 +58,21 @@ def _refuse_unreadable(workspace: Workspace, rows: list[StatusRow]) -> None:
     told = list(dict.fromkeys([*damaged, *map(str, workspace.catalog.damaged_refs())]))
     if told:
         raise ArtifactError(f"{counted(len(told), 'record')} cannot be read, the first: {told[0]}")
+
+
+def _tell_worst(workspace: Workspace) -> None:
+    """Name the images whose masks are trusted least, where that is known of what stands now."""
+    from labelseg.quality.chain import chain_refs, least_trusted
+    from labelseg.quality.kept import FOLDER
+    from labelseg.results.standing import ref_name
+
+    if not (workspace.folder / FOLDER).is_dir():
+        return
+    for split in dict.fromkeys(ref.split for ref in workspace.catalog.refs() if ref.split):
+        for ref in chain_refs(workspace, split):
+            if worst := least_trusted(workspace, ref, 3):
+                named = ", ".join(f"{one_line(image.id)} ({percent(image.quality)})" for image in worst)
+                talk(f"Least quality of {ref_name(ref)}: {named}. Look at them: labelseg view {ref.instance} --split {ref.split}")
 
 
 def _record(row: StatusRow) -> dict[str, Any]:

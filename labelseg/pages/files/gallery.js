@@ -121,7 +121,7 @@ const masks = () => { gallery.masks = !gallery.masks; opacity(gallery.opacity); 
 const deeds = { j: () => move(1), k: () => move(-1), "[": () => opacity(gallery.opacity - 10), "]": () => opacity(gallery.opacity + 10), o: masks, l: large, c: () => $("class").focus(), s: () => $("sort").focus(), "?": () => $("keys").showModal() };
 
 function onKey(event) {
-  if (event.ctrlKey || event.metaKey || event.altKey || $("keys").open || ["SELECT", "INPUT", "TEXTAREA"].includes(event.target.tagName)) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || $("keys").open || event.target.matches("select, textarea, input:not([type=checkbox])")) return;
   const deed = deeds[event.key];
   if (deed) { event.preventDefault(); deed(); }
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,6 +70,12 @@ class Artifact(Mapping[str, dict[str, NDArray]]):
 
     def __len__(self) -> int:
         return len(self._items)
+
+    def only(self, ids: Collection[str]) -> Artifact:
+        """Return the artifact with some of its items alone, in its order."""
+        found = Artifact(self._store, self.manifest, self._name)
+        found._items = {image_id: item for image_id, item in self._items.items() if image_id in ids}
+        return found
 
     def _lacking(self, image_id: object) -> str:
         """Say why an image is not there: it failed, or nothing is called so."""

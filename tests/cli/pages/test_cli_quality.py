@@ -85,3 +85,30 @@ def test_what_makes_no_masks_is_refused(finished):
     result = labelseg(finished, "quality", "cam")
     assert result.exit_code == 2
     assert "cam makes no masks. Name one of: spread, segment." in result.output
+
+
+@pytest.fixture
+def uneven(finished):
+    """A workspace in which the mask of a2 contradicts its tag, and all are measured."""
+    (finished / "labels.csv").write_text("image,labels\na1,cat\na2,cat\na3,cat\n")
+    assert labelseg(finished, "config", "data.labels", finished / "labels.csv").exit_code == 0
+    measured(finished)
+    return finished
+
+
+def test_status_and_show_name_the_least_trusted(uneven):
+    assert "Least quality of spread (train): a2 (0.0), a1 (90.0), a3 (90.0)." in labelseg(uneven, "status").stderr
+    shown = json.loads(labelseg(uneven, "show", "spread", "--split", "train", "--json").stdout)["least_quality"]
+    assert shown == {"a2": 0.0, "a1": pytest.approx(0.9, abs=1e-3), "a3": pytest.approx(0.9, abs=1e-3)}
+    (uneven / "labels.csv").write_text("image,labels\na1,cat\na2,dog\na3,cat\n")
+    assert labelseg(uneven, "spread", "--rows", 4, "--cam", "cam").exit_code == 0
+    assert "Least quality" not in labelseg(uneven, "status").stderr
+
+
+def test_export_leaves_out_images_that_are_not_trusted(uneven, tmp_path):
+    result = labelseg(uneven, "export", "spread", "-o", tmp_path / "out", "--min-quality", 0.5)
+    assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.png")) == ["a1.png", "a3.png"]
+    assert "Left out 1 image of 3 whose quality is below 0.5: a2." in result.stderr
+    assert labelseg(uneven, "export", "spread", "-o", tmp_path / "all", "--min-quality", 0).exit_code == 0
+    assert len(list((tmp_path / "all").glob("*.png"))) == 3

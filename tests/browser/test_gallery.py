@@ -1,0 +1,202 @@
+"""Report and view in a real browser. Not among the usual tests: ``make test-browser``."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import time
+
+import pytest
+import uvicorn
+from gallery_chain import SCENES, make_workspace
+
+from labelseg.gallery.panels import Panels
+from labelseg.quality.chain import masked_ref
+from labelseg.quality.measuring import measure
+from labelseg.report.collecting import collect
+from labelseg.report.report_page import report_page
+from labelseg.serving.local_server import listen
+from labelseg.view.marks import marks_path, read_marks
+from labelseg.view.view_server import make_view_app
+from labelseg.view.view_service import PER_PAGE, ViewService
+
+pytestmark = pytest.mark.browser
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+SHOWN = 12
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Headless Chromium."""
+    needed = "The tests of the pages need playwright and Chromium. Run: pip install playwright && apt-get install chromium"
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        pytest.fail(needed)
+    path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, PROGRAMS)), None)
+    if path is None:
+        pytest.fail(needed)
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory):
+    return make_workspace(tmp_path_factory.mktemp("gallery"))
+
+
+@pytest.fixture(scope="module")
+def facts(workspace):
+    return collect(workspace, images=SHOWN)
+
+
+class Window:
+    """A page: what it shows, and what went wrong in it."""
+
+    def __init__(self, browser, address, **how):
+        self.page = browser.new_context(viewport={"width": 1280, "height": 900}, **how).new_page()
+        self.troubles, self.requests = [], []
+        self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
+        self.page.on("console", lambda told: self.troubles.append(told.text) if told.type in ("error", "warning") else None)
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.goto(address)
+        self.wait("document.querySelectorAll('.card').length > 0")
+
+    def wait(self, condition, seconds=30):
+        """Wait until something holds, asked from outside: pages let nobody evaluate texts in them."""
+        end = time.monotonic() + seconds
+        while not self.page.evaluate(condition):
+            assert time.monotonic() < end, condition
+            time.sleep(0.02)
+
+    @property
+    def ids(self):
+        return self.page.evaluate("[...document.querySelectorAll('.card')].map((card) => card.dataset.id)")
+
+    @property
+    def classes(self):
+        """Classes of the layers that are shown."""
+        return set(self.page.evaluate("[...document.querySelectorAll('.layer:not([hidden])')].map((layer) => layer.dataset.class)"))
+
+
+@pytest.fixture
+def report(browser, facts, tmp_path):
+    """Function that opens the report."""
+
+    def start(**how):
+        path = tmp_path / "report.html"
+        path.write_text(report_page(facts))
+        return Window(browser, path.as_uri(), **how)
+
+    return start
+
+
+@pytest.fixture
+def view(browser, workspace):
+    """The page of a server in a thread of this process."""
+    ref = masked_ref(workspace)
+    measured, _ = measure(workspace, ref)
+    path = marks_path(workspace.root, ref.instance, ref.split)
+    path.unlink(missing_ok=True)
+    service = ViewService(Panels(workspace, ref.split, ref.instance), measured.images, path, "spread (train)", "anna")
+    opened = listen("view", "127.0.0.1", 0)
+    server = uvicorn.Server(uvicorn.Config(make_view_app(service, "token", "127.0.0.1"), lifespan="off", log_level="error"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [opened]})
+    thread.start()
+    yield Window(browser, f"http://127.0.0.1:{opened.getsockname()[1]}/token/")
+    server.should_exit = server.force_exit = True
+    thread.join()
+
+
+def test_the_report_asks_for_nothing_and_nothing_goes_wrong(report, facts):
+    window = report()
+    assert [url for url in window.requests if not url.startswith(("data:", "file:"))] == []
+    assert window.troubles == []
+    assert sorted(window.ids) == sorted(image["id"] for image in facts.gallery)
+    broken = "[...document.images].filter((image) => image.complete && !image.naturalWidth).length"
+    assert window.page.evaluate(broken) == 0
+
+
+def test_images_are_sorted_and_filtered_by_class(report, facts):
+    window = report()
+    by_iou = sorted(facts.gallery, key=lambda image: (image["miou"], image["id"]))
+    window.page.select_option("#sort", "miou")
+    assert window.ids == [image["id"] for image in by_iou]
+    k = by_iou[0]["classes"][0]
+    window.page.select_option("#class", str(k))
+    assert window.ids == [image["id"] for image in by_iou if k in image["classes"]]
+    assert window.classes == {str(k)}
+    window.page.select_option("#class", "")
+    assert len(window.ids) == SHOWN
+    assert len(window.classes) > 1
+
+
+def test_slider_and_keys_set_how_strong_masks_are(report):
+    window = report()
+    strength = "Number(getComputedStyle(document.querySelector('.layer')).opacity)"
+    assert window.page.evaluate(strength) == 0.6
+    window.page.keyboard.press("]")
+    assert window.page.evaluate(strength) == 0.7
+    window.page.fill("#opacity", "20")
+    assert window.page.evaluate(strength) == 0.2
+    window.page.evaluate("document.activeElement.blur()")
+    window.page.keyboard.press("o")
+    assert window.page.evaluate(strength) == 0
+    assert window.page.get_attribute("#toggle", "aria-pressed") == "false"
+
+
+def test_keys_move_from_image_to_image_and_a_stage_can_be_hidden(report):
+    window = report()
+    focused = "document.activeElement.dataset.id"
+    found = []
+    for key in ("j", "j", "k"):
+        window.page.keyboard.press(key)
+        found.append(window.page.evaluate(focused))
+    assert found == [window.ids[0], window.ids[1], window.ids[0]]
+    window.page.uncheck('input[data-stage="cam"]')
+    assert window.page.evaluate("[...document.querySelectorAll('figure[data-stage=cam]')].every((figure) => figure.hidden)")
+    window.page.keyboard.press("?")
+    assert window.page.evaluate("document.activeElement.closest('dialog') !== null || document.getElementById('keys').open")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_light_and_dark_follow_the_system_and_the_switch(report, scheme):
+    window = report(color_scheme=scheme)
+    light = "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).slice(0, 3).map(Number).reduce((a, b) => a + b) / 765"
+    assert (window.page.evaluate(light) > 0.9) == (scheme == "light")
+    found = []
+    for _ in range(2):
+        window.page.click("#theme")
+        found.append(window.page.evaluate(light) > 0.9)
+    assert found == [True, False]
+
+
+def test_everything_has_a_name(report, view):
+    unnamed = """[...document.querySelectorAll("button, select, input, [role=img], svg.chart")]
+        .filter((one) => !(one.ariaLabel || one.labels?.length || one.textContent.trim())).map((one) => one.outerHTML)"""
+    for window in (report(), view):
+        assert window.page.evaluate(unnamed) == []
+        assert window.page.evaluate("[...document.images].every((image) => image.hasAttribute('alt'))")
+
+
+def test_view_turns_pages_and_keeps_marks(view, workspace):
+    assert len(view.ids) == PER_PAGE
+    view.wait("document.querySelectorAll('.layer').length > 0")
+    for key in ("j", "b", "j", "f"):
+        view.page.keyboard.press(key)
+        view.wait("view.busy === 0")
+    view.wait("document.querySelectorAll('.marks [aria-pressed=true]').length === 2")
+    first, second = view.ids[:2]
+    view.page.keyboard.press("n")
+    view.wait(f"document.querySelectorAll('.card').length === {SCENES - PER_PAGE}")
+    assert {first, second} & set(view.ids) == set()
+    marks, bad = read_marks(marks_path(workspace.root, "spread", "train"))
+    assert (marks, bad) == ({first: "bad", second: "fix"}, ())
+    view.page.select_option("#mark", "fix")
+    view.wait("document.querySelectorAll('.card').length === 1")
+    assert view.ids == [second]
+    assert view.troubles == []
+    assert [url for url in view.requests if not url.startswith(("data:", "http://127.0.0.1"))] == []
