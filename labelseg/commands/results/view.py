@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from pathlib import Path
 
@@ -41,9 +42,9 @@ def view(invocation: Invocation, instance: str | None, split: str | None, port: 
         marks, bad = read_marks(path)
         for image_id, mark in sorted(marks.items()):
             if mark == listed:
-                click.echo(image_id)
-        for line in bad:
-            talk(str(line))
+                click.echo(os.fsencode(image_id))
+        for wrong in bad:
+            talk(str(wrong))
         return
     try:
         from labelseg.serving.local_server import LOCAL, address_of, listen, serve
