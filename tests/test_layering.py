@@ -41,11 +41,10 @@ FLOORS = (
     ("results",),
     ("tuning",),
     ("quality",),
-    ("pages",),
-    ("gallery",),
-    ("report",),
-    ("serving",),
-    ("annotation", "view"),
+    ("pages.parts",),
+    ("pages.gallery",),
+    ("pages.report", "pages.serving"),
+    ("pages.annotation", "pages.view", "pages"),
     ("commands", "commands.answering", "commands.setup", "commands.running", "commands.results", "commands.history"),
     ("cli",),
 )
@@ -70,11 +69,7 @@ FOREIGN = {
     "results": {"click", "torch"},
     "quality": {"click", "torch"},
     "pages": {"click", "torch", "zarr"},
-    "gallery": {"click", "torch", "zarr"},
-    "report": {"click", "torch", "zarr"},
-    "annotation": {"click", "torch", "zarr"},
-    "serving": {"click", "torch", "zarr", "numpy"},
-    "view": {"click", "torch", "zarr"},
+    "pages.serving": {"click", "torch", "zarr", "numpy"},
 }
 LIGHT = ("labelseg.errors", "labelseg.pipeline.declare.stage")
 PARAMETERS = (

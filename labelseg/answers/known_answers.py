@@ -24,7 +24,6 @@ class Unknown:
     def __init__(self, dataset: Dataset, asked: Collection[Point] | None = None) -> None:
         self._dataset = dataset
         self._classes = frozenset(dataset.classes)
-        self._images: frozenset[str] | None = None
         self._asked = asked
         self._sizes: dict[str, tuple[int, int] | None] = {}
 
@@ -34,9 +33,7 @@ class Unknown:
             return f"'{answer.label}' is no class of the data.{suggestion(answer.label, self._dataset.classes)}".rstrip(".")
         if self._asked is not None and answer.point in self._asked:
             return ""
-        if self._images is None:
-            self._images = frozenset(self._dataset.ids("all"))
-        if answer.image not in self._images:
+        if not self._dataset.has(answer.image, "image"):
             return f"'{answer.image}' is no image of the data"
         size = self._size(answer.image) if self._asked is not None and answer.kind != "flag" else None
         if size is not None and not (answer.y < size[0] and answer.x < size[1]):

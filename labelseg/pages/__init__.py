@@ -1,1 +1,1 @@
-"""What all pages are made of: style, script, fragments of HTML, charts and pictures. Knows nothing of workspaces."""
+"""What people look at in a browser: the report, the view of all masks and the page that asks; the parts they share, and the server."""

@@ -56,15 +56,16 @@ def measure(workspace: Workspace, ref: Ref, *, step: Callable[[int], object] = l
     digests, dataset = DataDigests(workspace.dataset, workspace.index), workspace.dataset
     classes = classes_of(ref, own.manifest)
     items = [{item.id: item.digest for item in artifact.manifest.items} for artifact in (own, *voices)]
-    there, images = set(dataset.ids("all")), []
+    images = []
     for image_id in own:
         told = [table.get(image_id, "") for table in items]
-        data = [digests.item(image_id, kind) for kind in ("tags", "mask")] if image_id in there else []
+        is_there = dataset.has(image_id, "image")
+        data = [digests.item(image_id, kind) for kind in ("tags", "mask")] if is_there else []
         key = digest(VERSION, *classes, *data, *(text for v, t in zip((own, *voices), told, strict=True) for text in (v.manifest.stage, t)))
         found = known.get(image_id)
         if found is None or found.key != key:
             try:
-                found = _measure_image(dataset, own, voices, classes, image_id, key, troubles, known_to_data=image_id in there)
+                found = _measure_image(dataset, own, voices, classes, image_id, key, troubles, known_to_data=is_there)
             except DamageError as error:
                 troubles[image_id] = str(error)
         if found is not None and found.key == key:

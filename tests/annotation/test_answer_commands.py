@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from labelseg.annotation.asked_items import read_questions
 from labelseg.answers.answer_files import Answer, answers_path, append_answers, read_answers
 from labelseg.answers.desk import Desk
 from labelseg.answers.known_answers import Unknown
 from labelseg.cli import program
 from labelseg.data.scenes.drawing import write_scenes
+from labelseg.pages.annotation.asked_items import read_questions
 from labelseg.workspace import Workspace
 
 MANY = 40

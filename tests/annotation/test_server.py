@@ -10,14 +10,14 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from labelseg.annotation.page_pictures import LOSSLESS_PIXELS, Pictures
-from labelseg.annotation.server import make_app
-from labelseg.annotation.service import Service
 from labelseg.answers.answer_files import read_answers
 from labelseg.answers.desk import Desk
 from labelseg.answers.questions import Question
 from labelseg.errors import DataError
-from labelseg.serving.gate import MOST_BYTES
+from labelseg.pages.annotation.page_pictures import LOSSLESS_PIXELS, Pictures
+from labelseg.pages.annotation.server import make_app
+from labelseg.pages.annotation.service import Service
+from labelseg.pages.serving.gate import MOST_BYTES
 
 CLASSES = ("background", "cat", "a dog")
 TOKEN = "the-token"

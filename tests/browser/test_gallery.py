@@ -11,15 +11,15 @@ import pytest
 import uvicorn
 from gallery_chain import SCENES, make_workspace
 
-from labelseg.gallery.panels import Panels
+from labelseg.pages.gallery.panels import Panels
+from labelseg.pages.report.collecting import collect
+from labelseg.pages.report.report_page import report_page
+from labelseg.pages.serving.local_server import listen
+from labelseg.pages.view.marks import marks_path, read_marks
+from labelseg.pages.view.view_server import make_view_app
+from labelseg.pages.view.view_service import PER_PAGE, ViewService
 from labelseg.quality.chain import masked_ref
 from labelseg.quality.measuring import measure
-from labelseg.report.collecting import collect
-from labelseg.report.report_page import report_page
-from labelseg.serving.local_server import listen
-from labelseg.view.marks import marks_path, read_marks
-from labelseg.view.view_server import make_view_app
-from labelseg.view.view_service import PER_PAGE, ViewService
 
 pytestmark = pytest.mark.browser
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "chrome")

@@ -12,16 +12,16 @@ import time
 import pytest
 import uvicorn
 
-from labelseg.annotation.asked_items import AskedMasks, asked_in, read_questions
-from labelseg.annotation.page_pictures import Pictures
-from labelseg.annotation.server import make_app
-from labelseg.annotation.service import Service
 from labelseg.answers.answer_files import answers_path, read_answers
 from labelseg.answers.desk import Desk
 from labelseg.answers.questions import list_questions
 from labelseg.data.scenes.drawing import write_scenes
+from labelseg.pages.annotation.asked_items import AskedMasks, asked_in, read_questions
+from labelseg.pages.annotation.page_pictures import Pictures
+from labelseg.pages.annotation.server import make_app
+from labelseg.pages.annotation.service import Service
+from labelseg.pages.serving.local_server import listen
 from labelseg.pipeline.run.options import RunOptions
-from labelseg.serving.local_server import listen
 from labelseg.workspace import Workspace
 
 pytestmark = pytest.mark.browser

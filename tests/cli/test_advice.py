@@ -304,4 +304,4 @@ def test_text_for_people_is_written_through_one_door():
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("click.echo", "click.secho", "click.echo_via_pager", "print")
     ]
     assert {name for name, written in found if written == "as_typed"} == {"context.py"}
-    assert {written for name, written in found if name != "context.py"} == {"json.dumps", "os.fsencode", "address", "image_id"}
+    assert {written for name, written in found if name != "context.py"} == {"json.dumps", "os.fsencode", "address"}

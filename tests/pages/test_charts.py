@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from labelseg.pages.charts import BAR_WIDTH, bar_chart, line_chart
+from labelseg.pages.parts.charts import BAR_WIDTH, bar_chart, line_chart
 
 HOSTILE = '<script>alert("x")</script>'
 

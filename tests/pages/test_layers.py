@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from labelseg.pages.layers import class_colour, mask_layers, photo_jpeg, score_layers, shrunk_size
+from labelseg.pages.parts.layers import class_colour, mask_layers, photo_jpeg, score_layers, shrunk_size
 
 
 def pixels(png):

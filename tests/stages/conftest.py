@@ -7,9 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from labelseg.annotation.answer_sources import true_answers
-from labelseg.annotation.asked_items import read_questions
 from labelseg.answers.answer_files import answers_path, append_answers
+from labelseg.pages.annotation.answer_sources import true_answers
+from labelseg.pages.annotation.asked_items import read_questions
 from labelseg.pipeline.run.options import RunOptions
 from labelseg.workspace import Workspace
 from tests.stages import labor_chain, wilson_chain

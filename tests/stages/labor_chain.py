@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from labelseg.annotation.answer_sources import true_answers
-from labelseg.annotation.asked_items import read_questions
 from labelseg.answers.answer_files import answers_path, append_answers
+from labelseg.pages.annotation.answer_sources import true_answers
+from labelseg.pages.annotation.asked_items import read_questions
 from labelseg.pipeline.run.options import RunOptions
 from labelseg.workspace import Workspace
 

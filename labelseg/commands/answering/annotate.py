@@ -26,7 +26,7 @@ def only_one(workspace: Workspace, instance: str | None, command: str) -> str:
     Raises:
         UsageError: none is named, and there is not one.
     """
-    from labelseg.annotation.asked_items import asking_instances
+    from labelseg.pages.annotation.asked_items import asking_instances
 
     if instance:
         return instance
@@ -78,16 +78,16 @@ def annotate(
     if not (0 < len(who) <= 64 and who.isprintable()):
         raise UsageError("annotate --who: expected a name of 1 to 64 printable letters.")
     try:
-        from labelseg.annotation.server import make_app
-        from labelseg.serving.local_server import address_of, listen, serve
+        from labelseg.pages.annotation.server import make_app
+        from labelseg.pages.serving.local_server import address_of, listen, serve
     except ImportError as error:
         raise MissingExtraError("annotate needs starlette and uvicorn. Run: pip install 'labelseg[web]'") from error
-    from labelseg.annotation.asked_items import AskedMasks, asked_in, read_questions
-    from labelseg.annotation.page_pictures import Pictures
-    from labelseg.annotation.service import Service
     from labelseg.answers.answer_files import answers_path, read_answers
     from labelseg.answers.desk import Desk
     from labelseg.answers.known_answers import Unknown
+    from labelseg.pages.annotation.asked_items import AskedMasks, asked_in, read_questions
+    from labelseg.pages.annotation.page_pictures import Pictures
+    from labelseg.pages.annotation.service import Service
 
     ref = asked_in(workspace, instance, split)
     questions = read_questions(workspace, ref)

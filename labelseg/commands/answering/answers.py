@@ -56,10 +56,10 @@ def answers(
     SAME is the share of pixels that got the same answer when they were asked again, without a word, RIGHT GUESSES how often
     a person agreed with what was guessed.
     """
-    from labelseg.annotation.answer_sources import table_answers, true_answers
-    from labelseg.annotation.asked_items import asked_in, read_questions
     from labelseg.answers.answer_files import answers_path, append_answers, read_answers
     from labelseg.answers.known_answers import Unknown
+    from labelseg.pages.annotation.answer_sources import table_answers, true_answers
+    from labelseg.pages.annotation.asked_items import asked_in, read_questions
 
     if truth and table is not None:
         raise UsageError("answers: expected one of --truth and --import FILE.")

@@ -26,10 +26,10 @@ def report(invocation: Invocation, instance: str | None, split: str | None, outp
     The file holds everything it shows and asks for nothing from outside. Images are the worst by quality, confidence, agreement of
     stages and true IoU in turns; quality is that of the last masks of the chain, or of STAGE.
     """
+    from labelseg.pages.report.collecting import collect
+    from labelseg.pages.report.report_page import report_page
     from labelseg.pipeline.engines.progress import show_progress
     from labelseg.pipeline.files.atomic import write_atomically
-    from labelseg.report.collecting import collect
-    from labelseg.report.report_page import report_page
 
     workspace = invocation.workspace()
     with show_progress(images, "report") as progress:

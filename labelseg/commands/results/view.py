@@ -28,12 +28,12 @@ def view(invocation: Invocation, instance: str | None, split: str | None, port: 
     Writes its address to stdout and serves until Ctrl-C. Marks are on the disk, in marks/, at once; `labelseg view --list fix` writes
     the ids of those to fix, as a split list is written. What `labelseg quality` has measured sorts the images.
     """
-    from labelseg.gallery.panels import Panels
+    from labelseg.pages.gallery.panels import Panels
+    from labelseg.pages.view.marks import marks_path, read_marks
+    from labelseg.pages.view.view_service import ViewService
     from labelseg.quality.chain import masked_ref, other_refs
     from labelseg.quality.kept import kept_measured
     from labelseg.results.standing import ref_name
-    from labelseg.view.marks import marks_path, read_marks
-    from labelseg.view.view_service import ViewService
 
     workspace = invocation.workspace()
     ref = masked_ref(workspace, instance or "", split)
@@ -47,8 +47,8 @@ def view(invocation: Invocation, instance: str | None, split: str | None, port: 
             talk(str(wrong))
         return
     try:
-        from labelseg.serving.local_server import LOCAL, address_of, listen, serve
-        from labelseg.view.view_server import make_view_app
+        from labelseg.pages.serving.local_server import LOCAL, address_of, listen, serve
+        from labelseg.pages.view.view_server import make_view_app
     except ImportError as error:
         raise MissingExtraError("view needs starlette and uvicorn. Run: pip install 'labelseg[web]'") from error
     measured = kept_measured(workspace.folder, ref.instance, ref.split)

@@ -13,7 +13,7 @@ import pytest
 from conftest import NAMES, TRAIN, labelseg
 from PIL import Image
 
-from labelseg.pages.pieces import script_hash
+from labelseg.pages.parts.pieces import script_hash
 
 
 class Reader(HTMLParser):

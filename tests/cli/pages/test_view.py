@@ -13,11 +13,11 @@ from PIL import Image
 from starlette.testclient import TestClient
 from toy_chain import STAGES
 
-from labelseg.gallery.panels import Panels
+from labelseg.pages.gallery.panels import Panels
+from labelseg.pages.view.marks import marks_path, read_marks
+from labelseg.pages.view.view_server import make_view_app
+from labelseg.pages.view.view_service import PER_PAGE, ViewService
 from labelseg.quality.kept import kept_measured
-from labelseg.view.marks import marks_path, read_marks
-from labelseg.view.view_server import make_view_app
-from labelseg.view.view_service import PER_PAGE, ViewService
 from labelseg.workspace import Workspace
 
 TOKEN = "the-token"

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from labelseg.annotation.asked_items import read_questions
 from labelseg.answers.answer_files import Answer, answers_path, append_answers, read_answers
 from labelseg.class_ids import IGNORE
 from labelseg.data.augment.transforms import normalize
@@ -14,6 +13,7 @@ from labelseg.errors import LabelsegError, UsageError, WaitingError
 from labelseg.methods.active.selector_training import load_twins
 from labelseg.models.networks import load_network
 from labelseg.ops.active.points import class_points
+from labelseg.pages.annotation.asked_items import read_questions
 from labelseg.pipeline.run.options import RunOptions
 from labelseg.results.budgets import budgets
 from labelseg.training import loop
@@ -221,10 +221,11 @@ def test_a_round_may_go_on_with_the_answers_there_are(rounds):
     assert sorted(found) == sorted(points)
 
 
-def test_an_answer_of_another_class_list_is_refused(rounds):
+def test_an_answer_of_another_class_list_is_told_and_answers_nothing(rounds, caplog):
     say(rounds, "labor-select@chance-1", "kite")
-    with pytest.raises(LabelsegError, match=r"the answer at row \d+, column \d+ of 'target:train_0000' is 'kite', which is no class"):
+    with pytest.raises(LabelsegError, match=r"6 of 6 questions of labor-select@chance-1 \(target:train\) are open"):
         rounds.run("labor-annotate@chance-1", TRAIN, options=HERE)
+    assert "'kite' is no class of the data" in caplog.text
 
 
 def test_answers_to_pixels_that_nobody_asks_are_kept_and_count_for_nothing(rounds):

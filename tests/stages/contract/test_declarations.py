@@ -11,10 +11,10 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
-from labelseg.annotation.answer_sources import true_answers
-from labelseg.annotation.asked_items import read_questions
 from labelseg.answers.answer_files import answers_path, append_answers
 from labelseg.data.scenes.drawing import write_scenes
+from labelseg.pages.annotation.answer_sources import true_answers
+from labelseg.pages.annotation.asked_items import read_questions
 from labelseg.pipeline.declare.stage import is_effective
 from labelseg.pipeline.run.options import RunOptions
 from labelseg.stages import STAGES
@@ -121,6 +121,7 @@ VALUES = {
     "previous": (),
     "weights": (),  # of other networks than the tiny one
     "hold": (0.3,),
+    "start": ("foreground-only", "background", "psa"),  # irn is for another network: test_boundary_walk.py
     "backbone": (),
     "beside": (),
     "answers": ("masks",),

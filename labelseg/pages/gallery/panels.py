@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from labelseg.class_ids import IGNORE
 from labelseg.data.formats.palette import clear_ids
 from labelseg.errors import DataError, LabelsegError
-from labelseg.pages.layers import mask_layers, score_layers
+from labelseg.pages.parts.layers import mask_layers, score_layers
 from labelseg.pipeline.plan.class_lists import mixed_ids
 from labelseg.quality.chain import chain_refs
 from labelseg.results.standing import classes_of, open_ref
@@ -57,7 +57,6 @@ class Panels:
         self._dataset = workspace.dataset
         self._artifacts: dict[str, Artifact] = {}
         self.troubles: list[str] = []
-        known = set(self._dataset.ids("all"))
         opened: dict[str, tuple[Artifact, tuple[str, ...]]] = {}
         for ref in chain_refs(workspace, split):
             try:
@@ -72,7 +71,11 @@ class Panels:
             else:
                 self._artifacts[name] = artifact
                 self.classes = max(self.classes, classes, key=len)
-        self.ids = list(dict.fromkeys(image_id for artifact in self._artifacts.values() for image_id in artifact if image_id in known))
+        self.ids = list(
+            dict.fromkeys(
+                image_id for artifact in self._artifacts.values() for image_id in artifact if self._dataset.has(image_id, "image")
+            )
+        )
         self._clear = clear_ids(self.classes)
         self.has_truth = not mixed_ids(self._dataset.classes, self.classes) and any(self._dataset.has(i, "mask") for i in self.ids)
         self.stages = [*self._artifacts, *([TRUTH] if self.has_truth else [])]

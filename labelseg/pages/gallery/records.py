@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from labelseg.class_ids import BACKGROUND
-from labelseg.gallery.panels import Panel
-from labelseg.pages.layers import class_colour
-from labelseg.pages.pieces import data_address
+from labelseg.pages.gallery.panels import Panel
+from labelseg.pages.parts.layers import class_colour
+from labelseg.pages.parts.pieces import data_address
 from labelseg.quality.kept import ImageQuality
 
 

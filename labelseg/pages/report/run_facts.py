@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from labelseg.errors import LabelsegError
+from labelseg.pages.report.report_facts import CurveFacts, StageFacts
 from labelseg.pipeline.declare.values import former_names
 from labelseg.pipeline.plan.keys import params_json
 from labelseg.pipeline.plan.reasons import reasons_text
-from labelseg.report.report_facts import CurveFacts, StageFacts
 from labelseg.results.standing import load_manifest
 
 if TYPE_CHECKING:

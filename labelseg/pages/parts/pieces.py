@@ -16,13 +16,13 @@ from markupsafe import Markup
 _UNSAFE = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
 
 
-def page_file(name: str, package: str = "labelseg.pages") -> str:
+def page_file(name: str, package: str = "labelseg.pages.parts") -> str:
     """Read a file of the pages, ``files/NAME`` of a package."""
     return (resources.files(package) / "files" / name).read_text(encoding="utf-8")
 
 
-def render(template: str, values: Mapping[str, Any], package: str = "labelseg.pages") -> str:
-    """Fill in a template; one that it includes or imports may be of ``labelseg.pages`` as well.
+def render(template: str, values: Mapping[str, Any], package: str = "labelseg.pages.parts") -> str:
+    """Fill in a template; one that it includes or imports may be of ``labelseg.pages.parts`` as well.
 
     Raises:
         UndefinedError: the template names what is not given.
@@ -50,7 +50,7 @@ def _environment(package: str) -> Environment:
     """Templates of a package, and behind them those that all share; everything filled in is escaped."""
 
     def load(name: str) -> str | None:
-        for place in (package, "labelseg.pages"):
+        for place in (package, "labelseg.pages.parts"):
             if (resources.files(place) / "files" / name).is_file():
                 return page_file(name, place)
         return None

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from labelseg.annotation.asked_items import AskedMasks
 from labelseg.class_ids import IGNORE
 from labelseg.data.formats.palette import voc_palette
+from labelseg.pages.annotation.asked_items import AskedMasks
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

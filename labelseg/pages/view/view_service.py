@@ -10,12 +10,12 @@ from threading import Lock
 from typing import Any
 
 from labelseg.errors import DataError, LabelsegError
-from labelseg.gallery.choice import ORDERS
-from labelseg.gallery.panels import Panels
-from labelseg.gallery.records import class_list, image_record, panel_record
-from labelseg.pages.layers import photo_jpeg, shrunk_size
+from labelseg.pages.gallery.choice import ORDERS
+from labelseg.pages.gallery.panels import Panels
+from labelseg.pages.gallery.records import class_list, image_record, panel_record
+from labelseg.pages.parts.layers import photo_jpeg, shrunk_size
+from labelseg.pages.view.marks import MARKS, add_mark, read_marks
 from labelseg.quality.kept import ImageQuality
-from labelseg.view.marks import MARKS, add_mark, read_marks
 
 PER_PAGE = 24
 LONGEST = 360  # pixels of the longer side of a picture

@@ -12,16 +12,16 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from labelseg.annotation.service import BadRequestError, Service
 from labelseg.answers.desk import AnsweredError, UnknownQuestionError
 from labelseg.errors import DataError, LabelsegError
-from labelseg.pages.pieces import page_file
-from labelseg.serving.gate import Gate, TooLargeError
+from labelseg.pages.annotation.service import BadRequestError, Service
+from labelseg.pages.parts.pieces import page_file
+from labelseg.pages.serving.gate import Gate, TooLargeError
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
-OWN, SHARED = "labelseg.annotation", "labelseg.pages"
+OWN, SHARED = "labelseg.pages.annotation", "labelseg.pages.parts"
 FILES = {
     "/": ("page.html", OWN, "text/html"),
     "/page.js": ("page.js", OWN, "text/javascript"),

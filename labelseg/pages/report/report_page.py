@@ -7,15 +7,15 @@ from typing import Any
 
 from markupsafe import Markup
 
-from labelseg.gallery.choice import ORDERS
-from labelseg.gallery.records import class_list
-from labelseg.pages.charts import bar_chart, line_chart
-from labelseg.pages.pieces import embedded_json, page_file, render, script_hash
-from labelseg.report.report_facts import ConfusionFacts, CurveFacts, ReportFacts, ScoreFacts, ThresholdFacts
+from labelseg.pages.gallery.choice import ORDERS
+from labelseg.pages.gallery.records import class_list
+from labelseg.pages.parts.charts import bar_chart, line_chart
+from labelseg.pages.parts.pieces import embedded_json, page_file, render, script_hash
+from labelseg.pages.report.report_facts import ConfusionFacts, CurveFacts, ReportFacts, ScoreFacts, ThresholdFacts
 
-PACKAGE = "labelseg.report"
-SCRIPTS = (("base.js", "labelseg.pages"), ("gallery.js", "labelseg.pages"), ("report.js", PACKAGE))
-STYLES = (("base.css", "labelseg.pages"), ("gallery.css", "labelseg.pages"), ("report.css", PACKAGE))
+PACKAGE = "labelseg.pages.report"
+SCRIPTS = (("base.js", "labelseg.pages.parts"), ("gallery.js", "labelseg.pages.parts"), ("report.js", PACKAGE))
+STYLES = (("base.css", "labelseg.pages.parts"), ("gallery.css", "labelseg.pages.parts"), ("report.css", PACKAGE))
 
 
 def report_page(facts: ReportFacts) -> str:

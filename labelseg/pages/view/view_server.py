@@ -13,14 +13,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from labelseg.errors import DataError, LabelsegError
-from labelseg.pages.pieces import page_file, render
-from labelseg.serving.gate import Gate, TooLargeError
-from labelseg.view.view_service import BadRequestError, NotFoundError, ViewService
+from labelseg.pages.parts.pieces import page_file, render
+from labelseg.pages.serving.gate import Gate, TooLargeError
+from labelseg.pages.view.view_service import BadRequestError, NotFoundError, ViewService
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
-PACKAGE, SHARED = "labelseg.view", "labelseg.pages"
+PACKAGE, SHARED = "labelseg.pages.view", "labelseg.pages.parts"
 FILES = {
     "base.css": (SHARED, "text/css"),
     "gallery.css": (SHARED, "text/css"),

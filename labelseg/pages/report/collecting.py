@@ -10,17 +10,17 @@ import numpy as np
 
 from labelseg import __version__
 from labelseg.errors import DataError, LabelsegError, MissingArtifactError
-from labelseg.gallery.choice import worth_a_look
-from labelseg.gallery.panels import Panels
-from labelseg.gallery.records import image_record, panel_record
-from labelseg.pages.layers import photo_jpeg, shrunk_size
-from labelseg.pages.pieces import data_address
+from labelseg.pages.gallery.choice import worth_a_look
+from labelseg.pages.gallery.panels import Panels
+from labelseg.pages.gallery.records import image_record, panel_record
+from labelseg.pages.parts.layers import photo_jpeg, shrunk_size
+from labelseg.pages.parts.pieces import data_address
+from labelseg.pages.report.report_facts import BalanceFacts, ConfusionFacts, ReportFacts, ScoreFacts, ThresholdFacts
+from labelseg.pages.report.run_facts import stage_facts
 from labelseg.pipeline.plan.runlog import now
 from labelseg.quality.chain import chain_refs, has_say, masked_ref
 from labelseg.quality.kept import ImageQuality, Measured
 from labelseg.quality.measuring import measure
-from labelseg.report.report_facts import BalanceFacts, ConfusionFacts, ReportFacts, ScoreFacts, ThresholdFacts
-from labelseg.report.run_facts import stage_facts
 from labelseg.results.scores import Counted, number_or_none, score_counts
 from labelseg.results.standing import ref_name
 

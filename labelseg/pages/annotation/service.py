@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from labelseg.annotation.page_pictures import Pictures
 from labelseg.answers.desk import Desk, Order, Sender, UnknownQuestionError
 from labelseg.answers.questions import Question
 from labelseg.data.formats.palette import voc_palette
 from labelseg.errors import LabelsegError
+from labelseg.pages.annotation.page_pictures import Pictures
 
 MOST_LETTERS = 64
 MOST_MS = 24 * 3600 * 1000

@@ -1,0 +1,1 @@
+"""What all pages are made of: style, script, fragments of HTML, charts and pictures. Knows nothing of workspaces."""
