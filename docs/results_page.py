@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from results_few_masks import few_parts
 from results_quality import quality_parts
 from results_tables import (
     Result,
@@ -45,9 +46,6 @@ PHOTOS = "voc_animals"
 COMPETING = "voc_animals_competing"
 SCENES = "scenes"
 STEPS = "wilson"
-FEW = {"few_masks-voc_animals": "Photos of VOC animals, 60 masks", "few_masks-camvid": "Street scenes of CamVid, 30 masks"}
-# Order of the methods for few masks, from less to more.
-METHODS = ("base", "supervised", "fixmatch", "unimatch", "unimatch-v2", "pseudoseg", "pseudoseg, tags")
 PROPAGATED, CRF = "propagated on train_fine", "propagated + dCRF on train_fine"
 COLOUR = "control: colour affinity on train_fine"
 SEGMENTER, CEILING = "segmenter on val", "segmenter on true masks on val"
@@ -122,60 +120,6 @@ def page(folder: Path = RESULTS) -> str:
         *speed_parts(rows),
     ]
     return "\n\n".join(parts) + "\n"
-
-
-def few_bars(dataset: str) -> tuple[tuple[str, Value, float], ...]:
-    """Tell what methods for few masks have to reach on a dataset."""
-    supervised = miou("supervised on val")
-    methods = ("unimatch",) if dataset == "few_masks-camvid" else ("unimatch", "unimatch-v2", "pseudoseg", "pseudoseg, tags")
-    bars = [(f"{method}, points above supervised", difference(miou(f"{method} on val"), supervised), 2.0) for method in methods]
-    return (
-        *bars,
-        *(
-            (
-                f"{method}: fused label of unlabelled images, points above {part}",
-                difference(miou(f"{method}: fused on watched"), miou(f"{method}: {part} on watched")),
-                0.0,
-            )
-            for method in methods
-            if method.startswith("pseudoseg")
-            for part in ("decoder", "attention")
-        ),
-    )
-
-
-def few_order(name: str) -> tuple[bool, int]:
-    """Put scores of val before those of unlabelled images, and methods in their order."""
-    method = name.split(" on ")[0].split(":")[0]
-    return " on watched" in name, METHODS.index(method) if method in METHODS else len(METHODS)
-
-
-def few_parts(folder: Path) -> list[str]:
-    """Write the parts about few masks and many images."""
-    parts = []
-    for dataset, heading in FEW.items():
-        parts.append(f"### {heading}")
-        found = seeds(folder, dataset)
-        if not found:
-            parts.append(missing(f"python -m benchmarks.few_masks {dataset.split('-')[1]} --data DIR --weights FILE --seed 0"))
-            continue
-        rows = [
-            [name, first(found, name, "images"), *numbers([miou(name)(r) for r in found]), *mean([miou(name)(r) for r in found])]
-            for name in sorted(names(found, "miou"), key=few_order)
-        ]
-        budgets = ", ".join(dict.fromkeys(f"{result['budget']:g}" for result in found))
-        parts += [
-            f"Every method goes on from one supervised checkpoint (*base*) and trains for as many updates as fit into {budgets} s by a "
-            "measurement beforehand; the time they really took is given below. The last epoch counts. *watched*: "
-            f"unlabelled images whose masks no training saw. Settings: [benchmarks/settings/few_masks_{dataset.split('-')[1]}.toml]"
-            f"(../benchmarks/settings/few_masks_{dataset.split('-')[1]}.toml).",
-            bar_table(few_bars(dataset), found, in_mean=True),
-            table(["method", "images", *heads(found), *mean_head(found)], rows),
-            *group_part(found, "updates", "#### Updates", 1, few_order),
-            *group_part(found, "seconds of training", "#### Seconds of training", 1, few_order),
-            source(found),
-        ]
-    return parts
 
 
 def competing_parts(found: Sequence[Result]) -> list[str]:
