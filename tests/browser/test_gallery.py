@@ -1,9 +1,7 @@
-"""Report and view in a real browser. Not among the usual tests: ``make test-browser``."""
+"""Report and view in a real Chromium. Not among the usual tests: ``make test-browser``."""
 
 from __future__ import annotations
 
-import os
-import shutil
 import threading
 import time
 
@@ -22,25 +20,7 @@ from labelseg.quality.chain import masked_ref
 from labelseg.quality.measuring import measure
 
 pytestmark = pytest.mark.browser
-PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 SHOWN = 12
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """Headless Chromium."""
-    needed = "The tests of the pages need playwright and Chromium. Run: pip install playwright && apt-get install chromium"
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        pytest.fail(needed)
-    path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, PROGRAMS)), None)
-    if path is None:
-        pytest.fail(needed)
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +36,8 @@ def facts(workspace):
 class Window:
     """A page: what it shows, and what went wrong in it."""
 
-    def __init__(self, browser, address, **how):
-        self.page = browser.new_context(viewport={"width": 1280, "height": 900}, **how).new_page()
+    def __init__(self, chromium, address, **how):
+        self.page = chromium.new_context(viewport={"width": 1280, "height": 900}, **how).new_page()
         self.troubles, self.requests = [], []
         self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
         self.page.on("console", lambda told: self.troubles.append(told.text) if told.type in ("error", "warning") else None)
@@ -83,19 +63,19 @@ class Window:
 
 
 @pytest.fixture
-def report(browser, facts, tmp_path):
+def report(chromium, facts, tmp_path):
     """Function that opens the report."""
 
     def start(**how):
         path = tmp_path / "report.html"
         path.write_text(report_page(facts))
-        return Window(browser, path.as_uri(), **how)
+        return Window(chromium, path.as_uri(), **how)
 
     return start
 
 
 @pytest.fixture
-def view(browser, workspace):
+def view(chromium, workspace):
     """The page of a server in a thread of this process."""
     ref = masked_ref(workspace)
     measured, _ = measure(workspace, ref)
@@ -106,7 +86,7 @@ def view(browser, workspace):
     server = uvicorn.Server(uvicorn.Config(make_view_app(service, "token", "127.0.0.1"), lifespan="off", log_level="error"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [opened]})
     thread.start()
-    yield Window(browser, f"http://127.0.0.1:{opened.getsockname()[1]}/token/")
+    yield Window(chromium, f"http://127.0.0.1:{opened.getsockname()[1]}/token/")
     server.should_exit = server.force_exit = True
     thread.join()
 

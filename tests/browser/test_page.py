@@ -26,26 +26,8 @@ from labelseg.workspace import Workspace
 
 pytestmark = pytest.mark.browser
 
-PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 BUDGET = 50
 FEW = "ask@few"
-
-
-@pytest.fixture(scope="session")
-def chromium():
-    """Headless Chromium."""
-    needed = "The tests of the page need playwright and Chromium. Run: pip install playwright && apt-get install chromium"
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        pytest.fail(needed)
-    path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, PROGRAMS)), None)
-    if path is None:
-        pytest.fail(needed)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -8,15 +8,11 @@ from typing import Any
 from labelseg.answers.desk import Desk, Order, Sender, UnknownQuestionError
 from labelseg.answers.questions import Question
 from labelseg.data.formats.palette import voc_palette
-from labelseg.errors import LabelsegError
 from labelseg.pages.annotation.page_pictures import Pictures
+from labelseg.pages.serving.messages import BadRequestError
 
 MOST_LETTERS = 64
 MOST_MS = 24 * 3600 * 1000
-
-
-class BadRequestError(LabelsegError, ValueError):
-    """A request is not what the page sends."""
 
 
 class Service:

@@ -9,11 +9,12 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from labelseg.errors import DataError, LabelsegError
+from labelseg.errors import DataError
 from labelseg.pages.gallery.choice import ORDERS
 from labelseg.pages.gallery.panels import Panels
 from labelseg.pages.gallery.records import class_list, image_record, panel_record
 from labelseg.pages.parts.layers import photo_jpeg, shrunk_size
+from labelseg.pages.serving.messages import BadRequestError, NotFoundError
 from labelseg.pages.view.marks import MARKS, add_mark, read_marks
 from labelseg.quality.kept import ImageQuality
 
@@ -21,14 +22,6 @@ PER_PAGE = 24
 LONGEST = 360  # pixels of the longer side of a picture
 KEPT = 256  # pictures
 UNMARKED = "none"
-
-
-class BadRequestError(LabelsegError, ValueError):
-    """A request is not what the page sends."""
-
-
-class NotFoundError(LabelsegError, LookupError):
-    """There is no such image or stage."""
 
 
 class ViewService:
