@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from labelseg.errors import UsageError
+from labelseg.errors import LabelsegError, UsageError
 from labelseg.models.encoders.base import Backbone
 from labelseg.models.encoders.registry import build_backbone
 from labelseg.models.heads.unimatch_head import UniMatchHead
 from labelseg.models.networks import Network, to_model
 from labelseg.models.weights import load_arrays, load_weights
 from labelseg.pipeline.engines.inputs import Inputs, Model
+from labelseg.pipeline.instances import table_of
 from labelseg.training.loop import TrainingSet, TrainResult, TrainTask, train
 from labelseg.training.optimization import Optimization, ParameterGroup, parameter_groups
 from labelseg.training.params import schedule
@@ -36,7 +37,11 @@ def make_backbone(inputs: Inputs, params: TrainingParams) -> Backbone:
         own = {name.removeprefix("backbone."): tensor for name, tensor in tensors.items() if name.startswith("backbone.")}
         load_arrays(backbone, own, f"backbone of {params.init} for {params.backbone}")
     else:
-        load_weights(backbone, params.weights)
+        try:
+            load_weights(backbone, params.weights)
+        except LabelsegError as error:
+            setting = f"{table_of(inputs.instance)}.weights"
+            raise type(error)(f"{inputs.instance}: {error} Here: labelseg config {setting} FILE") from error
     if params.freeze_batchnorm:
         backbone.freeze_batchnorm()
     return backbone.freeze_blocks(params.freeze_blocks)

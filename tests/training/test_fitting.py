@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from labelseg.errors import DataError
 from labelseg.models.classifier import Classifier
 from labelseg.models.encoders.registry import build_backbone
 from labelseg.pipeline.declare.stage import is_effective
@@ -167,3 +168,10 @@ def test_what_asks_for_nothing_stays_out_of_keys():
         silent = {f.name for f in fields(stage.params) if f.name in given and not is_effective(f, stage.params(**given))}
         assert {name: some[name] for name in some if name not in usual} == {k: v for k, v in given.items() if k not in silent}
         assert {name: some[name] for name in usual} == usual
+
+
+def test_weights_that_cannot_be_had_name_the_training_and_its_setting(tmp_path):
+    params = SimpleNamespace(seed=0, backbone="tiny", output_stride=16, dilate=True, init="", weights=str(tmp_path / "none.pth"))
+    told = r"^train-affinity@two: weights .*none\.pth: no such file.*labelseg config train-affinity\.two\.weights FILE$"
+    with pytest.raises(DataError, match=told):
+        make_backbone(SimpleNamespace(instance="train-affinity@two"), params)
