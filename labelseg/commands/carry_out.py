@@ -41,7 +41,7 @@ DEVICE_OPTIONS = (
         "--workers",
         type=click.IntRange(min=0),
         metavar="N",
-        show_default="cores for maps, 0 for loading",
+        show_default="cores for maps, this one for maps on a GPU and for loading",
         help="Processes of map stages and of image loading; 0 works in this one.",
     ),
 )

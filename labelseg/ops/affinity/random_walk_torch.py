@@ -1,4 +1,4 @@
-"""The random walk as torch operations, for GPUs: a product with the matrix is a sum of shifted maps, each times its weights."""
+"""The random walk as torch operations, for GPUs: a product with the matrix reads every cell's partners, and sums them by their weights."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from labelseg.ops.affinity.pairs import Offset, pair_windows
 class Stencil:
     """The matrix ``S = D^-1/2 W D^-1/2`` of a walk: W holds ``affinity ** beta`` of the pairs and 1 on the diagonal, D its row sums.
 
+    A product takes a handful of operations, whatever the number of offsets: as they are tiny, a GPU mostly waits for the next one.
+
     Args:
         affinities: (n_offsets, h, w) in [0, 1] on the device, padded form; slots whose partner is outside of the grid are not read.
         offsets: (dy, dx) of the partners.
@@ -23,46 +25,44 @@ class Stencil:
 
     Attributes:
         root: (h, w) square roots of the row sums.
+        weights: (n, h, w), those of the cells that each cell is linked to.
+        partners: (n * h * w,) int64, which cells these are; h * w stands for one outside, whose value is 0.
     """
 
     def __init__(self, affinities: Tensor, offsets: Sequence[Offset], beta: float) -> None:
         size = h, w = (affinities.shape[1], affinities.shape[2])
         # Offsets beyond the grid link nothing.
         inside = [k for k, (dy, dx) in enumerate(offsets) if dy < h and abs(dx) < w]
-        self.offsets = [(0, 0), *(sign for k in inside for sign in (offsets[k], (-offsets[k][0], -offsets[k][1])))]
-        self.weights = affinities.new_zeros(len(self.offsets), h, w)
+        signed = [(0, 0), *(sign for k in inside for sign in (offsets[k], (-offsets[k][0], -offsets[k][1])))]
+        self.weights = affinities.new_zeros(len(signed), h, w)
         self.weights[0] = 1
         for place, k in enumerate(inside):
             start, partner = pair_windows(size, offsets[k])
             weight = affinities[k][start] ** beta
             self.weights[1 + 2 * place][start] = weight
             self.weights[2 + 2 * place][partner] = weight
-        self.margin = (max((abs(dy) for dy, _ in self.offsets), default=0), max((abs(dx) for _, dx in self.offsets), default=0))
+        self.partners = _partners(size, signed, affinities.device)
         self.root = self.weights.sum(dim=0).sqrt()
         self.weights /= self.root
-        self.weights = self.weights * self._shifted_roots()
+        self.weights *= self._at_partners(1 / self.root[None])[0]
 
-    def _shifted_roots(self) -> Tensor:
-        """Inverse square roots of the row sums of every partner; (n, h, w)."""
-        padded = self._pad(1 / self.root[None])
-        return torch.cat([self._window(padded, offset) for offset in self.offsets])
-
-    def _pad(self, maps: Tensor) -> Tensor:
-        rows, columns = self.margin
-        return F.pad(maps, (columns, columns, rows, rows))
-
-    def _window(self, padded: Tensor, offset: Offset) -> Tensor:
-        """Cut out the cells at an offset from each cell."""
-        (dy, dx), (rows, columns), (h, w) = offset, self.margin, self.root.shape
-        return padded[:, rows + dy : rows + dy + h, columns + dx : columns + dx + w]
+    def _at_partners(self, maps: Tensor) -> Tensor:
+        """Read (C, h, w) maps at the partners of every cell; (C, n, h, w)."""
+        cells = F.pad(maps.flatten(1), (0, 1))
+        return cells.index_select(1, self.partners).unflatten(1, self.weights.shape)
 
     def __matmul__(self, maps: Tensor) -> Tensor:
         """Multiply (C, h, w) maps."""
-        padded = self._pad(maps)
-        product = torch.zeros_like(maps)
-        for weight, offset in zip(self.weights, self.offsets, strict=True):
-            product.addcmul_(weight, self._window(padded, offset))
-        return product
+        return (self._at_partners(maps) * self.weights).sum(dim=1)
+
+
+def _partners(size: tuple[int, int], offsets: Sequence[Offset], device: torch.device) -> Tensor:
+    """Number the cells at offsets from every cell, row by row; ``h * w`` where there is none."""
+    h, w = size
+    dy, dx = torch.tensor(offsets, device=device).T[..., None, None]
+    rows, columns = torch.arange(h, device=device)[:, None] + dy, torch.arange(w, device=device) + dx
+    is_inside = (rows >= 0) & (rows < h) & (columns >= 0) & (columns < w)
+    return torch.where(is_inside, rows * w + columns, h * w).flatten()
 
 
 @torch.inference_mode()

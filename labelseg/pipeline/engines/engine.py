@@ -1,8 +1,8 @@
 """Runs a map stage over items: in this process, or in a pool of spawned ones.
 
 Every worker computes whole items and writes its own parts, so that neither the number of workers nor an interruption
-changes what is computed for an item. An accelerator is fed by this process alone, where a few threads take an item each: while one
-waits for the device, others decode and post-process.
+changes what is computed for an item. An accelerator is fed by this process, or by as many as are asked for; in each a few threads take an
+item each: while one waits for the device, others decode and post-process.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from labelseg.pipeline.engines.messages import Failed, MapJob, Message, Outcome,
 from labelseg.pipeline.engines.worker import Worker
 
 CHUNK_ITEMS = 64
-FEEDING_THREADS = 4
 ITEMS_A_WORKER = 4
 
 
@@ -52,17 +51,15 @@ def compute_items(job: MapJob, tasks: Sequence[Task], workers: int, watch: Calla
 
 
 def share_out(count: int, device: str, asked: int | None) -> int:
-    """Choose the number of processes for a number of items; an accelerator is fed by this process alone.
+    """Choose the number of processes for a number of items; an accelerator is fed by this process alone unless others are asked for.
 
     Args:
         count: Number of items.
         device: What computes.
         asked: Processes asked for; None takes as many as there are cores, if that pays.
     """
-    if device != "cpu":
-        return 0
-    if asked is not None:
-        return min(asked, count)
+    if device != "cpu" or asked is not None:
+        return min(asked or 0, count)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return 0 if count <= ITEMS_A_WORKER or cores == 1 else min(cores, -(-count // ITEMS_A_WORKER))
 
@@ -79,7 +76,7 @@ def _here(job: MapJob, tasks: Sequence[Task]) -> Generator[Message]:
     # The stage may be what first loads torch; only then can its number of threads be set, and be known.
     before = limit(1)
     try:
-        worker = Worker(job, 1 if job.inputs.device == "cpu" else FEEDING_THREADS)
+        worker = Worker(job)
         loaded = limit(1)
         before = before or loaded
         for chunk in chunks(tasks, 0):

@@ -20,6 +20,7 @@ from labelseg.pipeline.store.parts import PartItem
 from labelseg.pipeline.store.store import PartWriter
 
 FLUSH_SECONDS = 60.0
+FEEDING_THREADS = 4
 
 
 class Stopped(BaseException):
@@ -47,11 +48,12 @@ class Worker:
 
     Args:
         job: What to compute.
-        threads: Items computed at once.
+        threads: Items computed at once; by default one on a CPU, and as many as keep another device busy.
     """
 
-    def __init__(self, job: MapJob, threads: int = 1) -> None:
-        self._job, self._threads = job, threads
+    def __init__(self, job: MapJob, threads: int | None = None) -> None:
+        self._job = job
+        self._threads = threads or (1 if job.inputs.device == "cpu" else FEEDING_THREADS)
         self._writer = PartWriter(job.inputs.store, job.stage, job.header) if job.keeps else Elsewhere()
         self._flush_seconds = FLUSH_SECONDS if job.keeps else 0.0
         self._compute = job.run(job.inputs, job.params)

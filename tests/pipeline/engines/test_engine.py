@@ -95,7 +95,7 @@ def test_every_item_is_computed_and_can_be_read_back(root, workers, device):
     assert outcome.places["t003"].digest == array_digest({"mask": np.array([[8]], np.uint8)})
 
 
-@pytest.mark.parametrize(("workers", "device"), [(0, "cpu"), (1, "cpu"), (0, "cuda")])
+@pytest.mark.parametrize(("workers", "device"), [(0, "cpu"), (1, "cpu"), (0, "cuda"), (2, "cuda")])
 def test_bad_items_are_told_with_their_cause_and_the_others_go_on(root, workers, device):
     for image_id, value in {"t001": 50, "t003": 51, "t005": 52, "t007": "x"}.items():
         toy.set_image(root, image_id, value)
@@ -111,7 +111,7 @@ def test_bad_items_are_told_with_their_cause_and_the_others_go_on(root, workers,
 
 
 def test_items_for_an_accelerator_are_computed_a_few_at_once_and_told_in_order(root):
-    together, heard = threading.Barrier(engine.FEEDING_THREADS, timeout=20), []
+    together, heard = threading.Barrier(worker.FEEDING_THREADS, timeout=20), []
 
     def slow(inputs, params):
         work = double(inputs, params)
@@ -125,6 +125,11 @@ def test_items_for_an_accelerator_are_computed_a_few_at_once_and_told_in_order(r
 
     compute_items(job(root, slow, device="cuda"), tasks(root), 0, heard.append)
     assert [message.id for message in heard if isinstance(message, Computed)] == [f"t{n:03d}" for n in range(10)]
+
+
+@pytest.mark.parametrize(("device", "asked", "processes"), [("cuda", None, 0), ("cuda", 3, 3), ("cpu", 3, 3), ("cuda", 99, 10)])
+def test_an_accelerator_has_as_many_processes_as_are_asked_for(device, asked, processes):
+    assert engine.share_out(10, device, asked) == processes
 
 
 def test_threads_may_read_a_store_at_once(root):
