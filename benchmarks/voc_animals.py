@@ -44,8 +44,8 @@ ROWS = {
 # What each part of the chain with a competing background gives: everything as in the chain, but for one thing.
 COMPETING_EXTRAS = {
     "propagate@walk": ["--no-crf"],
-    "propagate@threshold": ["--start", "foreground-only"],
-    "propagate@guard": ["--start", "foreground-only", "--guard", "competitor", "--guard-factor", "1.5"],
+    "propagate@plain-start": ["--start", "foreground-only"],
+    "propagate@guarded": ["--start", "foreground-only", "--guard", "competitor", "--guard-factor", "1.5"],
     "propagate@first": ["--affinity", "train-affinity", "--scales", "1,1.25,1.5"],
     "propagate@colour": ["--no-crf", "--affinity-kind", "colour", "--colour-range", "10", "--scales", "1"],
     "propagate@constant": ["--no-crf", "--affinity-kind", "constant", "--scales", "1"],
@@ -58,8 +58,8 @@ COMPETING_ROWS = {
     "propagated": "propagate@walk",
     "control: colour affinity": "propagate@colour",
     "control: constant affinity": "propagate@constant",
-    "propagated + dCRF, threshold": "propagate@threshold",
-    "propagated + dCRF, threshold and guard": "propagate@guard",
+    "propagated + dCRF, threshold": "propagate@plain-start",
+    "propagated + dCRF, threshold and guard": "propagate@guarded",
     "propagated + dCRF": "propagate",
 }
 
