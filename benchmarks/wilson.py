@@ -21,11 +21,13 @@ BASE, NEW = ("cat", "dog", "person"), ("cow", "horse", "sheep")
 
 # Row -> instance, and what was computed for it after step 0.
 CHAIN = ("train-classifier", "cam")
+WALK = (*CHAIN, "refine", "affinity-labels", "train-affinity", "propagate")
 ROWS: dict[str, tuple[str, tuple[str, ...]]] = {
     "step 0": ("wilson@0", ()),
     "plain fine-tuning, CAM labels": ("wilson@cam", (*CHAIN, "refine@cam", "wilson@cam")),
-    "offline alternative": ("wilson@offline", (*CHAIN, "refine", "affinity-labels", "train-affinity", "propagate", "wilson@offline")),
+    "offline alternative": ("wilson@offline", (*WALK, "wilson@offline")),
     "WILSON, overlap": ("wilson@1", ("wilson@1",)),
+    "WILSON, masks of the walk": ("wilson@guided", (*WALK, "wilson@guided")),
     "step 0, disjoint": ("wilson@base-disjoint", ()),
     "WILSON, disjoint": ("wilson@disjoint", ("wilson@disjoint",)),
     "joint": ("wilson@joint", ("wilson@joint",)),

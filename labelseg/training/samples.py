@@ -192,9 +192,9 @@ def source_target(item: Item, role: str = "labels") -> Target:
     return Target(arrays["mask"], arrays["points"], arrays["point_labels"]) if "point_labels" in arrays else mask_target(arrays["mask"])
 
 
-def source_mask(item: Item) -> NDArray[np.uint8]:
-    """Read the mask of a label source, under the role ``labels``: (H, W) uint8 class ids, 255 = ignore."""
-    return item.read("labels")["mask"]
+def source_mask(item: Item, role: str = "labels") -> NDArray[np.uint8]:
+    """Read the mask of a label source: (H, W) uint8 class ids, 255 = ignore."""
+    return item.read(role)["mask"]
 
 
 def readable(items: Sequence[Item], read: Callable[[Item], Content], purpose: str = "training") -> Iterator[Content]:

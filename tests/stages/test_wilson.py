@@ -22,7 +22,7 @@ from labelseg.methods.new_classes import step_training as incremental
 from labelseg.methods.new_classes.step_samples import MaskedCrop
 from labelseg.methods.new_classes.step_training import load_step, step_settings
 from labelseg.ops.new_classes.wilson import present_scores
-from labelseg.ops.new_classes.wilson_step import StepSettings
+from labelseg.ops.new_classes.wilson_step import MaskKind, StepSettings
 from labelseg.pipeline.run.options import RunOptions
 from labelseg.results.scores import score
 from labelseg.stages.new_classes import wilson, wilson_labels
@@ -246,7 +246,8 @@ def test_void_is_background_in_step_0_only_as_published(prepared):
 def test_replayed_images_are_chosen_by_the_seed_and_come_with_masks(prepared, workspace):
     def chosen(**params):
         given = prepared(**STEP_1, replay="train", **params)
-        assert given.samples.others[0].make.masked and not given.samples.positives.make.masked
+        kinds = [samples.make.mask_kind for samples in (given.samples.positives, given.samples.others[0])]
+        assert kinds == [MaskKind.NONE, MaskKind.TRUE]
         return [item.id for item in given.samples.others[0].items]
 
     everything = chosen(replay_images=0)
@@ -419,6 +420,19 @@ def test_stored_old_images_are_replayed_when_asked_for(workspace):
     workspace.run("wilson@stored", options=HERE, step=1, previous="wilson@0", replay="train", replay_images=2)
     assert workspace.ref("wilson@stored").digest != workspace.ref("wilson@1").digest
     assert workspace.model("wilson@stored").curves[-1]["iteration"] > 0
+
+
+def test_masks_of_a_stage_teach_new_classes_in_place_of_the_localizer(prepared, workspace):
+    workspace.run("segment@guide", "train", options=HERE, model="wilson@1")
+    workspace.run("wilson@guided", options=HERE, step=1, previous="wilson@0", pseudo="segment@guide", replay="train", replay_images=1)
+    model = workspace.model("wilson@guided")
+    assert model.meta["class_ids"] == [0, 1, 2, 3, 4, 5] and model.curves[-1]["seg_gate"] == 1.0
+    samples = prepared(**STEP_1, pseudo="segment@guide", negatives="train", replay="train").samples
+    makes = [part.make for part in (samples.positives, *samples.others)]
+    assert [make.mask_kind for make in makes] == [MaskKind.NEW_CLASSES, MaskKind.NONE, MaskKind.TRUE]
+    item = samples.positives.items[0]
+    assert np.array_equal(makes[0].read_mask(item), workspace["segment@guide", "train"][item.id]["mask"])
+    refused(workspace, UsageError, "learned its new classes from masks", "wilson-labels@x", split="train", model="wilson@guided")
 
 
 def test_the_published_crop_is_scored_beside_full_images(workspace):

@@ -47,6 +47,14 @@ def _is_weak(params: Params) -> bool:
     return params.step > 0 and not params.labels
 
 
+def _mixes_labels(params: Params) -> bool:
+    return _is_weak(params) and (not params.pseudo or bool(params.negatives or params.replay))
+
+
+def _mixes_background(params: Params) -> bool:
+    return _is_weak(params) and (not params.pseudo or bool(params.negatives))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Params(EvaluatedTrainingParams):
     """Parameters of ``wilson``."""
@@ -79,6 +87,12 @@ class Params(EvaluatedTrainingParams):
     labels: str = source(
         "", help="Masks to learn from; empty takes true masks at step 0 and tags at later steps.", kind="labels", effective=_is_trained
     )
+    pseudo: str = source(
+        "",
+        help="Masks that teach a later step its new classes in place of the localizer, such as propagate; an extension.",
+        kind="labels",
+        effective=_is_weak,
+    )
     negatives: str = split_option(
         "", help="Split of tagged images that a later step adds where they hold none of the new classes; an extension.", effective=_is_weak
     )
@@ -88,10 +102,10 @@ class Params(EvaluatedTrainingParams):
     )
     replay_images: int = option(0, help="Images kept of the replayed split, chosen by the seed; 0 is all.", minimum=0, effective=_replays)
     all_tags: bool = option(False, help="Use tags of old classes too, in the localizer's losses.", effective=_is_weak)
-    alpha: float = option(0.5, help="Share of hard labels in the pseudo labels.", minimum=0.0, maximum=1.0, effective=_is_weak)
+    alpha: float = option(0.5, help="Share of hard labels in the pseudo labels.", minimum=0.0, maximum=1.0, effective=_mixes_labels)
     background_mix: float = option(
         -1.0, help="Share of the localizer in the background's target; negative takes the lower of old segmenter and localizer.",
-        minimum=-1.0, maximum=1.0, effective=_is_weak,
+        minimum=-1.0, maximum=1.0, effective=_mixes_background,
     )  # fmt: skip
     pamr: bool = option(True, help="Refine the localizer's own labels by PAMR.", effective=_is_weak)
     feature_weight: float = option(1.0, help="Weight of the loss that holds the encoder to what it was.", minimum=0.0, effective=_is_weak)

@@ -13,6 +13,7 @@ from labelseg.class_ids import IGNORE
 from labelseg.data.augment.resized_crop import random_resized_crop
 from labelseg.data.augment.transforms import color_jitter, jitter_strengths, normalize, random_flip
 from labelseg.data.label_maps import image_labels, label_map
+from labelseg.ops.new_classes.wilson_step import MaskKind
 from labelseg.pipeline.engines.inputs import Item
 from labelseg.training.samples import Sample, Samples
 
@@ -41,7 +42,7 @@ class MaskedCrop:
 
 @dataclass(frozen=True)
 class LabelledCrop:
-    """Makes (image (3, crop, crop) float32, labels (T - 1,) float32, mask (crop, crop) uint8, whether there is one) for a weak step.
+    """Makes (image (3, crop, crop) float32, labels (T - 1,) float32, mask (crop, crop) uint8, what it is) for a weak step.
 
     Image labels are of the image, not of the crop: the object may lie outside. They are its tags, or where these are unknown
     the classes of its mask, if that is read.
@@ -50,7 +51,8 @@ class LabelledCrop:
         crop: Side of the crop.
         jitter: Strength of colour jitter.
         class_ids: Class id of each channel, background first.
-        masked: Whether to read the item's true mask; else every pixel of it is 255.
+        read_mask: Reads the item's mask in class ids, (H, W); None reads none: every pixel of it is 255.
+        mask_kind: What the mask is, a ``MaskKind``.
 
     Source: Cermelli et al. 2022 (WILSON); spec wilson 1.7.
     """
@@ -58,15 +60,16 @@ class LabelledCrop:
     crop: int
     jitter: float
     class_ids: tuple[int, ...]
-    masked: bool = False
+    read_mask: Callable[[Item], NDArray[np.uint8]] | None = None
+    mask_kind: MaskKind = MaskKind.NONE
 
     def __call__(self, item: Item, rng: Generator) -> Sample:
         image = item.image()
-        truth = item.mask() if self.masked else np.full(image.shape[:2], IGNORE, np.uint8)
-        labels = image_labels(item_classes(item, lambda item: truth), self.class_ids)
-        image, mask = random_resized_crop(image, self.crop, rng, label_map(self.class_ids)[truth])
+        known = np.full(image.shape[:2], IGNORE, np.uint8) if self.read_mask is None else self.read_mask(item)
+        labels = image_labels(item_classes(item, lambda item: known), self.class_ids)
+        image, mask = random_resized_crop(image, self.crop, rng, label_map(self.class_ids)[known])
         image, mask = random_flip(image, rng, mask)
-        return normalize(_jittered(image, rng, self.jitter)), labels, mask, np.asarray(self.masked)
+        return normalize(_jittered(image, rng, self.jitter)), labels, mask, np.asarray(self.mask_kind, np.uint8)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,7 +21,7 @@ from labelseg.models.networks import helper_arrays, known_classes, load_network,
 from labelseg.models.segmenter import Segmenter
 from labelseg.models.weights import load_arrays, load_state, state_arrays
 from labelseg.ops.new_classes.wilson import dense_loss, grow_classifier
-from labelseg.ops.new_classes.wilson_step import DenseMasks, StepSettings, step_losses
+from labelseg.ops.new_classes.wilson_step import DenseMasks, MaskKind, StepSettings, step_losses
 from labelseg.pipeline.engines.inputs import Inputs, Item, Model
 from labelseg.training.fitting import Evaluate, demand_batch, epoch_metrics, make_backbone, run_training
 from labelseg.training.loop import TrainResult
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from labelseg.methods.new_classes.step_params import Params
 
 LOCALIZER = "localizer."
+GUIDED = "guided"  # learned its new classes from masks
 PUBLISHED_CROP = 512
 # The published code undoes the normalisation with another blue mean than it normalised with.
 PUBLISHED_MEAN = (0.485, 0.456, 0.4069)
@@ -118,8 +120,8 @@ def train_weak(inputs: Inputs, params: Params) -> Model:
     settings = step_settings(params)
 
     def loss(module: nn.Module, batch: Any) -> dict[str, Tensor]:
-        images, labels, masks, masked = batch
-        dense = DenseMasks(masks, masked) if bool(masked.any()) else None
+        images, labels, masks, kinds = batch
+        dense = DenseMasks(masks, kinds) if bool(kinds.any()) else None
         return step_losses(module(images), images, labels, settings, dense)
 
     result = run_training(
@@ -135,7 +137,7 @@ def train_weak(inputs: Inputs, params: Params) -> Model:
         evaluate_every=params.evaluate_every,
     )
     net.load_state_dict(_kept(params, result))
-    tensors, meta = to_model(segmenter, increment.meta(SIGMOID, settings=asdict(settings)))
+    tensors, meta = to_model(segmenter, increment.meta(SIGMOID, settings=asdict(settings), **({GUIDED: True} if params.pseudo else {})))
     tensors |= {LOCALIZER + name: array for name, array in state_arrays(localizer).items()}
     meta |= {"helpers": [LOCALIZER], "localizer": dict(localizer.settings)}
     return Model(tensors=tensors, meta=meta, metrics=_metrics(result, len(samples.positives)), curves=result.curves)
@@ -150,6 +152,8 @@ def load_step(model: Model, before: Model) -> tuple[StepNetwork, StepSettings]:
     if LOCALIZER not in model.meta.get("helpers", ()):
         raise UsageError("pseudo labels: the model learned nothing from image labels, so it has no localizer. Name a later step of wilson.")
     increment = model.meta["increment"]
+    if increment.get(GUIDED):
+        raise UsageError("pseudo labels: the step learned its new classes from masks (--pseudo): these are what to look at.")
     if model.meta["class_ids"][: increment["n_old"]] != known_classes(before.meta):
         raise UsageError("pseudo labels: the previous model knows other classes than the step started from. Name the right --previous.")
     localizer = Localizer(**model.meta["localizer"])
@@ -189,7 +193,10 @@ def _weak_samples(inputs: Inputs, params: Params, increment: Increment) -> StepS
     if only_one and not (negatives or replayed):
         raise single_class_refusal(increment.name, inputs.classes[increment.new_ids[0]])
     make = LabelledCrop(params.crop, params.jitter, increment.class_ids)
-    others = [Samples(found, kind) for found, kind in ((negatives, make), (replayed, replace(make, masked=True))) if found]
+    replaying = replace(make, read_mask=Item.mask, mask_kind=MaskKind.TRUE)
+    others = [Samples(found, kind) for found, kind in ((negatives, make), (replayed, replaying)) if found]
+    if params.pseudo:
+        make = replace(make, read_mask=partial(source_mask, role="pseudo"), mask_kind=MaskKind.NEW_CLASSES)
     return StepSamples(Samples(positives, make), others)
 
 

@@ -171,6 +171,25 @@ def compose_target(soft: Tensor, old_logits: Tensor, background_mix: float = -1.
     return torch.cat([background, old[:, 1:], soft[:, old.shape[1] :]], dim=1)
 
 
+def guided_target(cover: Tensor, old_logits: Tensor) -> Tensor:
+    """Put the segmenter's target together with masks that tell where the new classes are: an extension.
+
+    New classes are what the masks cover of a cell. What is left of it belongs to the old segmenter: its classes count as much as
+    there is room, and background no more than that.
+
+    Args:
+        cover: (B, T, h, w) in [0, 1], the share of each cell's pixels that a class has; sums to less than 1 where masks say nothing.
+        old_logits: (B, O, h, w) of the old segmenter.
+
+    Returns:
+        (B, T, h, w) in [0, 1]; not a distribution. Where masks say nothing of a cell, new classes are 0.
+    """
+    old = old_logits.sigmoid()
+    new = cover[:, old.shape[1] :] / cover.sum(dim=1, keepdim=True).clamp(min=torch.finfo(cover.dtype).eps)
+    room = 1 - new.sum(dim=1, keepdim=True)
+    return torch.cat([torch.minimum(old[:, :1], room), old[:, 1:] * room, new], dim=1)
+
+
 def segmentation_loss(logits: Tensor, target: Tensor, soft: Tensor, labels: Tensor, weights: Tensor | None = None) -> GatedLoss:
     """Train the segmenter on the composed target: L_SEG, binary cross entropy summed over channels.
 

@@ -6,6 +6,7 @@ Source: Cermelli et al. 2022 (WILSON) and its published code; spec wilson 1.4.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import NamedTuple
 
 import torch
@@ -18,6 +19,7 @@ from labelseg.ops.new_classes.wilson import (
     classification_loss,
     compose_target,
     feature_loss,
+    guided_target,
     one_hot,
     present_scores,
     prior_loss,
@@ -69,16 +71,30 @@ class StepSettings:
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
 
+class MaskKind(IntEnum):
+    """What the mask of an image is to a step.
+
+    Attributes:
+        NONE: There is none.
+        TRUE: True of all classes: the target is the mask.
+        NEW_CLASSES: Tells where the new classes are and says nothing of others: it takes the place of the localizer in the target.
+    """
+
+    NONE = 0
+    TRUE = 1
+    NEW_CLASSES = 2
+
+
 class DenseMasks(NamedTuple):
-    """True masks of the images of a batch that have one.
+    """Masks of the images of a batch that have one.
 
     Attributes:
         masks: (B, H, W) channels, or 255 where a pixel does not count.
-        known: (B,) bool, whether the image has a mask.
+        kinds: (B,) integers, the ``MaskKind`` of each image.
     """
 
     masks: Tensor
-    known: Tensor
+    kinds: Tensor
 
 
 class Targets(NamedTuple):
@@ -131,7 +147,7 @@ def step_losses(
         image: (B, 3, H, W) normalised.
         labels: (B, T - 1) image labels in the order of channels.
         settings: How.
-        dense: True masks of some of the images: their target is the mask.
+        dense: Masks of some of the images, from which their target is made.
 
     Returns:
         Scalars: ``loss``, the sum; ``cls``, ``loc``, ``enc`` and after the warm-up ``sss`` and ``seg``, with ``sss_gate`` and
@@ -150,17 +166,32 @@ def step_losses(
         return {"loss": total + 0.0 * outputs.logits.mean(), **losses}
     targets = make_targets(outputs.localizer_eval, outputs.old_logits, image, kept, settings)
     own = balanced_cross_entropy(outputs.localizer, targets.seeds, kept)
-    target, weights = _with_masks(targets.target, dense)
-    seg = segmentation_loss(outputs.logits, target, targets.soft, new_labels, weights)
+    target, weights = _with_masks(targets.target, outputs.old_logits, dense)
+    seg = segmentation_loss(outputs.logits, target, _counting(targets.soft, labels, dense), new_labels, weights)
     losses |= {"sss": own.loss, "seg": seg.loss, "sss_gate": own.gate, "seg_gate": seg.gate}
     return {"loss": total + own.loss + seg.loss, **losses}
 
 
-def _with_masks(target: Tensor, dense: DenseMasks | None) -> tuple[Tensor, Tensor | None]:
-    """Put true masks in place of the target where there are any; also the weights of pixels."""
+def _with_masks(target: Tensor, old_logits: Tensor, dense: DenseMasks | None) -> tuple[Tensor, Tensor | None]:
+    """Put what follows from masks in place of the target where there are any; also the weights of pixels."""
     if dense is None:
         return target, None
+    weights = torch.ones_like(target[:, 0])
     small = F.interpolate(dense.masks[:, None].float(), size=target.shape[2:], mode="nearest")[:, 0].long()
     truth = one_hot(small, target.shape[1])
-    known = dense.known[:, None, None]
-    return torch.where(known[:, None], truth, target), torch.where(known, truth.sum(dim=1), torch.ones_like(truth[:, 0]))
+    cover = F.interpolate(one_hot(dense.masks.long(), target.shape[1]), size=target.shape[2:], mode="area")
+    for kind, made, counted in (
+        (MaskKind.TRUE, truth, truth.sum(dim=1)),
+        (MaskKind.NEW_CLASSES, guided_target(cover, old_logits), cover.sum(dim=1)),
+    ):
+        here = (dense.kinds == kind)[:, None, None]
+        target, weights = torch.where(here[:, None], made, target), torch.where(here, counted, weights)
+    return target, weights
+
+
+def _counting(soft: Tensor, labels: Tensor, dense: DenseMasks | None) -> Tensor:
+    """Let every image whose mask teaches the new classes count, also where its crop shows none of them."""
+    if dense is None:
+        return soft
+    present = F.pad(labels, (1, 0), value=1.0)[:, :, None, None].to(soft.dtype).expand_as(soft)
+    return torch.where((dense.kinds == MaskKind.NEW_CLASSES)[:, None, None, None], present, soft)

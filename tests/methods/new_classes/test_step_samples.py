@@ -12,6 +12,7 @@ from labelseg.errors import DataError, UsageError
 from labelseg.methods.new_classes.increments import Increment, read_increment
 from labelseg.methods.new_classes.step_params import Params
 from labelseg.methods.new_classes.step_samples import LabelledCrop, MaskedCrop, StepSamples, item_classes, tagged
+from labelseg.ops.new_classes.wilson_step import MaskKind
 from labelseg.pipeline.engines.inputs import Model
 from labelseg.training.samples import Samples
 
@@ -46,19 +47,21 @@ def rng(seed=0):
 
 
 def test_a_weak_sample_has_the_labels_of_its_image_and_no_mask():
-    image, labels, mask, masked = LabelledCrop(16, 0.0, (0, 3, 1, 4))(Picture(5, (1, 2)), rng())
+    image, labels, mask, kind = LabelledCrop(16, 0.0, (0, 3, 1, 4))(Picture(5, (1, 2)), rng())
     assert image.shape == (3, 16, 16) and image.dtype == np.float32
     assert labels.tolist() == [0, 1, 0]  # dog, cat, horse; cow is not known yet
-    assert (mask == IGNORE).all() and not masked
+    assert (mask == IGNORE).all() and kind == MaskKind.NONE
 
 
 def test_a_replayed_sample_has_its_mask_in_channels():
-    _, _, mask, masked = LabelledCrop(16, 0.0, (0, 3, 1, 4), masked=True)(Picture(5, None, left=3, right=2), rng())
-    assert masked and set(np.unique(mask)) == {0, 1}  # dog is channel 1, cow becomes background
+    _, _, mask, kind = LabelledCrop(16, 0.0, (0, 3, 1, 4), read_mask=Picture.mask, mask_kind=MaskKind.TRUE)(
+        Picture(5, None, left=3, right=2), rng()
+    )
+    assert kind == MaskKind.TRUE and set(np.unique(mask)) == {0, 1}  # dog is channel 1, cow becomes background
 
 
 def test_labels_of_a_replayed_image_without_tags_are_the_classes_of_its_mask():
-    make = LabelledCrop(16, 0.0, (0, 3, 1, 4), masked=True)
+    make = LabelledCrop(16, 0.0, (0, 3, 1, 4), read_mask=Picture.mask, mask_kind=MaskKind.TRUE)
     assert make(Picture(5, None, left=3, right=IGNORE), rng())[1].tolist() == [1, 0, 0]
     assert make(Picture(5, (1,), left=3), rng())[1].tolist() == [0, 1, 0]  # tags that are known count
 
@@ -80,7 +83,10 @@ class Halves(Picture):
 
 def test_an_image_and_its_mask_are_mirrored_together():
     picture, mirrored = Halves(0, None, left=1), set()
-    for make in (LabelledCrop(16, 0.0, (0, 1), masked=True), MaskedCrop(16, 0.0, label_map((0, 1)), Picture.mask)):
+    for make in (
+        LabelledCrop(16, 0.0, (0, 1), read_mask=Picture.mask, mask_kind=MaskKind.TRUE),
+        MaskedCrop(16, 0.0, label_map((0, 1)), Picture.mask),
+    ):
         for seed in range(8):
             sample = make(picture, rng(seed))
             mask = next(part for part in sample if part.shape == (16, 16))

@@ -10,7 +10,7 @@ import torch
 from labelseg.class_ids import IGNORE
 from labelseg.ops.new_classes.pamr import pamr
 from labelseg.ops.new_classes.wilson import hard_masks, pool_scores, present_scores, seed_masks
-from labelseg.ops.new_classes.wilson_step import DenseMasks, StepOutputs, StepSettings, make_targets, small_image, step_losses
+from labelseg.ops.new_classes.wilson_step import DenseMasks, MaskKind, StepOutputs, StepSettings, make_targets, small_image, step_losses
 from tests.recorded import close, wilson_tensors
 
 STEPS = ("07_step_voc15-5_a0.5", "07_step_voc10-5-5_step2_a0.5")
@@ -155,7 +155,7 @@ def test_a_true_mask_takes_the_place_of_the_target(batch):
     outputs, image, labels = batch
     masks = torch.full((2, 16, 16), IGNORE)
     masks[1, :8], masks[1, 8:, :8] = 2, 0
-    losses = step_losses(outputs, image, labels, StepSettings(), DenseMasks(masks, torch.tensor([False, True])))
+    losses = step_losses(outputs, image, labels, StepSettings(), DenseMasks(masks, torch.tensor([MaskKind.NONE, MaskKind.TRUE])))
     (gradient,) = torch.autograd.grad(losses["seg"], outputs.logits)
     weight = 2 * 16 * (1 + 0.5e-5)  # images that count, times pixels
     sure = torch.zeros(5, 4, 4)
@@ -165,6 +165,42 @@ def test_a_true_mask_takes_the_place_of_the_target(batch):
     torch.testing.assert_close(gradient[1], expected, rtol=1e-4, atol=1e-7)
     plain = step_losses(outputs, image, labels, StepSettings())
     torch.testing.assert_close(gradient[0], torch.autograd.grad(plain["seg"], outputs.logits)[0][0])
+
+
+def test_a_mask_of_new_classes_takes_the_place_of_the_localizer(batch):
+    outputs, image, labels = batch  # background, two old classes, two new ones; cells of 4 x 4 pixels
+    masks = torch.zeros((2, 16, 16), dtype=torch.uint8)
+    masks[1, :8], masks[1, 8:10, :4], masks[1, 12:, :8], masks[1, 12:, 12:14] = 3, 4, IGNORE, IGNORE
+    masks[1, :4, 8:] = 1  # an old class, of which such masks say nothing
+    kinds = torch.tensor([MaskKind.NONE, MaskKind.NEW_CLASSES], dtype=torch.uint8)
+    losses = step_losses(outputs, image, labels, StepSettings(), DenseMasks(masks, kinds))
+    (gradient,) = torch.autograd.grad(losses["seg"], outputs.logits)
+    expected, count = torch.zeros(5, 4, 4), 2 * 16 * (1 + 0.5e-5)
+    for row in range(4):
+        for column in range(4):
+            pixels = masks[1, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4].flatten().tolist()
+            known = [pixel for pixel in pixels if pixel != IGNORE]
+            new = [known.count(channel) / max(len(known), 1) for channel in (3, 4)]
+            old, room = outputs.old_logits[1, :, row, column].sigmoid(), 1 - sum(new)
+            target = torch.tensor([min(float(old[0]), room), *(float(value) * room for value in old[1:]), *new])
+            expected[:, row, column] = (outputs.logits[1, :, row, column].sigmoid() - target) * len(known) / 16 / count
+    torch.testing.assert_close(gradient[1], expected, rtol=1e-4, atol=1e-7)
+    plain = step_losses(outputs, image, labels, StepSettings())
+    torch.testing.assert_close(gradient[0], torch.autograd.grad(plain["seg"], outputs.logits)[0][0])
+    for name in ("cls", "loc", "enc", "sss"):  # the localizer learns as it did
+        assert losses[name].item() == plain[name].item()
+
+
+def test_an_image_whose_mask_teaches_counts_also_where_its_crop_shows_no_new_class(batch):
+    outputs, image, labels = batch
+    hard = StepSettings(alpha=1.0)  # under which an image may not count
+    masks, kinds = torch.zeros((2, 16, 16), dtype=torch.uint8), torch.full((2,), MaskKind.NEW_CLASSES)
+    labels = labels.clone()
+    labels[:, 2:] = 1
+    unsure = outputs._replace(localizer_eval=outputs.localizer_eval.clone())
+    unsure.localizer_eval[:, 0] += 100
+    assert step_losses(unsure, image, labels, hard)["seg_gate"] == 0
+    assert step_losses(unsure, image, labels, hard, DenseMasks(masks, kinds))["seg_gate"] == 1
 
 
 def test_seeds_are_of_the_refined_scores_and_soft_labels_of_those_before():

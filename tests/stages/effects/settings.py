@@ -30,7 +30,7 @@ UNBUILT = "width separable evaluate_every"
 UNWATCHED, UNWATCHED_FEW = "evaluate_every", "evaluate_every window"
 OHEM = "ohem_threshold ohem_kept"
 LATER = "new_head"
-WEAK = "negatives replay replay_images all_tags alpha background_mix pamr feature_weight warmup_epochs localizer_width"
+WEAK = "pseudo negatives replay replay_images all_tags alpha background_mix pamr feature_weight warmup_epochs localizer_width"
 BUILT = "backbone weights init output_stride dilate head width separable"
 FITTED = (
     "split labels freeze_blocks freeze_batchnorm optimizer momentum keep batch_size epochs lr head_lr_scale "
@@ -107,6 +107,7 @@ SETTINGS = [
     ("wilson", {"new": NEW, "step": 1}, f"task {BUILT} {UNWATCHED} protocol replay_images"),
     ("wilson", {"new": NEW, "step": 1, "pamr": False, "validation": "val"}, f"task {BUILT} replay_images wilson_compat"),
     ("wilson", {"new": NEW, "step": 1, "replay": "old", "negatives": "old"}, f"task {BUILT} {UNWATCHED} protocol"),
+    ("wilson", {"new": NEW, "step": 1, "pseudo": "masks"}, f"task {BUILT} {UNWATCHED} protocol replay_images alpha background_mix"),
     ("wilson", {"new": NEW, "step": 1, "labels": "masks"}, f"task {BUILT} {WEAK} {UNWATCHED} protocol"),
     ("wilson-labels", {}, ""),
     ("ask", {}, "share seed"),

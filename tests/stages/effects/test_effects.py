@@ -105,7 +105,7 @@ class LabelledItem(Item):
     """An item whose label source has masks, and cells of a grid."""
 
     def read(self, role):
-        assert role in ("labels", "answers")
+        assert role in ("labels", "pseudo", "answers")
         return {"mask": self.mask(), "labels": self.mask()[4::8, 4::8]}
 
 
