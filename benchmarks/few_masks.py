@@ -49,13 +49,19 @@ METHODS: dict[str, tuple[str, tuple[str, ...]]] = {
     "supervised": ("train-unimatch", ("--variant", "supervised")),
     "fixmatch": ("train-unimatch", ("--variant", "fixmatch")),
     "unimatch": ("train-unimatch", ("--variant", "unimatch")),
+    "unimatch, tags": ("train-unimatch", ("--variant", "unimatch", "--tags", "given")),
     "unimatch-v2": ("train-unimatch", ("--variant", "unimatch-v2")),
     "pseudoseg": ("train-pseudoseg", ()),
     "pseudoseg, tags": ("train-pseudoseg", ("--tags", "given")),
 }
 PLANS = {
     "voc_animals": Plan(
-        60, "train_fine", "train", ("supervised", "pseudoseg", "pseudoseg, tags", "fixmatch", "unimatch"), ("unimatch-v2",), "train_fine"
+        60,
+        "train_fine",
+        "train",
+        ("supervised", "pseudoseg", "pseudoseg, tags", "fixmatch", "unimatch", "unimatch, tags"),
+        ("unimatch-v2",),
+        "train_fine",
     ),
     "camvid": Plan(30, "train", "train", ("supervised", "fixmatch", "unimatch", "pseudoseg")),
 }

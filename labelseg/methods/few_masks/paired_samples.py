@@ -60,7 +60,8 @@ class UniMatchViews:
     """Makes the views of an unlabelled image for UniMatch.
 
     ``weak`` and ``strong1``, ``strong2`` (3, crop, crop) float32; ``valid`` (crop, crop) uint8; ``box1``, ``box2`` (4,) int64; ``truth``
-    (crop, crop) uint8, all 255 unless the image has a mask, for watching the pseudo labels. For two strong views ``views`` is 2.
+    (crop, crop) uint8, all 255 unless the image has a mask, for watching the pseudo labels. For two strong views ``views`` is 2. With a
+    number of classes also ``unlabelled_tags`` (K,) float32: those given, or all where they are unknown.
 
     Attributes:
         draw, fill: As of ``LabelledView``.
@@ -69,6 +70,7 @@ class UniMatchViews:
         box: Probability of a CutMix box.
         own_partner: Add a second set of views of the same image, ``partner_*``, to be pasted from.
         watch: Read true masks where there are any.
+        n_classes, first_class: Of the data, for the tags; 0 classes leave them out.
 
     Source: Yang et al. 2023; unimatch.md 1.5.
     """
@@ -80,6 +82,8 @@ class UniMatchViews:
     own_partner: bool = False
     watch: bool = False
     fill: tuple[int, int, int] = MEAN_FILL
+    n_classes: int = 0
+    first_class: int = 0
 
     def __call__(self, item: Item, rng: Generator) -> Sample:
         image = item.image()
@@ -91,6 +95,9 @@ class UniMatchViews:
             other = self._views(image, self.draw(image, rng), rng)
             sample |= {f"partner_{name}": array for name, array in other.items()}
         sample["truth"] = true_window(item, geometry, self.watch)
+        if self.n_classes:
+            tags = range(self.first_class, self.n_classes) if item.tags is None else item.tags
+            sample["unlabelled_tags"] = tag_targets(tags, self.n_classes - self.first_class, self.first_class)
         return sample
 
     def _views(self, image: NDArray[np.uint8], geometry: Geometry, rng: Generator) -> Sample:

@@ -68,6 +68,7 @@ class UniMatchStep:
         dropout: Probability with which a channel is dropped for the perturbed features.
         teacher: The averaged network, where the variant has one.
         mixed: Whether the teacher computes in bfloat16, as a training in mixed precision does.
+        given_tags: Whether pseudo labels hold to the tags of their image; an extension.
 
     Source: Yang et al. 2023, 2025; unimatch.md 1.3, 1.4 and 6. Differs in that only unlabelled features are perturbed (the published code
         perturbs labelled ones too, and discards what comes of it), and in that without perturbed features the weak view passes alone.
@@ -80,6 +81,7 @@ class UniMatchStep:
     dropout: float = 0.5
     teacher: nn.Module | None = None
     mixed: bool = False
+    given_tags: bool = False
 
     def __call__(self, module: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Compute ``loss`` and its parts, and the counts behind ``RATIOS``."""
@@ -102,8 +104,12 @@ class UniMatchStep:
         if self.variant.perturbs:
             logits = module(torch.cat([image, weak]), lambda taps: perturb_last(taps, len(weak), self.dropout))
             labelled, clean, perturbed = logits.split([len(image), len(weak), len(weak)])
-            return labelled, pseudo_label(clean, batch["valid"]), perturbed
-        return module(image), pseudo_label(self._unlearned(self.teacher or module, weak), batch["valid"]), None
+            return labelled, self._label(clean, batch["valid"], batch), perturbed
+        return module(image), self._label(self._unlearned(self.teacher or module, weak), batch["valid"], batch), None
+
+    def _label(self, logits: Tensor, valid: Tensor, batch: Batch) -> PseudoLabel:
+        """Label weak views of the batch's unlabelled images."""
+        return pseudo_label(logits, valid, batch["unlabelled_tags"] if self.given_tags else None)
 
     def _partner(self, module: nn.Module, batch: Batch, weak: PseudoLabel) -> PseudoLabel:
         """Label what is pasted: the batch moved on by one, or other views of the same images, seen in evaluation mode."""
@@ -114,7 +120,7 @@ class UniMatchStep:
         net.eval()
         logits = self._unlearned(net, batch["partner_weak"])
         net.train(was_training)
-        return pseudo_label(logits, batch["partner_valid"])
+        return self._label(logits, batch["partner_valid"], batch)
 
     def _unlearned(self, net: nn.Module, images: Tensor) -> Tensor:
         """Compute logits without gradients."""

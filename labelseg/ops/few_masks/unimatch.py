@@ -36,13 +36,42 @@ class PseudoLabel(NamedTuple):
         return PseudoLabel(*(tensor.roll(1, 0) for tensor in self))
 
 
-def pseudo_label(logits: Tensor, valid: Tensor) -> PseudoLabel:
+def pseudo_label(logits: Tensor, valid: Tensor, tags: Tensor | None = None) -> PseudoLabel:
     """Read labels and confidences off the logits (B, C, H, W) of a weak view; without gradients.
+
+    Args:
+        logits: Of the weak view.
+        valid: (B, H, W), 0 on padding.
+        tags: (B, K) of zeros and ones, the classes that each image may hold; None allows all. An extension.
 
     Source: Yang et al. 2023; unimatch.md 1.3.
     """
-    confidence, label = logits.detach().float().softmax(dim=1).max(dim=1)
+    probabilities = logits.detach().float().softmax(dim=1)
+    confidence, label = (probabilities if tags is None else share_by_tags(probabilities, tags)).max(dim=1)
     return PseudoLabel(label, confidence, valid > 0)
+
+
+def share_by_tags(probabilities: Tensor, tags: Tensor) -> Tensor:
+    """Share the foreground of each pixel among the tagged classes of its image, as ``share_foreground`` does for one image.
+
+    Args:
+        probabilities: (B, C, H, W), summing to 1 over the classes.
+        tags: (B, K) of zeros and ones; K is C, or C - 1 where class 0 is the background.
+
+    Returns:
+        (B, C, H, W), summing to 1. Where the tagged classes of a pixel are 0 it is background, or as it was where there is none.
+    """
+    first = probabilities.shape[1] - tags.shape[1]
+    shared = probabilities[:, first:] * tags[:, :, None, None]
+    total = shared.sum(dim=1, keepdim=True)
+    background = probabilities[:, :first]
+    room = 1 - background if first else torch.ones_like(total)
+    shared = shared * (room / total.clamp(min=torch.finfo(total.dtype).tiny))
+    if first:
+        return torch.where(
+            total > 0, torch.cat([background, shared], dim=1), F.pad(torch.zeros_like(shared), (0, 0, 0, 0, 1, 0), value=1.0)
+        )
+    return torch.where(total > 0, shared, probabilities)
 
 
 def box_masks(boxes: Tensor, size: tuple[int, int]) -> Tensor:

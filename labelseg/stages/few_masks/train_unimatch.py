@@ -17,6 +17,10 @@ def _reads_unlabelled(params: Params) -> bool:
     return params.variant != "supervised"
 
 
+def _reads_tags(params: Params) -> bool:
+    return _reads_unlabelled(params) and params.tags == "given"
+
+
 def _pastes(params: Params) -> bool:
     return _reads_unlabelled(params) and params.box > 0
 
@@ -61,6 +65,13 @@ class Params(FewMaskParams):
     jitter: float = option(
         0.5, help="Strength of colour jitter in strong views; half of it for hue.", minimum=0.0, maximum=1.0, effective=_reads_unlabelled
     )
+    tags: str = option(
+        "ignored",
+        help="Tags of unlabelled images: given ones say which classes their pseudo labels may hold (an extension), or none do.",
+        choices=("ignored", "given"),
+        neutral=True,
+        effective=_reads_unlabelled,
+    )
     labelled_loss: str = option("ce", help="Loss of labelled images: cross entropy, or that of hard pixels only.", choices=("ce", "ohem"))
     ohem_threshold: float = option(
         0.7,
@@ -97,6 +108,7 @@ def run(inputs: Inputs, params: Params) -> Model:
 
     from labelseg.data.augment.colour import StrongColours
     from labelseg.data.augment.views import AnySize
+    from labelseg.errors import DataError
     from labelseg.methods.few_masks.paired_samples import LabelledView, UniMatchViews
     from labelseg.methods.few_masks.setup import fit_few_masks, gather, take_over
     from labelseg.methods.few_masks.unimatch_step import RATIOS, VARIANTS, UniMatchStep
@@ -109,8 +121,11 @@ def run(inputs: Inputs, params: Params) -> Model:
 
     draw = AnySize(params.crop, *growing_pair("resize of train-unimatch", params.resize, "0.5,2"))
     data = gather("train-unimatch", inputs, params, draw)
-    variant = VARIANTS[params.variant]
-    net = Segmenter(make_backbone(inputs, params), len(inputs.classes), params.head, params.width, "group", params.separable)  # type: ignore[arg-type]
+    variant, given_tags = VARIANTS[params.variant], _reads_tags(params)
+    if given_tags and all(item.tags is None for item in data.unlabelled):
+        raise DataError("train-unimatch --tags given: none of the unlabelled images has tags. Add lines for them, or leave the option out.")
+    classes, first_class = len(inputs.classes), 1 if inputs.has_background else 0
+    net = Segmenter(make_backbone(inputs, params), classes, params.head, params.width, "group", params.separable)  # type: ignore[arg-type]
     take_over(net, inputs, params)
     teacher = deepcopy(net) if variant.teacher else None
     ohem = partial(ohem_loss, threshold=params.ohem_threshold, min_kept=params.ohem_kept)
@@ -121,12 +136,19 @@ def run(inputs: Inputs, params: Params) -> Model:
         params.dropout,
         teacher,
         params.precision == "bf16-mixed",
+        given_tags,
     )
-    first_class = 1 if inputs.has_background else 0
     views = UniMatchViews(
-        draw, variant.views, StrongColours(params.jitter), params.box, own_partner=params.partner == "self", watch=data.watch
+        draw,
+        variant.views,
+        StrongColours(params.jitter),
+        params.box,
+        own_partner=params.partner == "self",
+        watch=data.watch,
+        n_classes=classes if given_tags else 0,
+        first_class=first_class,
     )
-    labelled = LabelledView(draw, len(inputs.classes), first_class)
+    labelled = LabelledView(draw, classes, first_class)
     samples = PairedSamples(data.labelled, data.unlabelled, labelled, views if variant.views else None)
     return fit_few_masks(
         "train-unimatch",
@@ -149,5 +171,9 @@ STAGE = Stage(
     kind="model",
     params=Params,
     run=run,
-    uses=lambda params: {"split": ("image",), "unlabelled": ("image",), "validation": ("image", "mask")},
+    uses=lambda params: {
+        "split": ("image",),
+        "unlabelled": ("image", "tags") if _reads_tags(params) else ("image",),
+        "validation": ("image", "mask"),
+    },
 )

@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from labelseg.data.augment.views import AnySize, FewSizes
+from labelseg.methods.few_masks import unimatch_step
 from labelseg.methods.few_masks.paired_samples import LabelledView, PseudoSegViews, UniMatchViews
 from labelseg.methods.few_masks.pseudoseg_step import PseudoSegStep
 from labelseg.methods.few_masks.unimatch_step import VARIANTS, UniMatchStep, Variant, complementary_dropout, perturb_last
@@ -114,6 +115,32 @@ def test_a_step_is_what_its_definition_says(net):
     loss = F.cross_entropy(logits, label, reduction="none")
     valid = batch["valid"] == 1
     assert float(losses["loss_perturbed"]) == pytest.approx(float((loss * (valid & (confidence >= 0.34))).sum() / valid.sum()), rel=1e-4)
+
+
+@pytest.mark.parametrize("variant", ["fixmatch", "unimatch", "unimatch-v2"])
+@pytest.mark.parametrize("own_partner", [False, True])
+def test_pseudo_labels_hold_to_the_tags_where_these_are_given(net, variant, own_partner):
+    net.eval()
+    views = UniMatchViews(AnySize(CROP, 0.8, 1.2), views=VARIANTS[variant].views, own_partner=own_partner, n_classes=3, first_class=1)
+    assert (batch_of(views)["unlabelled_tags"] == 1).all()  # unknown tags rule nothing out
+    batch = batch_of(views, names=("l3", "l4", "l5"))
+    assert batch["unlabelled_tags"].tolist() == [[0, 1], [1, 0], [0, 1]]
+    seen = []
+
+    def loss(batch, tags):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(unimatch_step, "pseudo_label", lambda *given: seen.append(pseudo_label(*given)) or seen[-1])
+            step = UniMatchStep(VARIANTS[variant], 0.34, cross_entropy, teacher=deepcopy(net), given_tags=tags)
+            torch.manual_seed(3)
+            return step(net, batch)["loss_strong1"]
+
+    with_tags, without = loss(batch, True), loss(batch, False)
+    assert len(seen) == 2 * (1 + own_partner) and not torch.equal(with_tags, without)
+    for target in seen[: 1 + own_partner]:
+        for k, other in enumerate((1, 2, 1)):
+            assert not (target.label[k] == other).any()
+    everything = {**batch, "unlabelled_tags": torch.ones(3, 2)}
+    torch.testing.assert_close(loss(everything, True), without)  # tags that rule nothing out
 
 
 def test_two_taps_are_perturbed_each_on_its_own_and_the_clean_ones_stay():

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from labelseg.ops.class_weights import share_foreground
 from labelseg.ops.few_masks.unimatch import (
     PseudoLabel,
     box_masks,
@@ -17,6 +18,7 @@ from labelseg.ops.few_masks.unimatch import (
     ohem_loss,
     paste_images,
     pseudo_label,
+    share_by_tags,
 )
 from labelseg.ops.losses import cross_entropy
 from labelseg.ops.metrics import ConfusionMatrix
@@ -239,3 +241,28 @@ def test_shifted_windows_cover_a_side_and_stay_inside():
     assert window_spans(20, 24) == [(0, 20)]
     assert window_spans(24, 24) == [(0, 24)]
     assert window_spans(40, 24, shifted=False) == [(0, 24), (16, 40), (32, 40)]
+
+
+@pytest.mark.parametrize("background", [0, None])
+def test_tags_share_the_foreground_of_a_batch_as_of_single_images(background):
+    generator = torch.Generator().manual_seed(5)
+    logits = 3 * torch.randn(3, 4, 5, 6, generator=generator)
+    logits[2, 1, :2] = -1e4  # the one tagged class of image 2 is nowhere in its upper rows
+    tags = torch.tensor([[1.0, 1, 0, 1], [0, 1, 1, 0], [0, 1, 0, 0]])
+    if background is not None:
+        tags = tags[:, 1:].roll(1, 1)
+        tags[2] = torch.tensor([1.0, 0, 0])
+    probabilities = logits.softmax(dim=1)
+    found = share_by_tags(probabilities, tags)
+    for k in range(3):
+        weights = np.concatenate([[0], tags[k].numpy()]) if background is not None else tags[k].numpy()
+        np.testing.assert_allclose(found[k].numpy(), share_foreground(probabilities[k].numpy(), weights, background), atol=1e-6)
+    target = pseudo_label(logits, torch.ones(3, 5, 6), tags)
+    assert torch.equal(target.label, found.argmax(dim=1)) and torch.equal(target.confidence, found.amax(dim=1))
+    allowed = F.pad(tags, (1, 0), value=1.0) if background is not None else tags
+    assert allowed.gather(1, target.label.flatten(1)).bool()[:2].all()
+
+
+def test_an_image_of_no_class_is_all_background():
+    target = pseudo_label(torch.randn(1, 3, 2, 2), torch.ones(1, 2, 2), torch.zeros(1, 2))
+    assert (target.label == 0).all() and (target.confidence == 1).all()

@@ -84,7 +84,7 @@ SETTINGS = [
     (
         "train-unimatch",
         {"variant": "supervised", "head": "unimatch", "labelled_loss": "ohem"},
-        f"{UNWATCHED_FEW} take separable threshold dropout partner box jitter",
+        f"{UNWATCHED_FEW} take separable threshold dropout partner box jitter tags",
     ),
     (
         "train-unimatch",
@@ -97,6 +97,7 @@ SETTINGS = [
         f"weights dropout epochs min_updates {OHEM}",
     ),
     ("train-unimatch", {"variant": "unimatch-v2"}, f"{UNWATCHED_FEW} take dropout {OHEM}"),
+    ("train-unimatch", {"variant": "fixmatch", "tags": "given"}, f"{UNWATCHED_FEW} take dropout {OHEM}"),
     ("train-unimatch", {"variant": "uniperb"}, f"{UNWATCHED_FEW} take {OHEM}"),
     ("sgc", {}, ""),
     ("sgc", {"normalize": False, "tags": "given"}, "norm_scope tag_threshold"),
