@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from results_affinity import affinity_parts
 from results_few_masks import few_parts
 from results_quality import quality_parts
 from results_tables import (
@@ -102,6 +103,8 @@ def page(folder: Path = RESULTS) -> str:
         *photo_parts(photos),
         "### Prototypes, a guarded second round, a competing background",
         *competing_parts(seeds(folder, COMPETING)),
+        "### Kinds of affinity",
+        *affinity_parts(folder),
         "## Few images",
         *small_parts(folder),
         "## Built-in scenes",

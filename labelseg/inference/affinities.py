@@ -1,17 +1,18 @@
-"""Where the affinities of a walk come from: a network, colours, or nothing."""
+"""Where the affinities of a walk come from: a network, features that are there, colours, or nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from labelseg.errors import UsageError
+from labelseg.errors import DataError, UsageError
 from labelseg.inference.predictor import Predictor
 from labelseg.models.affinity_net import AffinityNet, BoundaryNet
+from labelseg.ops.affinity.cosine import cosine_affinities
 from labelseg.ops.affinity.grid import block_mean
 from labelseg.ops.affinity.pairs import Offset, pair_validity
 from labelseg.ops.affinity.psa import pair_affinities
@@ -27,6 +28,38 @@ class Links(NamedTuple):
 
     affinities: NDArray[np.float32]
     boundary: NDArray[np.float32] | None = None
+
+
+class Features(NamedTuple):
+    """Features of the places of an image.
+
+    Attributes:
+        values: (h, w, D) float; lengths do not count.
+        stride: Pixels of the image between them.
+    """
+
+    values: NDArray[np.floating]
+    stride: int
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, NDArray[Any]]) -> Features:
+        """Take them from an item of a stage that writes features: ``features`` (h, w, D) and ``stride`` ()."""
+        return cls(arrays["features"], int(arrays["stride"]))
+
+    def links(self, image: NDArray[np.uint8], offsets: Sequence[Offset]) -> Links:
+        """Link the cells of an image (H, W, 3) by the cosines of their features: (n_offsets, h, w).
+
+        Raises:
+            DataError: there is not a feature for each cell of the image.
+        """
+        found, expected = self.values.shape[:2], grid_size(image, self.stride)
+        if found != expected:
+            height, width = image.shape[:2]
+            raise DataError(
+                f"features at a stride of {self.stride}: expected {expected[0]} x {expected[1]} for an image of {height} x {width} pixels, "
+                f"got {found[0]} x {found[1]}."
+            )
+        return Links(cosine_affinities(self.values, offsets))
 
 
 FindLinks = Callable[[NDArray[np.uint8]], Links]

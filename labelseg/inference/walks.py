@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from labelseg.inference.affinities import affinity_function
+from labelseg.errors import UsageError
+from labelseg.inference.affinities import Features, Links, affinity_function
 from labelseg.inference.predictor import resize_image
 from labelseg.models.affinity_net import AffinityNet, BoundaryNet
 from labelseg.ops.affinity.floods import competing_mask, competing_scores, guard_mask
@@ -45,23 +46,29 @@ class Walker:
         self._params, self._device = params, device
         self._own_maximum = params.start not in ("psa", "irn")
         self._offsets = pair_offsets(params.radius)
-        self._find_links, self._stride = affinity_function(
-            params.affinity_kind,
-            net,
-            self._offsets,
-            device=device,
-            precision=params.precision,
-            flip=params.flip,
-            colour_range=params.colour_range,
-        )
+        self._has_features = params.affinity_kind == "features"
+        self._scales = (1.0,) if self._has_features else params.scales
+        if not self._has_features:
+            self._find_links, self._stride = affinity_function(
+                params.affinity_kind,
+                net,
+                self._offsets,
+                device=device,
+                precision=params.precision,
+                flip=params.flip,
+                colour_range=params.colour_range,
+            )
 
-    def maps(self, image: NDArray[np.uint8], cams: NDArray[np.floating], alpha: float) -> NDArray[np.float32]:
+    def maps(
+        self, image: NDArray[np.uint8], cams: NDArray[np.floating], alpha: float, features: Features | None = None
+    ) -> NDArray[np.float32]:
         """Walk the start maps of an image at all scales.
 
         Args:
             image: (H, W, 3) uint8 RGB.
             cams: (C, h, w) in [0, 1], of any size.
             alpha: Background exponent of the start maps; read where the walk starts as psa.
+            features: Of the places of the image; needed where affinities are those of features.
 
         Returns:
             (C, H, W) float32, or (1 + C, H, W) with that of the background first where one walks; each has a maximum of 1 unless
@@ -72,25 +79,33 @@ class Walker:
             start = with_background(resize_maps(cams, image.shape[:2]), alpha)
         elif self._params.start == "background" or self._params.guard == "competitor":
             start = with_background(cams, 1.0)
-        walked = np.mean([self._walk(image, start, scale) for scale in self._params.scales], axis=0)
+        walked = np.mean([self._walk(image, start, scale, features) for scale in self._scales], axis=0)
         return normalize_cam(walked) if self._own_maximum else walked
 
-    def _walk(self, image: NDArray[np.uint8], start: NDArray[np.floating], scale: float) -> NDArray[np.float32]:
+    def _links(self, image: NDArray[np.uint8], features: Features | None) -> tuple[Links, int]:
+        """Link the cells of an image; also the stride of their grid."""
+        if not self._has_features:
+            return self._find_links(image), self._stride
+        if features is None:
+            raise UsageError("affinities of features: expected features, got none. Name some: labelseg propagate --features features")
+        return features.links(image, self._offsets), features.stride
+
+    def _walk(self, image: NDArray[np.uint8], start: NDArray[np.floating], scale: float, features: Features | None) -> NDArray[np.float32]:
         """Walk maps of any size over the grid of the image at one scale, and bring them to the image's size."""
         params = self._params
         scaled = resize_image(image, scale)
-        affinities, boundary = self._find_links(scaled)
+        (affinities, boundary), stride = self._links(scaled, features)
         if params.psa_compat:
             affinities = affinities * psa_origins(affinities.shape[1:], params.radius)
         if boundary is not None and params.start == "irn":
             is_there = start.shape[1:] == boundary.shape  # maps are stored on this very grid
-            cells = (start if is_there else to_grid(start, scaled.shape[:2], self._stride)) * (1 - boundary)
+            cells = (start if is_there else to_grid(start, scaled.shape[:2], stride)) * (1 - boundary)
         else:
-            cells = to_grid(start, scaled.shape[:2], self._stride, count_padding=params.psa_compat)
+            cells = to_grid(start, scaled.shape[:2], stride, count_padding=params.psa_compat)
         walked = random_walk(
             cells, affinities, self._offsets, beta=params.beta, steps=params.iters, tolerance=params.tolerance, device=self._device
         )
-        return from_grid(normalize_cam(walked) if self._own_maximum else walked, self._stride, scaled.shape[:2], image.shape[:2])
+        return from_grid(normalize_cam(walked) if self._own_maximum else walked, stride, scaled.shape[:2], image.shape[:2])
 
 
 def walked_classes(params: Any, maps: NDArray[np.float32], count: int) -> NDArray[np.float32]:

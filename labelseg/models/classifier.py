@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from labelseg.models.encoders.base import Backbone
+from labelseg.models.heads.joint_features import joint_features
 
 
 class Classifier(nn.Module):
@@ -48,7 +47,4 @@ class Classifier(nn.Module):
         Returns:
             (B, D, h, w), D channels of both taps; zeros where a tap is silent.
         """
-        fine, coarse = self.backbone(x)[-2:]
-        if coarse.shape[2:] != fine.shape[2:]:
-            coarse = F.interpolate(coarse, size=fine.shape[2:], mode="bilinear", align_corners=False)
-        return torch.cat([F.normalize(fine, dim=1), F.normalize(coarse, dim=1)], dim=1)
+        return joint_features(self.backbone(x)[-2:])

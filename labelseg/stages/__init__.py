@@ -11,7 +11,7 @@ from labelseg.stages.clicks import ask, correct, override
 from labelseg.stages.few_masks import sgc, train_pseudoseg, train_unimatch
 from labelseg.stages.new_classes import wilson, wilson_labels
 from labelseg.stages.segmentation import segment, train_segmenter
-from labelseg.stages.tags import affinity_labels, cam, propagate, refine, train_affinity, train_classifier
+from labelseg.stages.tags import affinity_labels, cam, features, propagate, refine, train_affinity, train_classifier
 
 STAGES: tuple[Stage, ...] = (
     train_classifier.STAGE,
@@ -19,6 +19,7 @@ STAGES: tuple[Stage, ...] = (
     refine.STAGE,
     affinity_labels.STAGE,
     train_affinity.STAGE,
+    features.STAGE,
     propagate.STAGE,
     train_segmenter.STAGE,
     train_pseudoseg.STAGE,

@@ -37,14 +37,19 @@ def make_backbone(inputs: Inputs, params: TrainingParams) -> Backbone:
         own = {name.removeprefix("backbone."): tensor for name, tensor in tensors.items() if name.startswith("backbone.")}
         load_arrays(backbone, own, f"backbone of {params.init} for {params.backbone}")
     else:
-        try:
-            load_weights(backbone, params.weights)
-        except LabelsegError as error:
-            setting = f"{table_of(inputs.instance)}.weights"
-            raise type(error)(f"{inputs.instance}: {error} Here: labelseg config {setting} FILE") from error
+        load_initial_weights(inputs, backbone, params.weights)
     if params.freeze_batchnorm:
         backbone.freeze_batchnorm()
     return backbone.freeze_blocks(params.freeze_blocks)
+
+
+def load_initial_weights(inputs: Inputs, backbone: Backbone, weights: str) -> None:
+    """Load initial weights into a backbone, as ``load_weights``; what is wrong names the instance and the command that sets them."""
+    try:
+        load_weights(backbone, weights)
+    except LabelsegError as error:
+        setting = f"{table_of(inputs.instance)}.weights"
+        raise type(error)(f"{inputs.instance}: {error} Here: labelseg config {setting} FILE") from error
 
 
 def demand_batch(name: str, inputs: Inputs, params: TrainingParams, net: nn.Module, samples: int, images: int = 1) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from labelseg.inference.affinities import Features
 from labelseg.inference.walks import Walker, walked_mask
 from labelseg.ops.cam import cam_mask, resize_maps, score_mask, with_background
 from labelseg.ops.crf.dense_crf import Bilateral, Gaussian, dense_crf_pair
@@ -101,14 +102,23 @@ class WalkedMaps:
         walker: Walks the maps.
         guards: Image -> item whose mask tells how much of the image a class may cover; empty without a guard.
         folder: Where walks are kept.
+        features: Image -> item with features, where they give the affinities; else empty.
         device: Torch device name.
     """
 
     def __init__(
-        self, dataset: Images, cams: Stored, params: Any, walker: Walker, guards: Stored, folder: Path, device: str = "cpu"
+        self,
+        dataset: Images,
+        cams: Stored,
+        params: Any,
+        walker: Walker,
+        guards: Stored,
+        folder: Path,
+        features: Stored,
+        device: str = "cpu",
     ) -> None:
         self._dataset, self._cams, self._params, self._walker = dataset, cams, params, walker
-        self._guards, self._folder, self._device = guards, folder, device
+        self._guards, self._folder, self._features, self._device = guards, folder, features, device
         self._files: dict[tuple[str, float], Path] = {}
 
     def masks(self, image_id: str, points: Sequence[Settings]) -> Iterator[NDArray[np.uint8]]:
@@ -125,10 +135,12 @@ class WalkedMaps:
         key = image_id, alpha if self._params.start == "psa" else 0.0
         if key not in self._files:
             path = self._folder / f"{len(self._files)}.npy"
-            np.save(path, self._walker.maps(image, self._cams[image_id]["scores"], alpha), allow_pickle=False)
+            features = Features.of(self._features[image_id]) if self._features else None
+            walked = self._walker.maps(image, self._cams[image_id]["scores"], alpha, features)
+            np.save(path, walked, allow_pickle=False)
             self._files[key] = path
-        walked: NDArray[np.float32] = np.load(self._files[key], allow_pickle=False)
-        return walked
+        kept: NDArray[np.float32] = np.load(self._files[key], allow_pickle=False)
+        return kept
 
 
 def measure_with(maker: Maker, judge: Judge, ids: Sequence[str], told: str) -> Measure:

@@ -121,7 +121,8 @@ def sources_of(workspace: Workspace, instance: str) -> tuple[list[str], list[str
     if stage_of(instance) == "refine":
         return [params.cam], []
     guard = [params.guard_masks] if params.guard != "off" else []
-    return [params.cam, *guard], [params.affinity] if params.affinity_kind == "learned" else []
+    features = [params.features] if params.affinity_kind == "features" else []
+    return [params.cam, *guard, *features], [params.affinity] if params.affinity_kind == "learned" else []
 
 
 def make_judge(workspace: Workspace, images: TuningImages, instance: str, split: str, device: str) -> Judge:
@@ -212,7 +213,8 @@ class Tuner:
         with tempfile.TemporaryDirectory(prefix="labelseg-tune-") as folder:
             walker = Walker(params, net, self._device)
             cams = self._artifact(params.cam)
-            maker = WalkedMaps(self._workspace.dataset, cams, params, walker, guards, Path(folder), self._device)
+            features = self._artifact(params.features) if params.affinity_kind == "features" else {}
+            maker = WalkedMaps(self._workspace.dataset, cams, params, walker, guards, Path(folder), features, self._device)
             trial = self._search(instance, maker, axes, params)
         return _choice(instance, instance, dict(trial.found.settings), {axis.name: getattr(params, axis.name) for axis in axes}, trial)
 

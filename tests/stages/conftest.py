@@ -45,6 +45,10 @@ epochs = 1
 batch_size = 4
 crop = 96
 
+[features]
+backbone = "tiny"
+weights = "none"
+
 [propagate]
 flip = true
 
@@ -147,8 +151,9 @@ def finished_root(tmp_path_factory):
 
 
 def run_clicks(root):
-    """Ask about the masks of a finished chain, answer by the truth and correct them."""
+    """Ask about the masks of a finished chain, answer by the truth and correct them; compute features, which the chain does not read."""
     workspace = Workspace(root)
+    workspace.run("features", "train", options=HERE)
     workspace.run("ask", "train", options=HERE)
     questions = read_questions(workspace, workspace.ref("ask", "train"))
     append_answers(answers_path(root, "ask"), true_answers(workspace.dataset, questions))

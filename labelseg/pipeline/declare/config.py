@@ -18,7 +18,7 @@ from typing import Any
 
 from labelseg.errors import UsageError
 from labelseg.file_kinds import odd_kind
-from labelseg.pipeline.declare.stage import AUTO, Follow, Stage
+from labelseg.pipeline.declare.stage import AUTO, Follow, Stage, is_effective
 from labelseg.pipeline.declare.values import declared_fields, former_names, read_value
 from labelseg.pipeline.instances import instance_parts, is_named, join_instance, run_command, stage_of, table_of
 from labelseg.suggestions import suggestion
@@ -174,13 +174,14 @@ class Config:
         return self._followed(stage.params(**values))
 
     def _followed(self, params: Any) -> Any:
-        """Put what each ``auto`` stands for in its place; an instance that is not there decides nothing."""
+        """Put what each ``auto`` stands for in its place; an instance that is not there, or not read, decides nothing."""
         stands = {}
-        for declared in fields(params):
+        by_name = {declared.name: declared for declared in fields(params)}
+        for declared in by_name.values():
             follow: Follow | None = declared.metadata.get("follows")
             if follow is not None and getattr(params, declared.name) == AUTO:
                 read = getattr(params, follow.source)
-                there = read in self.instances()
+                there = read in self.instances() and is_effective(by_name[follow.source], params)
                 value = getattr(self.params(read), follow.param, "") if there else ""
                 stands[declared.name] = follow.values.get(value, follow.otherwise)
         return replace(params, **stands)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from labelseg.protocols import Kind
 
-SourceKind = Literal["map", "model", "labels", "questions"]
+SourceKind = Literal["map", "model", "labels", "questions", "features"]
 AUTO = "auto"
 
 
@@ -67,7 +67,7 @@ def source(default: str, *, help: str, kind: SourceKind, effective: Callable[[An
     """Declare a parameter that names the instance to read, such as ``cam`` or ``cam@wide``; ``""`` reads nothing.
 
     Kind ``labels`` takes any instance that writes masks, or ``masks`` for the data's own ground truth;
-    kind ``questions`` takes any instance that asks people.
+    kind ``questions`` takes any instance that asks people, kind ``features`` any that writes features of places.
     In keys the content digest stands in place of the name. ``effective`` tells from the parameters whether it is read at all.
     A former name is the role that the source plays for the work function, too.
     """
@@ -130,6 +130,8 @@ class Stage:
         has_masks: Whether the items hold an array ``mask`` and so can serve as a label source.
         has_scores: Whether the items hold arrays ``scores`` and ``class_ids`` in place of a mask, which a threshold on the background
             would make: they are compared with true masks at many thresholds.
+        has_features: Whether the items hold ``features`` (h, w, D) of places and ``stride`` (), the pixels between them.
+        has_network: Whether a map runs a network that it reads from no model, so that it belongs on the device.
         asks: Whether the items hold questions for a person: ``points`` (n, 2), rows and columns, and ``guesses`` (n,), class ids, -1
             where nothing is guessed; where whole regions are asked also ``regions`` (n,), the number of the region of each point.
         answered: Role of the source that asks, for a map whose items depend on the answers too, or empty. Until all of its questions are
@@ -150,6 +152,8 @@ class Stage:
     uses: Callable[[Any], tuple[Kind, ...] | Mapping[str, tuple[Kind, ...]]]
     has_masks: bool = False
     has_scores: bool = False
+    has_features: bool = False
+    has_network: bool = False
     asks: bool = False
     answered: str = ""
     overridden: bool = False

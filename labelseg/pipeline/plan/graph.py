@@ -171,6 +171,9 @@ def _source_stage(config: Config, source: Source, where: str) -> Stage | None:
     if source.kind == "questions" and not stage.asks:
         able = [s.name for s in config.stages.values() if s.asks]
         raise UsageError(f"{where}: {stage.name} asks nothing. Name one of: {', '.join(able)}.")
+    if source.kind == "features" and not stage.has_features:
+        able = [s.name for s in config.stages.values() if s.has_features]
+        raise UsageError(f"{where}: {stage.name} writes no features. Name one of: {', '.join(able)}.")
     if source.kind in ("map", "model") and stage.kind != source.kind:
         expected = "trains no model" if source.kind == "model" else "is a model, not maps of a split"
         able = [s.name for s in config.stages.values() if s.kind == source.kind]

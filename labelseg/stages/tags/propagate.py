@@ -1,4 +1,4 @@
-"""Stage ``propagate``: spread class activation maps by a random walk over learned affinities."""
+"""Stage ``propagate``: spread class activation maps by a random walk over affinities."""
 
 from __future__ import annotations
 
@@ -42,6 +42,14 @@ def _is_constant(params: Params) -> bool:
     return params.affinity_kind == "constant"
 
 
+def _has_features(params: Params) -> bool:
+    return params.affinity_kind == "features"
+
+
+def _sees_images(params: Params) -> bool:
+    return params.affinity_kind != "features"
+
+
 @dataclass(frozen=True, kw_only=True)
 class WalkParams:
     """What walks, over which affinities and how long."""
@@ -49,9 +57,11 @@ class WalkParams:
     cam: str = source("cam", help="Instance that provides the class activation maps.", kind="map")
     affinity: str = source("train-affinity", help="Instance that provides the affinity model.", kind="model", effective=_is_learned)
     affinity_kind: str = option(
-        "learned", help="Where affinities come from: the model, or as controls the colours alone or nothing (constant).",
-        choices=("learned", "colour", "constant"),
-    )  # fmt: skip
+        "learned",
+        help="Where affinities come from: the model, the likeness of features, or as controls colours alone or nothing (constant).",
+        choices=("learned", "features", "colour", "constant"),
+    )
+    features: str = source("features", help="Instance that provides the features.", kind="features", effective=_has_features)
     colour_range: float = option(
         20.0,
         help="Mean difference, in grey levels, at which colour affinity falls to 1/e.",
@@ -62,7 +72,10 @@ class WalkParams:
     iters: int = option(256, help="Steps of the walk.", minimum=0)
     radius: int = option(5, help="Pairs closer than this many cells are linked.", minimum=1)
     scales: tuple[float, ...] = option(
-        (1.0,), help="Factors of the image's sides whose walks are averaged; more than 1 gives a finer grid.", minimum=0.1
+        (1.0,),
+        help="Factors of the image's sides whose walks are averaged; more than 1 gives a finer grid. Features walk on the grid they have.",
+        minimum=0.1,
+        effective=_sees_images,
     )
     flip: bool = option(False, help="Average learned affinities with those of the mirrored image.", effective=_is_learned)
     start: str = option(
@@ -120,7 +133,7 @@ class Params(CrfParams, Guard, WalkParams):
 
 
 def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
-    """Spread class activation maps to similar neighbours by a random walk over learned affinities.
+    """Spread class activation maps to similar neighbours by a random walk over affinities, learned or of features.
 
     Returns:
         The function that computes an item: ``scores`` float16 (K, h, w) on the grid of the walk; ``class_ids`` int16 (C,), of the maps that
@@ -131,6 +144,7 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
     import numpy as np
 
     from labelseg.errors import UsageError
+    from labelseg.inference.affinities import Features
     from labelseg.inference.walks import Walker, start_of, walked_classes, walked_mask
     from labelseg.models.fast.inference_form import for_inference
     from labelseg.models.networks import load_network
@@ -159,7 +173,8 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
         image, cam = item.image(), item.read("cam")
         size = image.shape[:2]
         class_ids = np.concatenate([[0], cam["class_ids"]]).astype(np.int16)
-        maps = walker.maps(image, cam["scores"], params.alpha)
+        features = Features.of(item.read("features")) if params.affinity_kind == "features" else None
+        maps = walker.maps(image, cam["scores"], params.alpha, features)
         guard = item.read("guard_masks")["mask"] if params.guard != "off" else None
         mask = walked_mask(params, image, maps, class_ids, guard, inputs.device)
         stored = resize_maps(walked_classes(params, maps, len(cam["class_ids"])), (-(-size[0] // 4), -(-size[1] // 4)))

@@ -213,10 +213,32 @@ def affinity_labels(item, params):
     return {"labels": labels}
 
 
+@cache
+def place_features():
+    """Features of places 12 pixels apart, some of them silent, some pointing away from others."""
+    values = np.random.default_rng(8).standard_normal((4, 5, 3)) + 0.6
+    values[1, 2] = 0
+    return {"features": values.astype(np.float16), "stride": np.array(12, np.int32)}
+
+
+def cosines(values, offsets):
+    """Cosine of each pair of features (h, w, D), 0 where it is negative or one of them is silent."""
+    found = np.zeros((len(offsets), *values.shape[:2]), np.float32)
+    for k, y, x in np.ndindex(found.shape):
+        to_y, to_x = y + offsets[k][0], x + offsets[k][1]
+        if 0 <= to_y < found.shape[1] and 0 <= to_x < found.shape[2]:
+            one, other = values[y, x].astype(float), values[to_y, to_x].astype(float)
+            lengths = np.sqrt((one**2).sum()) * np.sqrt((other**2).sum())
+            found[k, y, x] = max(0.0, (one * other).sum() / lengths) if lengths else 0.0
+    return found
+
+
 def affinities(image, params, name):
     """Affinities of the pairs of an image, and the stride of their grid."""
     offsets = pair_offsets(params.radius)
     grid = [-(-side // 8) for side in image.shape[:2]]
+    if params.affinity_kind == "features":
+        return cosines(place_features()["features"], offsets), 12
     if params.affinity_kind == "constant":
         return pair_validity(grid, offsets).astype(np.float32), 8
     if params.affinity_kind == "colour":
@@ -245,7 +267,7 @@ def propagate(item, params, name="affinity-net"):
         start = with_background(resize_maps(start, SIZE), params.alpha)
     elif params.start == "background" or params.guard == "competitor":
         start = np.stack([1 - start.max(axis=0), *start])
-    for scale in params.scales:
+    for scale in (1.0,) if params.affinity_kind == "features" else params.scales:
         image = scaled(item.picture, scale)
         pairs, stride = affinities(image, params, name)
         if params.psa_compat:
@@ -283,6 +305,24 @@ def propagate(item, params, name="affinity-net"):
         places = label_crf(item.picture, places, 3, **options) if by_labels else dense_crf(item.picture, scores, **options).argmax(axis=0)
     quarter = (-(-SIZE[0] // 4), -(-SIZE[1] // 4))
     return {"scores": resize_maps(scores[1:], quarter), "class_ids": ids[1:], "size": np.array(SIZE), "mask": ids[places]}
+
+
+def features(item, params):
+    """Levels of a backbone over the image, which is filled up to whole blocks and enlarged, each of unit length, on one grid."""
+    torch.manual_seed(0)
+    backbone = network("segmenter").backbone if params.model else for_inference(build_backbone(params.backbone, params.output_stride))
+    stride = min((4, 8, 16, 16)[level - 1] if params.output_stride == 16 else (4, 8, 8, 8)[level - 1] for level in params.levels)
+    rows, columns = (-(-side // params.stride) for side in SIZE)
+    below, right = (np.minimum(np.arange(n * params.stride), side - 1) for n, side in zip((rows, columns), SIZE, strict=True))
+    filled = item.picture[below][:, right]
+    enlarged = filled
+    if stride != params.stride:
+        enlarged = np.asarray(Image.fromarray(filled).resize((columns * stride, rows * stride), Image.Resampling.BICUBIC))
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=params.precision == "bf16-mixed"):
+        taps = backbone(torch.from_numpy(normalize(np.ascontiguousarray(enlarged)))[None])
+    levels = [resize_maps(taps[level - 1][0].float().numpy(), (rows, columns)) for level in params.levels]
+    joint = np.concatenate([level / np.maximum(np.linalg.norm(level, axis=0), 1e-12) for level in levels]).transpose(1, 2, 0)
+    return {"features": joint - joint.mean(axis=(0, 1)) if params.centre else joint, "stride": np.array(params.stride)}
 
 
 def segment(item, params):

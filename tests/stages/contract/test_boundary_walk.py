@@ -113,3 +113,11 @@ def test_what_stands_for_auto_follows_from_the_model(tmp_path):
     assert [config.params(name).start for name in ("propagate", "propagate@edges", "propagate@named")] == ["foreground-only", "irn", "irn"]
     assert config.params("propagate", {"affinity": "train-affinity@edges"}).start == "irn"
     assert config.params("propagate@edges", {"start": "foreground-only"}).start == "foreground-only"
+
+
+def test_a_model_that_is_not_read_decides_nothing(tmp_path):
+    from labelseg.pipeline.declare.config import Config
+
+    (tmp_path / "labelseg.toml").write_text('[train-affinity]\nkind = "irn"\n[propagate.plain]\naffinity_kind = "colour"\n')
+    config = Config.load(tmp_path, STAGES, {})
+    assert [config.params(name).start for name in ("propagate", "propagate@plain")] == ["irn", "foreground-only"]

@@ -51,6 +51,10 @@ iters = 1
 split = "few"
 widths = [8, 8, 8]
 {TINY}
+[features]
+backbone = "tiny"
+weights = "none"
+
 [propagate]
 iters = 2
 
@@ -118,6 +122,7 @@ VALUES = {
     "guard_masks": ("refine",),
     "adopt": (),
     "labels": ("masks",),
+    "model": (),
     "previous": (),
     "weights": (),  # of other networks than the tiny one
     "hold": (0.3,),
@@ -138,6 +143,7 @@ FURTHER = {
     "train-segmenter": [{"labels": "masks"}, {"init": "train-classifier"}],
     "train-pseudoseg": [{"init": "train-segmenter"}, {"labels": "propagate"}],
     "train-unimatch": [{"init": "train-segmenter"}, {"hold": 0.3}],
+    "features": [{"model": "train-classifier"}],
     "ask": [{"of": "segment"}],
     "correct": [{"of": ""}, {"reach": 0.0}],
     "override": [{"of": "masks"}, {"of": ""}],
@@ -233,7 +239,7 @@ def make_workspace(root):
 def root(tmp_path_factory):
     """A small workspace in which everything ran."""
     made = Workspace(make_workspace(tmp_path_factory.mktemp("declarations")))
-    for instance in ("segment", "train-unimatch", "sgc", "wilson@1", "wilson-labels", "ask", "labor-select@1"):
+    for instance in ("segment", "features", "train-unimatch", "sgc", "wilson@1", "wilson-labels", "ask", "labor-select@1"):
         made.run(instance, "few", options=RunOptions(workers=0, create=True))
     for asking in ("ask", "labor-select@1"):
         questions = read_questions(made, made.ref(asking, "few"))

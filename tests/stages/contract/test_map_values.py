@@ -73,6 +73,10 @@ COMPOSED = {
             {"affinity_kind": "colour"},
             {"affinity_kind": "colour", "colour_range": 200.0},
             {"affinity_kind": "constant"},
+            {"affinity_kind": "features"},
+            {"affinity_kind": "features", "beta": 8.0},
+            {"affinity_kind": "features", "start": "psa"},
+            {"affinity_kind": "features", "psa_compat": True},
             {"beta": 8.0},
             {"iters": 2},
             {"radius": 2},
@@ -101,6 +105,23 @@ COMPOSED = {
             {"guard": "competitor", "guard_margin": 0.4},
             {"guard": "competitor", "scales": (1.0, 1.5), **CRF},
             {**PSA_WALK, "guard_factor": 0.5, "guard_margin": 0.0, "guard": "refined"},
+        ],
+    ),
+    "features": SimpleNamespace(
+        expected=by_hand.features,
+        models={"model": "segmenter"},
+        base={"backbone": "tiny", "weights": "none"},
+        changes=[
+            {"model": "train-segmenter"},
+            {"backbone": "resnet18"},
+            {"output_stride": 8},
+            {"levels": (4,)},
+            {"levels": (1, 4)},
+            {"stride": 7},
+            {"stride": 16},
+            {"centre": True},
+            {"model": "train-segmenter", "centre": True, "levels": (2,)},
+            {"precision": "bf16-mixed"},
         ],
     ),
     "segment": SimpleNamespace(
@@ -158,6 +179,7 @@ COMPOSED = {
 }
 CHANGES = [pytest.param(name, change, id=f"{name}-{change}") for name, case in COMPOSED.items() for change in [{}, *case.changes]]
 ELSEWHERE = {
+    "features": "weights are read in test_feature_walk",
     "wilson-labels": "compared with the targets of a training in test_wilson",
     "labor-select": "compared with what the selector disagrees on in active/test_rounds",
     "labor-annotate": "compared with true masks in active/test_rounds",
@@ -166,7 +188,11 @@ ELSEWHERE = {
 
 def item():
     return by_hand.HandItem(
-        "one", by_hand.picture(), (2, 4), {"cam": by_hand.maps(), "refine": by_hand.refined(), **by_hand.masks()}, by_hand.ANSWERS
+        "one",
+        by_hand.picture(),
+        (2, 4),
+        {"cam": by_hand.maps(), "refine": by_hand.refined(), "features": by_hand.place_features(), **by_hand.masks()},
+        by_hand.ANSWERS,
     )
 
 

@@ -27,10 +27,10 @@ ALL = [pytest.param(setting, id=title(setting)) for setting in [*SETTINGS, *FILE
 MAPS = [
     pytest.param(setting, id=title(setting))
     for setting in SETTINGS
-    if setting[0] in ("refine", "propagate", "segment", "cam", "sgc", "ask", "correct")
+    if setting[0] in ("refine", "propagate", "segment", "cam", "sgc", "ask", "correct", "features")
 ]
 TRAININGS = [pytest.param(setting, id=title(setting)) for setting in SETTINGS if setting[0] in TRAINED]
-NETWORKS = {"cam": "classifier", "propagate": "affinity-net", "segment": "segmenter", "sgc": "pseudoseg"}
+NETWORKS = {"cam": "classifier", "propagate": "affinity-net", "segment": "segmenter", "sgc": "pseudoseg", "features": "segmenter"}
 SMALL = {"propagate": {"iters": 6, "radius": 3}, "segment": {"scales": (1.0,)}, "cam": {"scales": (1.0,)}}
 
 
@@ -94,7 +94,9 @@ def test_a_map_is_the_same_whatever_has_no_effect(setting, other_backend):
     name, chosen, silent = setting
     params = STAGE[name].params(**{**SMALL.get(name, {}), **chosen})
     inputs = by_hand.inputs(**dict.fromkeys(("model", "affinity"), NETWORKS.get(name)), classes="classifier")
-    item = by_hand.HandItem("one", by_hand.picture(), (2, 4), {"cam": by_hand.maps(), **by_hand.masks()}, by_hand.ANSWERS)
+    item = by_hand.HandItem(
+        "one", by_hand.picture(), (2, 4), {"cam": by_hand.maps(), "features": by_hand.place_features(), **by_hand.masks()}, by_hand.ANSWERS
+    )
     one, two = (STAGE[name].run(inputs, some)(item) for some in (params, changed(params, silent.split())))
     assert one.keys() == two.keys()
     for array in one:

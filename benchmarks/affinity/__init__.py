@@ -1,0 +1,1 @@
+"""What affinities come from, compared on photos."""
