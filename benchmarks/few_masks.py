@@ -50,6 +50,7 @@ METHODS: dict[str, tuple[str, tuple[str, ...]]] = {
     "fixmatch": ("train-unimatch", ("--variant", "fixmatch")),
     "unimatch": ("train-unimatch", ("--variant", "unimatch")),
     "unimatch, tags": ("train-unimatch", ("--variant", "unimatch", "--tags", "given")),
+    "unimatch, shares": ("train-unimatch", ("--variant", "unimatch", "--class-share", "0.3")),
     "unimatch-v2": ("train-unimatch", ("--variant", "unimatch-v2")),
     "pseudoseg": ("train-pseudoseg", ()),
     "pseudoseg, tags": ("train-pseudoseg", ("--tags", "given")),
@@ -63,7 +64,7 @@ PLANS = {
         ("unimatch-v2",),
         "train_fine",
     ),
-    "camvid": Plan(30, "train", "train", ("supervised", "fixmatch", "unimatch", "pseudoseg")),
+    "camvid": Plan(30, "train", "train", ("supervised", "fixmatch", "unimatch", "unimatch, shares", "pseudoseg")),
 }
 
 

@@ -24,13 +24,25 @@ from results_tables import (
 
 FEW = {"few_masks-voc_animals": "Photos of VOC animals, 60 masks", "few_masks-camvid": "Street scenes of CamVid, 30 masks"}
 # Order of the methods for few masks, from less to more.
-METHODS = ("base", "supervised", "fixmatch", "unimatch", "unimatch, tags", "unimatch-v2", "pseudoseg", "pseudoseg, tags")
+METHODS = (
+    "base",
+    "supervised",
+    "fixmatch",
+    "unimatch",
+    "unimatch, shares",
+    "unimatch, tags",
+    "unimatch-v2",
+    "pseudoseg",
+    "pseudoseg, tags",
+)
 
 
 def few_bars(dataset: str) -> tuple[tuple[str, Value, float], ...]:
     """Tell what methods for few masks have to reach on a dataset."""
     supervised = miou("supervised on val")
-    methods = ("unimatch",) if dataset == "few_masks-camvid" else ("unimatch", "unimatch, tags", "unimatch-v2", "pseudoseg", "pseudoseg, tags")
+    methods = (
+        ("unimatch",) if dataset == "few_masks-camvid" else ("unimatch", "unimatch, tags", "unimatch-v2", "pseudoseg", "pseudoseg, tags")
+    )
     bars = [(f"{method}, points above supervised", difference(miou(f"{method} on val"), supervised), 2.0) for method in methods]
     return (
         *bars,

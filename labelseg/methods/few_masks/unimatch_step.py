@@ -18,6 +18,7 @@ from labelseg.ops.few_masks.unimatch import (
     confident_loss,
     paste_images,
     pseudo_label,
+    trust_class_shares,
 )
 
 Batch = Mapping[str, Tensor]
@@ -69,6 +70,7 @@ class UniMatchStep:
         teacher: The averaged network, where the variant has one.
         mixed: Whether the teacher computes in bfloat16, as a training in mixed precision does.
         given_tags: Whether pseudo labels hold to the tags of their image; an extension.
+        class_share: Part of each class's pixels that is learned whatever the threshold; an extension.
 
     Source: Yang et al. 2023, 2025; unimatch.md 1.3, 1.4 and 6. Differs in that only unlabelled features are perturbed (the published code
         perturbs labelled ones too, and discards what comes of it), and in that without perturbed features the weak view passes alone.
@@ -82,6 +84,7 @@ class UniMatchStep:
     teacher: nn.Module | None = None
     mixed: bool = False
     given_tags: bool = False
+    class_share: float = 0.0
 
     def __call__(self, module: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Compute ``loss`` and its parts, and the counts behind ``RATIOS``."""
@@ -109,7 +112,8 @@ class UniMatchStep:
 
     def _label(self, logits: Tensor, valid: Tensor, batch: Batch) -> PseudoLabel:
         """Label weak views of the batch's unlabelled images."""
-        return pseudo_label(logits, valid, batch["unlabelled_tags"] if self.given_tags else None)
+        target = pseudo_label(logits, valid, batch["unlabelled_tags"] if self.given_tags else None)
+        return trust_class_shares(target, self.class_share, self.threshold)
 
     def _partner(self, module: nn.Module, batch: Batch, weak: PseudoLabel) -> PseudoLabel:
         """Label what is pasted: the batch moved on by one, or other views of the same images, seen in evaluation mode."""

@@ -72,6 +72,14 @@ class Params(FewMaskParams):
         neutral=True,
         effective=_reads_unlabelled,
     )
+    class_share: float = option(
+        0.0,
+        help="Part of each class's pixels, the most confident ones of a batch, that is learned whatever the threshold (an extension).",
+        minimum=0.0,
+        maximum=1.0,
+        neutral=True,
+        effective=_reads_unlabelled,
+    )
     labelled_loss: str = option("ce", help="Loss of labelled images: cross entropy, or that of hard pixels only.", choices=("ce", "ohem"))
     ohem_threshold: float = option(
         0.7,
@@ -137,6 +145,7 @@ def run(inputs: Inputs, params: Params) -> Model:
         teacher,
         params.precision == "bf16-mixed",
         given_tags,
+        params.class_share,
     )
     views = UniMatchViews(
         draw,

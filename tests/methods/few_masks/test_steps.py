@@ -143,6 +143,14 @@ def test_pseudo_labels_hold_to_the_tags_where_these_are_given(net, variant, own_
     torch.testing.assert_close(loss(everything, True), without)  # tags that rule nothing out
 
 
+def test_a_share_of_each_class_is_learned_although_none_reaches_the_threshold(net):
+    batch = uni_batch()
+    losses = [UniMatchStep(VARIANTS["dusperb"], 1.0, cross_entropy, class_share=share)(net, batch) for share in (0.0, 0.25, 1.0)]
+    counted = [float(step["confident"] / step["valid"]) for step in losses]
+    assert counted[0] == 0 and counted[1] == pytest.approx(0.25, abs=0.01) and counted[2] == 1
+    assert float(losses[0]["loss_strong1"]) == 0 < float(losses[1]["loss_strong1"]) < float(losses[2]["loss_strong1"])
+
+
 def test_two_taps_are_perturbed_each_on_its_own_and_the_clean_ones_stay():
     torch.manual_seed(0)
     taps = [torch.ones(3, 64, 2, 2) for _ in range(4)]

@@ -19,6 +19,7 @@ from labelseg.ops.few_masks.unimatch import (
     paste_images,
     pseudo_label,
     share_by_tags,
+    trust_class_shares,
 )
 from labelseg.ops.losses import cross_entropy
 from labelseg.ops.metrics import ConfusionMatrix
@@ -266,3 +267,26 @@ def test_tags_share_the_foreground_of_a_batch_as_of_single_images(background):
 def test_an_image_of_no_class_is_all_background():
     target = pseudo_label(torch.randn(1, 3, 2, 2), torch.ones(1, 2, 2), torch.zeros(1, 2))
     assert (target.label == 0).all() and (target.confidence == 1).all()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.5, 1.0])
+def test_the_most_confident_pixels_of_each_class_are_trusted(share):
+    generator = torch.Generator().manual_seed(2)
+    label = torch.randint(0, 3, (2, 6, 7), generator=generator)
+    confidence = torch.rand(2, 6, 7, generator=generator) * torch.tensor([0.99, 0.6, 0.3])[label]
+    target = PseudoLabel(label, confidence, torch.rand(2, 6, 7, generator=generator) > 0.3)
+    found = trust_class_shares(target, share, 0.9)
+    assert torch.equal(found.label, label) and torch.equal(found.valid, target.valid)
+    for class_id in range(3):
+        here = target.valid & (label == class_id)
+        order = confidence[here].argsort(descending=True)
+        trusted = torch.zeros(len(order), dtype=torch.bool)
+        trusted[order[: -int(-share * len(order) // 1)]] = True
+        expected = torch.where(trusted, confidence[here].clamp(min=0.9), confidence[here])
+        assert torch.equal(found.confidence[here], expected)
+    assert torch.equal(found.confidence[~target.valid], confidence[~target.valid])
+
+
+def test_without_a_valid_pixel_none_is_trusted():
+    target = PseudoLabel(torch.zeros(1, 2, 2, dtype=torch.int64), torch.full((1, 2, 2), 0.4), torch.zeros(1, 2, 2, dtype=torch.bool))
+    assert torch.equal(trust_class_shares(target, 0.5, 0.9).confidence, target.confidence)

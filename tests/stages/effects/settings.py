@@ -95,7 +95,7 @@ SETTINGS = [
     (
         "train-unimatch",
         {"variant": "supervised", "head": "unimatch", "labelled_loss": "ohem"},
-        f"{UNWATCHED_FEW} take separable threshold dropout partner box jitter tags",
+        f"{UNWATCHED_FEW} take separable threshold dropout partner box jitter tags class_share",
     ),
     (
         "train-unimatch",
