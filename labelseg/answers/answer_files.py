@@ -8,7 +8,8 @@ same pixel, or the withdrawal of one, is another line. Nothing else in a workspa
 ``y`` and ``x`` are row and column of the image itself, turned upright; ``class`` is a name, or null where the person cannot tell.
 ``kind`` is there where it is no answer: ``undo`` withdraws the last answer of the same person to the pixel, or the line that its key
 ``undoes`` names, ``repeat`` is a second answer that only tells how sure a person is, ``mixed`` says that a region holds several classes,
-``flag`` marks an image. A line that may be named has a ``nonce``. Keys that are not known here are kept.
+``flag`` marks an image. A line that may be named has a ``nonce``. Keys that are not known here are kept. The last key of a line that was
+written here is ``seal``, by which a change is told; a line without one is taken as it is.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ does. They are only ever appended to, and nothing in a workspace removes them or
      "from": "cvat.zip", "format": "cvat"}
 
 ``mask`` is the digest of a PNG file of class ids, ``corrections/masks/5f/5f….png``, or null where a mask is withdrawn; ``classes`` are the
-names of the ids in it.
+names of the ids in it. The last key of a line that was written here is ``seal``, by which a change is told.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from blake3 import blake3
 from labelseg.answers.line_files import BadLine, append_lines, demand, parse_lines, read_bytes
 from labelseg.errors import DataError
 from labelseg.file_kinds import read_file
-from labelseg.pipeline.files.atomic import write_if_absent
+from labelseg.pipeline.files.atomic import write_atomically, write_if_absent
 from labelseg.pipeline.files.digests import DIGEST_BYTES
 
 FOLDER = "corrections"
@@ -84,9 +84,11 @@ def mask_digest(data: bytes) -> str:
 
 
 def store_mask(root: Path, data: bytes) -> str:
-    """Keep the bytes of a mask file; equal ones are kept once. Return their digest."""
+    """Keep the bytes of a mask file; equal ones are kept once, and a damaged file of them gives way. Return their digest."""
     digest = mask_digest(data)
-    write_if_absent(mask_path(root, digest), data)
+    path = mask_path(root, digest)
+    if not write_if_absent(path, data) and mask_digest(read_file(path)) != digest:
+        write_atomically(path, data)
     return digest
 
 
@@ -101,7 +103,7 @@ def demand_mask(path: Path) -> None:
     except OSError as error:
         raise DataError(f"{path}: a mask that was imported cannot be read. Import it again: labelseg import-masks") from error
     if mask_digest(data) != path.stem:
-        raise DataError(f"{path}: a mask that was imported is damaged. Remove the file and import it again: labelseg import-masks")
+        raise DataError(f"{path}: a mask that was imported is damaged. Import it again: labelseg import-masks")
 
 
 def append_corrections(path: Path, corrections: Iterable[Correction]) -> None:

@@ -33,6 +33,7 @@ class Ledger:
         self._unknown = unknown
         self._share = repeat_share
         self.changes = 0
+        self._file_id = 0
         self._clear()
 
     def _clear(self) -> None:
@@ -51,10 +52,13 @@ class Ledger:
 
     def refresh(self) -> None:
         """Read what was appended since the last time; all of it where the file was replaced."""
-        size = self._path.stat().st_size if self._path.exists() else 0
-        if size == self._read:
+        found = self._path.stat() if self._path.exists() else None
+        size, file_id = (found.st_size, found.st_ino) if found is not None else (0, 0)
+        replaced = self._file_id not in (0, file_id)
+        if size == self._read and not replaced:
             return
-        if size < self._read:
+        self._file_id = file_id
+        if size < self._read or replaced:
             self._clear()
             self.changes += 1
         if not size:

@@ -49,6 +49,7 @@ def test_each_answer_is_a_line_of_plain_json_with_the_time_it_was_written(tmp_pa
     assert path == tmp_path / "answers" / "labor-select@2.jsonl"
     values = json.loads(path.read_text(encoding="ascii"))
     assert values.pop("when").endswith("+00:00")
+    assert len(values.pop("seal")) == 32
     assert values == {"image": "ü/b", "y": 3, "x": 4, "class": None, "who": "anna", "ms": 1200, "guess": "dog"}
 
 

@@ -9,11 +9,11 @@ import pytest
 import uvicorn
 from gallery_chain import SCENES, make_workspace
 
+from labelseg.answers.marks import marks_path, read_marks
 from labelseg.pages.gallery.panels import Panels
 from labelseg.pages.report.collecting import collect
 from labelseg.pages.report.report_page import report_page
 from labelseg.pages.serving.local_server import listen
-from labelseg.pages.view.marks import marks_path, read_marks
 from labelseg.pages.view.view_server import make_view_app
 from labelseg.pages.view.view_service import PER_PAGE, ViewService
 from labelseg.quality.chain import masked_ref

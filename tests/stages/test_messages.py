@@ -31,6 +31,7 @@ VALUES = {
     "command": "annotate",
     "path": "sheet.png",
     "import_masks.stage": "override",
+    "human_work.instance": "override",
     "made": " --as sam",
     "table_of(mixed[0])": "segment",
     "seed": "1",
@@ -38,12 +39,14 @@ VALUES = {
     "listed": "FILE",
     "named": " --with propagate",
     "number": "",
+    "image": "train_0000",
     "'val' if shown.labelled else 'train'": "train",
     "f' --{_dashed(name)} {value:g}' if name else ''": " --epochs 3",
     "SPLIT_FIRST if recipe == 'few-masks' else ''": "",
 }
 WORDS = {
     "FILE": "file",
+    "PATH": "file",
     "FILE.safetensors": "m.safetensors",
     "DIR": "out",
     "FOLDER": "photos",

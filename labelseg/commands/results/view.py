@@ -28,8 +28,8 @@ def view(invocation: Invocation, instance: str | None, split: str | None, port: 
     Writes its address to stdout and serves until Ctrl-C. Marks are on the disk, in marks/, at once; `labelseg view --list fix` writes
     the ids of those to fix, as a split list is written. What `labelseg quality` has measured sorts the images.
     """
+    from labelseg.answers.marks import marks_path, read_marks
     from labelseg.pages.gallery.panels import Panels
-    from labelseg.pages.view.marks import marks_path, read_marks
     from labelseg.pages.view.view_service import ViewService
     from labelseg.quality.chain import masked_ref, other_refs
     from labelseg.quality.kept import kept_measured

@@ -35,16 +35,24 @@ if TYPE_CHECKING:
 @no_wait
 @pass_invocation
 def verify(invocation: Invocation, stage: str | None, repair: bool, device: str, workers: int | None) -> None:
-    """Read everything back and compare it with its digests: refs, manifests, parts, checkpoints.
+    """Read everything back and compare it with its digests: refs, manifests, parts, checkpoints, and what people said and corrected.
 
-    With --repair, sound items stay, damaged ones are computed again, and a model that lost a tensor is trained again.
+    With --repair, sound items stay, damaged ones are computed again, and a model that lost a tensor is trained again. Damaged lines of
+    answers, marks and corrections move to a file beside their own.
     """
+    from labelseg.results.exchange.human_work import mend, troubles
+
     workspace = invocation.workspace()
     if stage is not None and not any((workspace.folder / kind / stage).is_dir() for kind in ("objects", "manifests", "checkpoints")):
         stage = workspace.config.stage(stage).name
     problems = workspace.store.problems(stage)
-    for problem in problems:
-        tell(problem.text)
+    said = list(troubles(workspace, stage))
+    for text in [problem.text for problem in problems] + [trouble.text for trouble in said]:
+        tell(text)
+    if repair and said:
+        for line in mend(said):
+            talk(line)
+        said = list(troubles(workspace, stage))
     from labelseg.pipeline.run.repair import repair as repair_damage
     from labelseg.pipeline.run.repair import unrepaired
 
@@ -58,11 +66,11 @@ def verify(invocation: Invocation, stage: str | None, repair: bool, device: str,
         lacking = _lost(workspace, kept)
         for line in lacking:
             talk(line)
-        if lacking and not problems:
+        if lacking and not problems and not said:
             count = counted(len(lacking), "tagged artifact lacks", "tagged artifacts lack")
             raise ArtifactError(f"what is left is sound, but {count} what was damaged.")
-    if problems:
-        raise ArtifactError(f"{counted(len(problems), 'problem')} found.")
+    if problems or said:
+        raise ArtifactError(f"{counted(len(problems) + len(said), 'problem')} found.")
     talk("All artifacts are what was written.")
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from labelseg.answers.marks import MARKS, add_mark, read_marks
 from labelseg.errors import DataError
 from labelseg.pages.gallery.choice import ORDERS
 from labelseg.pages.gallery.panels import Panels
 from labelseg.pages.gallery.records import class_list, image_record, panel_record
 from labelseg.pages.parts.layers import photo_jpeg, shrunk_size
 from labelseg.pages.serving.messages import BadRequestError, NotFoundError
-from labelseg.pages.view.marks import MARKS, add_mark, read_marks
 from labelseg.quality.kept import ImageQuality
 
 PER_PAGE = 24

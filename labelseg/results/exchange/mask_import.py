@@ -125,7 +125,8 @@ def withdraw(workspace: Workspace, instance: str, names: Iterable[str], who: str
     """
     file = corrections_path(workspace.root, instance)
     counted = read_corrections(file).current()
-    images = [workspace.dataset.resolve(name, "import-masks --withdraw") for name in names]
+    # The mask of an image that has left the data can be withdrawn too, by the id that its line has.
+    images = [name if name in counted else workspace.dataset.resolve(name, "import-masks --withdraw") for name in names]
     for image in images:
         if image not in counted:
             raise DataError(f"import-masks --withdraw: no mask of {image} was imported for {instance}.{suggestion(image, counted)}")

@@ -13,8 +13,8 @@ from PIL import Image
 from starlette.testclient import TestClient
 from toy_chain import STAGES
 
+from labelseg.answers.marks import marks_path, read_marks
 from labelseg.pages.gallery.panels import Panels
-from labelseg.pages.view.marks import marks_path, read_marks
 from labelseg.pages.view.view_server import make_view_app
 from labelseg.pages.view.view_service import PER_PAGE, ViewService
 from labelseg.quality.kept import kept_measured

@@ -4,6 +4,8 @@ A file belongs to an instance and a split, such as ``marks/propagate~train.jsonl
 counts, and one whose mark is null takes back what was said. A line is
 
     {"image": "farm/001", "mark": "fix", "who": "anna", "when": "2026-01-31T10:00:00+00:00"}
+
+and a last key ``seal``, by which a change is told.
 """
 
 from __future__ import annotations
