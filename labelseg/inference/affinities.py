@@ -52,14 +52,21 @@ class Features(NamedTuple):
         Raises:
             DataError: there is not a feature for each cell of the image.
         """
-        found, expected = self.values.shape[:2], grid_size(image, self.stride)
-        if found != expected:
-            height, width = image.shape[:2]
-            raise DataError(
-                f"features at a stride of {self.stride}: expected {expected[0]} x {expected[1]} for an image of {height} x {width} pixels, "
-                f"got {found[0]} x {found[1]}."
-            )
+        self.demand_grid((image.shape[0], image.shape[1]))
         return Links(cosine_affinities(self.values, offsets))
+
+    def demand_grid(self, size: tuple[int, int]) -> None:
+        """Demand a feature for each block of the stride that an image of (H, W) pixels begins.
+
+        Raises:
+            DataError: there are others.
+        """
+        found, expected = self.values.shape[:2], tuple(-(-side // self.stride) for side in size)
+        if found != expected:
+            raise DataError(
+                f"features at a stride of {self.stride}: expected {expected[0]} x {expected[1]} for an image of "
+                f"{size[0]} x {size[1]} pixels, got {found[0]} x {found[1]}."
+            )
 
 
 FindLinks = Callable[[NDArray[np.uint8]], Links]

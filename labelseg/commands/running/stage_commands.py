@@ -15,7 +15,7 @@ from labelseg.commands.completion import KNOWN, completed
 from labelseg.commands.context import Invocation
 from labelseg.commands.workspace_file import located
 from labelseg.errors import UsageError
-from labelseg.pipeline.declare.stage import Stage
+from labelseg.pipeline.declare.stage import Stage, names_path
 from labelseg.pipeline.declare.values import declared_fields, read_value
 from labelseg.pipeline.instances import UNSAVED, is_named, join_instance, run_command
 from labelseg.pipeline.run.options import RunOptions
@@ -138,7 +138,7 @@ def _run_stage(invocation: Invocation, stage: Stage, given: Mapping[str, Any], v
         workers=values["workers"],
         purpose=f"labelseg {stage.name}",
     )
-    files = {name: located(invocation.root, value) for name, value in given.items() if declared_fields(stage)[name][0].metadata.get("file")}
+    files = {name: located(invocation.root, value) for name, value in given.items() if names_path(declared_fields(stage)[name][0])}
     carry_out(invocation, instance, values.get("split") if stage.kind == "map" else None, {**given, **files}, options)
 
 
@@ -168,8 +168,8 @@ def _parameter(stage: Stage, name: str, field: Field, kind: Any) -> click.Option
 
 
 def _metavar(field: Field, kind: Any) -> str:
-    """Name what an option takes: ``STAGE``, ``SPLIT``, ``FILE``, or its type, ``NUMBER,...`` for several."""
-    for declared, name in (("source", "STAGE"), ("split", "SPLIT"), ("file", "FILE")):
+    """Name what an option takes: ``STAGE``, ``SPLIT``, ``FILE``, ``DIR``, or its type, ``NUMBER,...`` for several."""
+    for declared, name in (("source", "STAGE"), ("split", "SPLIT"), ("file", "FILE"), ("folder", "DIR")):
         if field.metadata.get(declared):
             return name
     if get_origin(kind) is tuple:

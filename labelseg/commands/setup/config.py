@@ -12,6 +12,7 @@ from labelseg.commands.tables import format_table
 from labelseg.commands.workspace_file import located, toml_value
 from labelseg.errors import UsageError
 from labelseg.pipeline.declare.config import PLAIN_TABLES, Config
+from labelseg.pipeline.declare.stage import names_path
 from labelseg.pipeline.declare.values import declared_fields, former_names
 from labelseg.pipeline.files.locks import workspace_lock
 from labelseg.pipeline.instances import join_instance, stage_of, table_of
@@ -101,7 +102,7 @@ def _checked(invocation: Invocation, config: Config, table: str, key: str, text:
     """Read a value from the command line and check it; those of stages are checked where they are written."""
     if table not in PLAIN_TABLES:
         declared = declared_fields(config.stages[stage_of(table)])
-        return located(invocation.root, text) if key in declared and declared[key][0].metadata.get("file") else text
+        return located(invocation.root, text) if key in declared and names_path(declared[key][0]) else text
     value = _read(text)
     if table == "data":
         return _checked_data(invocation, config, key, value)

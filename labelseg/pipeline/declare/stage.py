@@ -84,6 +84,11 @@ def file_option(default: str, *, help: str, effective: Callable[[Any], bool] | N
     return field(default=default, metadata={"help": help, "file": True, "effective": effective})
 
 
+def folder_option(*, help: str) -> Any:
+    """Declare a parameter that names a folder with a file for each image; in keys the content of the item's file stands in its place."""
+    return field(default="", metadata={"help": help, "folder": True})
+
+
 def like(owner: type, name: str, **changes: Any) -> Any:
     """Declare a parameter as another class declares it, but for what is given anew.
 
@@ -137,6 +142,7 @@ class Stage:
         answered: Role of the source that asks, for a map whose items depend on the answers too, or empty. Until all of its questions are
             answered a run waits, unless the parameters have a true ``partial``.
         overridden: Whether an item depends on the mask that was imported for it under the name of the instance, if there is one.
+        attached: Parameter that names a folder of files, one for each image, on which its item depends; or empty.
         numbered: Parameter that counts the links of a chain, or empty: then the instance ``stage@2`` is number 2 and reads, by
             default, number 1; those before the highest one need no table.
         first: Number of the first link.
@@ -157,6 +163,7 @@ class Stage:
     asks: bool = False
     answered: str = ""
     overridden: bool = False
+    attached: str = ""
     numbered: str = ""
     first: int = 0
     chain: str = ""
@@ -211,6 +218,11 @@ def enters_key(declared: Field, params: Any) -> bool:
     """Whether a parameter is part of keys: it has an effect, and asks for something."""
     asks = not declared.metadata.get("neutral") or getattr(params, declared.name) != declared.default
     return asks and is_effective(declared, params)
+
+
+def names_path(declared: Field) -> bool:
+    """Whether a parameter names a file or a folder, so that a relative path starts from the workspace."""
+    return bool(declared.metadata.get("file") or declared.metadata.get("folder"))
 
 
 def key_name(declared: Field) -> str:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, overload
 
 from labelseg.answers.given_answers import Said
 from labelseg.answers.given_corrections import MaskFile
-from labelseg.errors import ArtifactError, UsageError
+from labelseg.errors import ArtifactError, DataError, UsageError
+from labelseg.pipeline.instances import run_command
 from labelseg.pipeline.plan.decisions import Entry
 from labelseg.pipeline.plan.graph import SPLIT_PARAM
 from labelseg.pipeline.plan.runlog import RunLog
@@ -38,6 +39,7 @@ class Item:
         truth: Roles that the ground truth of the data plays.
         answers: What people said of its pixels, where the stage reads that: row, column and name of the class, None for cannot tell.
         correction: The mask that was imported for it, where the stage reads that; None where there is none.
+        attached: The file that another program wrote for it, where the stage reads that; None where there is none.
     """
 
     id: str
@@ -47,6 +49,7 @@ class Item:
     truth: frozenset[str] = field(default=frozenset(), repr=False)
     answers: tuple[Said, ...] = ()
     correction: MaskFile | None = None
+    attached: Path | None = None
 
     def image(self) -> NDArray:
         """Read the image: (H, W, 3) uint8 RGB."""
@@ -81,6 +84,11 @@ class Item:
         return self.store.read_item(*self.reads[role])
 
 
+def _item(entry: Entry, dataset: Images, store: Store, truth: frozenset[str]) -> Item:
+    """Make the item of an entry."""
+    return Item(entry.id, dataset, store, entry.reads, truth, entry.answers, entry.correction, entry.attached)
+
+
 class Items(Sequence[Item]):
     """The items of a split, made on access; picklable, so a torch dataset can be built on it."""
 
@@ -103,7 +111,7 @@ class Items(Sequence[Item]):
         if isinstance(index, slice):
             return Items(self._entries[index], self._dataset, self._store, self._truth)
         entry = self._entries[index]
-        return Item(entry.id, self._dataset, self._store, entry.reads, self._truth, entry.answers, entry.correction)
+        return _item(entry, self._dataset, self._store, self._truth)
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -163,6 +171,30 @@ class Inputs:
                 "Make 'background' the first line of the class list, or learn from masks: labelseg train-segmenter --labels masks"
             )
 
+    def demand_folder(self, folder: str) -> None:
+        """Refuse a folder of files, one for each image, that is not there.
+
+        Raises:
+            UsageError: none is named, or there is none.
+        """
+        if not folder or not Path(folder).is_dir():
+            found = f"{folder} is none" if folder else "none is named"
+            again = f"{run_command(self.instance)} --files DIR"
+            raise UsageError(f"{self.instance}: expected a folder with a file for each image, but {found}. Name one: {again}")
+
+    def attached(self, item: Item, folder: str) -> Path:
+        """Return the file that another program wrote for an item.
+
+        Raises:
+            DataError: there is none in the folder.
+        """
+        if item.attached is None:
+            raise DataError(
+                f"{self.instance} for {item.id}: expected {item.id}.npy, .npz or .zarr in {folder}, found none. "
+                f"Write it there and run again: {run_command(self.instance)}"
+            )
+        return item.attached
+
     def has(self, image_id: str, kind: Kind) -> bool:
         """Whether the data knows the ``image``, ``tags`` or ``mask`` of an image."""
         return self.dataset.has(image_id, kind)
@@ -190,7 +222,7 @@ class Inputs:
 
     def item(self, entry: Entry) -> Item:
         """Make the item of an entry."""
-        return Item(entry.id, self.dataset, self.store, entry.reads, self.truth, entry.answers, entry.correction)
+        return _item(entry, self.dataset, self.store, self.truth)
 
     def items(self, split_param: str = SPLIT_PARAM) -> Items:
         """List the items of one split, those left out that failed in a map the stage reads.

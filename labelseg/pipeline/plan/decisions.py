@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from labelseg.answers.given_answers import Said
@@ -23,6 +24,7 @@ class Entry:
         reads: Role -> stage that is read, and the item of it.
         answers: What people said of its pixels, where the stage reads that.
         correction: The mask that was imported for it, where the stage reads that.
+        attached: The file that another program wrote for it, where the stage reads that.
     """
 
     id: str
@@ -30,6 +32,7 @@ class Entry:
     reads: Mapping[str, tuple[str, ManifestItem]]
     answers: tuple[Said, ...] = ()
     correction: MaskFile | None = None
+    attached: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,11 @@ class Node:
         return next((parent.instance for parent in self.parents if self.stage.answered and parent.role == self.stage.answered), "")
 
     @property
+    def attached(self) -> str:
+        """The folder of files, one for each image, that the node reads; empty where it reads none."""
+        return str(getattr(self.params, self.stage.attached)) if self.stage.attached else ""
+
+    @property
     def partial(self) -> bool:
         """Whether the node goes on while questions are open."""
         return bool(getattr(self.params, "partial", False))

@@ -20,7 +20,7 @@ def params_json(params: Any) -> dict[str, Any]:
 def key_params(stage: Stage, params: Any, fingerprint: Callable[[Path], str], root: Path | None = None) -> dict[str, Any]:
     """List the parameters that enter a key, by the names they go by there.
 
-    Sources, splits and what has no effect are left out; the digest of its content stands in place of a file's path.
+    Sources, splits, folders of files and what has no effect are left out; the digest of its content stands in place of a file's path.
 
     Args:
         stage: The stage that ``params`` belong to.
@@ -30,7 +30,7 @@ def key_params(stage: Stage, params: Any, fingerprint: Callable[[Path], str], ro
     """
     values, found = params_json(params), {}
     for declared in fields(stage.params):
-        if "source" in declared.metadata or "split" in declared.metadata or not enters_key(declared, params):
+        if {"source", "split", "folder"} & declared.metadata.keys() or not enters_key(declared, params):
             continue
         value = values[declared.name]
         if "file" in declared.metadata and value:

@@ -18,6 +18,7 @@ from labelseg.pipeline.declare.stage import Stage
 from labelseg.pipeline.files.digests import canonical_json, digest
 from labelseg.pipeline.files.fingerprint import FileIndex
 from labelseg.pipeline.instances import run_command, stage_of
+from labelseg.pipeline.plan.attached_files import AttachedFiles
 from labelseg.pipeline.plan.data_digests import ABSENT, DataDigests
 from labelseg.pipeline.plan.decisions import Decision, Entry, Standing
 from labelseg.pipeline.plan.graph import SPLIT_PARAM, Node, NodeId
@@ -47,6 +48,7 @@ class Planner:
         self.root = root
         self.answers = GivenAnswers(root, Unknown(dataset))
         self.corrections = GivenCorrections(root)
+        self.attached = AttachedFiles(index, root)
         self.tag = tag
         self._classes = list(dataset.classes)
         self.soundness = Soundness(catalog)
@@ -188,7 +190,11 @@ class Planner:
             if node.stage.overridden:
                 inputs["corrections"] = self.corrections.digest(node.instance, (image_id,))
                 correction = self.corrections.of(node.instance, image_id)
-            entries.append(Entry(image_id, inputs, reads, self.answers.of(asked, image_id) if asked else (), correction))
+            attached = None
+            if node.stage.attached:
+                attached = self.attached.of(node.attached, image_id)
+                inputs["attached"] = self.attached.digest(attached)
+            entries.append(Entry(image_id, inputs, reads, self.answers.of(asked, image_id) if asked else (), correction, attached))
         return entries
 
     def item_keys(self, recipe: Mapping[str, Any], node: Node, inputs: Mapping[str, str], entries: Iterable[Entry]) -> dict[str, str]:
@@ -237,6 +243,8 @@ class Planner:
             inputs["answers"] = self.answers.digest(node.asked, self.data.ids(node.splits[SPLIT_PARAM]), node.partial)
         if node.stage.overridden:
             inputs["corrections"] = self.corrections.digest(node.instance, self.data.ids(node.splits[SPLIT_PARAM]))
+        if node.stage.attached:
+            inputs["attached"] = self.attached.of_all(node.attached, self.data.ids(node.splits[SPLIT_PARAM]))
         return inputs
 
     def key(

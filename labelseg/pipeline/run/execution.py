@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from labelseg.errors import ArtifactError, DataError, LabelsegError, WaitingError
 from labelseg.libraries import library_versions
+from labelseg.pipeline.declare.stage import names_path
 from labelseg.pipeline.engines.apart import run_apart
 from labelseg.pipeline.engines.engine import compute_items, share_out
 from labelseg.pipeline.engines.inputs import Inputs
@@ -247,11 +248,13 @@ class Execution:
 
     def _params(self, decision: Decision) -> Any:
         """Return the parameters with paths as the work function can open them: relative ones start from the workspace."""
-        params = decision.node.params
-        found = {
-            f.name: self._workspace.root / Path(getattr(params, f.name)).expanduser() for f in fields(params) if f.metadata.get("file")
-        }
-        return replace(params, **{name: str(path.absolute()) for name, path in found.items() if path.is_file()})
+        params, found = decision.node.params, {}
+        for declared in fields(params):
+            path = self._workspace.root / Path(str(getattr(params, declared.name))).expanduser()
+            is_there = path.is_file() if declared.metadata.get("file") else path.is_dir()
+            if names_path(declared) and getattr(params, declared.name) and is_there:
+                found[declared.name] = str(path.absolute())
+        return replace(params, **found)
 
     def _models(self, decision: Decision) -> dict[str, tuple[str, str]]:
         """Map each role that a model plays to the stage and key of that model."""

@@ -86,7 +86,7 @@ class RecordingItem(Item):
 
     @classmethod
     def of(cls, item, dataset, reading):
-        found = cls(item.id, dataset, item.store, item.reads, item.truth, item.answers, item.correction)
+        found = cls(item.id, dataset, item.store, item.reads, item.truth, item.answers, item.correction, item.attached)
         object.__setattr__(found, "reading", reading)
         return found
 

@@ -8,6 +8,7 @@ from dataclasses import fields
 from functools import cache
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -54,6 +55,14 @@ widths = [8, 8, 8]
 [features]
 backbone = "tiny"
 weights = "none"
+
+[import-features]
+files = "given"
+stride = 8
+
+[import-scores]
+files = "given"
+names = "names.txt"
 
 [propagate]
 iters = 2
@@ -144,6 +153,7 @@ FURTHER = {
     "train-pseudoseg": [{"init": "train-segmenter"}, {"labels": "propagate"}],
     "train-unimatch": [{"init": "train-segmenter"}, {"hold": 0.3}],
     "features": [{"model": "train-classifier"}],
+    "import-scores": [{"tags": "file"}],
     "ask": [{"of": "segment"}],
     "correct": [{"of": ""}, {"reach": 0.0}],
     "override": [{"of": "masks"}, {"of": ""}],
@@ -230,6 +240,13 @@ def make_workspace(root):
             picture.resize((picture.width // 3, picture.height // 3), how).save(path)
     for number in SPLITS["many"]:
         next((root / "masks").glob(f"train_{number:04}.*")).unlink()
+    (root / "given").mkdir()
+    classes = (root / "classes.txt").read_text().split()
+    for path in (root / "images").iterdir():  # features 8 pixels apart, and scores
+        width, height = Image.open(path).size
+        values = np.random.default_rng(0).random((-(-height // 8), -(-width // 8), 4))
+        np.savez(root / "given" / f"{path.stem}.npz", features=values, scores=np.ones((len(classes), 6, 8)))
+    (root / "names.txt").write_text("\n".join(classes))
     lines = [f'{key} = "{value}"' for key, value in table.items()]
     (root / "labelseg.toml").write_text("[data]\n" + "\n".join(lines) + "\n" + SETTINGS)
     return root
@@ -239,7 +256,18 @@ def make_workspace(root):
 def root(tmp_path_factory):
     """A small workspace in which everything ran."""
     made = Workspace(make_workspace(tmp_path_factory.mktemp("declarations")))
-    for instance in ("segment", "features", "train-unimatch", "sgc", "wilson@1", "wilson-labels", "ask", "labor-select@1"):
+    for instance in (
+        "segment",
+        "features",
+        "import-features",
+        "import-scores",
+        "train-unimatch",
+        "sgc",
+        "wilson@1",
+        "wilson-labels",
+        "ask",
+        "labor-select@1",
+    ):
         made.run(instance, "few", options=RunOptions(workers=0, create=True))
     for asking in ("ask", "labor-select@1"):
         questions = read_questions(made, made.ref(asking, "few"))

@@ -139,6 +139,8 @@ SETTINGS = [
     ("train-uda", {"answers": "masks", "answer_weight": 0.0, "init": "model"}, f"answers weights {UNBUILT}"),
 ]
 FILES = [
+    ("import-features", {}, ""),
+    ("import-scores", {"names": "names.txt"}, ""),
     ("train-classifier", {"weights": "net.pth"}, UNWATCHED),
     ("train-pseudoseg", {"weights": "net.pth"}, UNWATCHED_FEW),
     ("train-unimatch", {"weights": "net.pth", "take": "backbone"}, f"{UNWATCHED_FEW} {OHEM}"),
