@@ -31,7 +31,13 @@ TRAIN, TEST = "target:target_train", "target:target_test"
 WARM_UP = "train-uda@0"
 ASKING = ("ppl", "spl", "random", "entropy", "ripu")
 METHODS = ("source only", "adversarial only", *ASKING, "fully supervised")
-QUICK = {"iterations = 1500": "iterations = 6", "iterations = 300": "iterations = 6", "@WEIGHTS@": "none", "bf16-mixed": "32-true"}
+QUICK = {
+    "iterations = 150": "iterations = 6",
+    "iterations = 300": "iterations = 6",
+    "iterations = 100": "iterations = 6",
+    "@WEIGHTS@": "none",
+    "bf16-mixed": "32-true",
+}
 
 
 def prepare(workspace: Path, data: Path, weights: Path, seed: int, quick: bool) -> str:
