@@ -189,7 +189,7 @@ def closing_text(workspace: Workspace, report: Report) -> str:
     total = f"Total: {seconds_text(sum(result.seconds for result in report.work))}."
     if last.action in ("failed", "waiting", "skipped"):
         return "\n".join([format_table(("DONE", "TIME", "RESULT"), rows, right=("TIME",)), total])
-    stage = workspace.config.stage(last.instance)
+    stage = workspace.stages[stage_of(last.instance)]
     if stage.kind == "model":
         lines = [f"Next: labelseg show {last.instance}, or labelseg run"]
     elif stage.has_masks:
@@ -256,7 +256,7 @@ def _outcome(workspace: Workspace, result: NodeResult, tag: str | None) -> str:
 
 def _metrics(workspace: Workspace, result: NodeResult, tag: str | None) -> str:
     """Write the scores of a model that was just trained."""
-    stage = workspace.config.stage(result.instance)
+    stage = workspace.stages[stage_of(result.instance)]  # tried with --no-save, it has no table
     ref = workspace.ref(result.instance, "", tag)
     manifest = None if ref is None else workspace.catalog.load(stage.name, ref.key)
     last = {} if manifest is None else manifest.meta["metrics"].get("last", {})

@@ -172,6 +172,17 @@ def test_the_score_told_after_a_training_is_its_own_and_not_that_of_a_trial(root
     assert "mAP 7.0" in labelseg(root, "train-net", "--epochs", "7").stderr
 
 
+@pytest.mark.parametrize("words", ["train-net --as other --epochs 9", "spread --as other --rows 4", "cam --as other"])
+def test_an_instance_that_is_tried_has_no_table_and_can_be_looked_at_all_the_same(root, words):
+    result = labelseg(root, *words.split(), "--no-save")
+    assert (result.exit_code, "Error" in result.stderr) == (0, False), result.stderr
+    instance = words.split()[0] + "@other"
+    assert f"{instance}" not in (root / "labelseg.toml").read_text()
+    for look in (f"show {instance} --tag unsaved", "status", "log", "verify"):
+        shown = labelseg(root, *look.split())
+        assert shown.exit_code == 0, (look, shown.stderr)
+
+
 def test_a_run_ends_with_what_it_made_and_commands_that_lead_on(root, data, tmp_path):
     told = labelseg(root, "run").stderr
     rows = [line.split()[0] for line in told.splitlines() if line.endswith(("a model", "images", "image")) and "..." not in line]
