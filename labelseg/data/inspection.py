@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from itertools import combinations
+from collections.abc import Iterator
 
 from labelseg.class_ids import BACKGROUND
+from labelseg.data.balance import split_findings, tag_findings
 from labelseg.data.domains.joint_dataset import JointDataset
 from labelseg.data.domains.mapped_masks import MappedMasks
 from labelseg.data.folder.findings import Finding, by_weight
 from labelseg.data.folder.folder_dataset import FolderDataset
-from labelseg.errors import LabelsegError
 from labelseg.protocols import Dataset
-from labelseg.wording import counted, some_of
+from labelseg.wording import some_of
 
 # How other tools call what is no class, with what is to be done about it.
 LIKE_BACKGROUND = frozenset({"background", "_background_", "bg", "__background__", "back ground", "backgrounds", "hintergrund"})
 LIKE_IGNORE = frozenset({"__ignore__", "ignore", "void", "unlabeled", "unlabelled"})
-FEW = 3  # images of a class below which that is told
-ENOUGH = 6  # tagged images from which their classes are compared
 
 
 def inspect(dataset: Dataset, *, tags: bool, validation: str = "val", quick: bool = False) -> list[Finding]:
@@ -31,9 +27,9 @@ def inspect(dataset: Dataset, *, tags: bool, validation: str = "val", quick: boo
         validation: Split that trainings are evaluated on, if there is such a split.
         quick: Look at a few files only, and tell no notes.
     """
-    found = [*_class_findings(dataset, tags), *_split_findings(dataset, validation)]
+    found = [*_class_findings(dataset, tags), *split_findings(dataset, validation, quick=quick)]
     if tags:
-        found += _tag_findings(dataset)
+        found += tag_findings(dataset)
     for part in dataset.parts if isinstance(dataset, JointDataset) else [dataset]:
         folder = part.dataset if isinstance(part, MappedMasks) else part
         if isinstance(folder, FolderDataset):
@@ -68,76 +64,6 @@ def _without_background(where: str, what: str, tags: bool, remedy: str) -> Findi
     """Tell what comes of a list without background."""
     effect = "refine and propagate weigh every class against it, and the run would end there" if tags else "it is learned like any class"
     return Finding("error" if tags else "warning", where, what, effect, remedy)
-
-
-def _split_findings(dataset: Dataset, validation: str) -> Iterator[Finding]:
-    """Tell of images that are learned from and scored on."""
-    splits = dataset.splits()
-    for name in dict.fromkeys((validation, "val", "test")):
-        if name in splits and "train" in splits and name != "train":
-            shared = sorted({*_ids(dataset, name)} & {*_ids(dataset, "train")})
-            if shared:
-                yield Finding(
-                    "warning", f"splits {name} and train", f"they share {counted(len(shared), 'image')}: {some_of(shared)}",
-                    f"scores on {name} are of images that were learned, and flatter", "Take them out of one of the lists.",
-                )  # fmt: skip
-
-
-def _ids(dataset: Dataset, split: str) -> list[str]:
-    """List the images of a split; none where it holds none."""
-    try:
-        return dataset.ids(split)
-    except LabelsegError:
-        return []
-
-
-def _tag_findings(dataset: Dataset) -> Iterator[Finding]:
-    """Tell of classes from whose tags nothing can be learned."""
-    tags = _tags(dataset)
-    counts = Counter(k for held in tags.values() for k in held)
-    first = 1 if dataset.has_background else 0
-    where = str(getattr(dataset, "labels", None) or "tags")
-    if tags and not counts:
-        yield Finding(
-            "error",
-            where,
-            f"{counted(len(tags), 'image')} tagged, and none with a class",
-            "there is nothing to learn",
-            "Fill in the labels.",
-        )
-        return
-    if len(tags) >= ENOUGH:
-        everywhere = [dataset.classes[k] for k, count in counts.items() if count == len(tags)]
-        if everywhere:
-            yield Finding(
-                "warning", where, f"every tagged image holds {some_of(everywhere)}", "a classifier cannot tell where that is",
-                "Add images without it, with an empty cell if they hold nothing.",
-            )  # fmt: skip
-        pairs = Counter(pair for held in tags.values() for pair in combinations(held, 2))
-        for k, count in counts.items():
-            beside = [j for j in counts if j != k and counts[j] < len(tags) and pairs[min(j, k), max(j, k)] == count]
-            if count >= FEW and beside and dataset.classes[k] not in everywhere:
-                what = f"'{dataset.classes[k]}' never stands without '{dataset.classes[beside[0]]}'"
-                yield Finding("warning", where, what, "one may be taken for the other", f"Add images of '{dataset.classes[k]}' alone.")
-    never = [dataset.classes[k] for k in range(first, len(dataset.classes)) if tags and not counts[k]]
-    rare = [f"'{dataset.classes[k]}' {count}" for k, count in counts.items() if 0 < count < FEW]
-    if never:
-        yield Finding("note", where, f"no image holds {some_of(never)}", "such a class is not learned")
-    if rare:
-        yield Finding("note", where, f"classes in one or two images: {some_of(rare)}", "too few to learn from")
-
-
-def _tags(dataset: Dataset) -> Mapping[str, tuple[int, ...]]:
-    """Read the tags of all images that have any; those that cannot be read are left to whoever needs them."""
-    found = {}
-    for image_id in _ids(dataset, "all"):
-        try:
-            held = dataset.tags(image_id) if dataset.has(image_id, "tags") else None
-        except LabelsegError:
-            continue
-        if held is not None:
-            found[image_id] = held
-    return found
 
 
 def _spellings(dataset: FolderDataset) -> Iterator[Finding]:

@@ -71,7 +71,8 @@ def test_data_learned_from_masks_alone_needs_no_background(root):
         (("cat", "cat;dog", "cat", "cat;dog", "cat", "cat", "cat;dog", "cat"), "every tagged image holds cat"),
         (("cat;dog", "cat", "cat", "", "cat;dog", "cat", "cat;dog", "cat"), "'dog' never stands without 'cat'"),
         (("", "", "", "", "", "", "", ""), "error: {root}/labels.csv: 8 images tagged, and none with a class"),
-        (("cat", "cat", "", "cat", "cat", "", "cat", "dog"), "note: {root}/labels.csv: classes in one or two images: 'dog' 1"),
+        (("cat", "cat", "", "cat", "cat", "dog", "cat", "dog"), "note: {root}/labels.csv: classes in few images of train: 'dog' 1"),
+        (("cat", "cat", "", "cat", "cat", "", "dog", "dog"), "no image of the split train holds 'dog' (2 images elsewhere): such"),
         (("cat", "cat", "", "cat", "cat", "", "cat", "cat"), "note: {root}/labels.csv: no image holds dog"),
     ],
 )
@@ -93,6 +94,80 @@ def test_classes_spelled_in_two_ways_are_told_with_their_lines(root, cells):
 def test_images_learned_and_scored_are_told(root, name, listed):
     (root / f"{name}.txt").write_text(listed)
     assert any(f"splits {name} and train: they share 1 image: {listed[0]}" in line for line in told(root))
+
+
+def test_images_learned_and_scored_are_told_once_though_a_further_list_holds_them(root):
+    (root / "val.txt").write_text("5\n6\n7\n")
+    (root / "some.txt").write_text("5\n4\n")
+    shared = [line for line in told(root) if "share" in line]
+    assert len(shared) == 1
+    (root / "some.txt").write_text("5\n6\n")
+    shared = [line for line in told(root) if "share" in line]
+    assert [line.partition(": they")[0] for line in shared] == ["warning: splits val and train", "warning: splits val and some"]
+    assert "1 image: 6" in shared[1]
+
+
+def test_images_chosen_and_scored_on_are_told(root):
+    (root / "test.txt").write_text("7\n")
+    assert any("splits test and val: they share 1 image: 7: what is chosen on val flatters scores on test" in line for line in told(root))
+
+
+def test_copies_under_another_name_are_told(root):
+    assert not any("same bytes" in line for line in told(root))
+    (root / "images/7.jpg").write_bytes((root / "images/2.jpg").read_bytes())
+    assert any("splits val and train: 1 image of val with the same bytes as one of train: 7 is 2: scores" in line for line in told(root))
+    assert not any("same bytes" in line for line in told(root, quick=True))
+
+
+def test_files_that_differ_in_the_middle_alone_are_no_copies(root):
+    for name, value in (("2", 1), ("7", 2)):
+        pixels = np.zeros((60, 80, 3), np.uint8)
+        pixels[30, 40] = value
+        Image.fromarray(pixels).save(root / f"images/{name}.bmp")
+        (root / f"images/{name}.jpg").unlink()
+    assert not any("same bytes" in line for line in told(root, masks=None))
+
+
+def tagged(root, *rows, train=None):
+    """Tell of data of three classes with images tagged so, all to learn from but the last."""
+    (root / "classes.txt").write_text("background\ncat\ndog\nperson\n")
+    for number in range(8, len(rows)):
+        Image.fromarray(np.full((4, 4, 3), number % 256, np.uint8)).save(root / f"images/{number}.png")
+    (root / "labels.csv").write_text("image,labels\n" + "".join(f"{k},{tags}\n" for k, tags in enumerate(rows)))
+    (root / "train.txt").write_text("".join(f"{k}\n" for k in range(len(rows) - 1)))
+    (root / "val.txt").write_text(f"{len(rows) - 1}\n")
+    return told(root, masks=None)
+
+
+def test_a_class_that_never_stands_alone_is_told_whatever_stands_beside_it(root):
+    (line,) = tagged(root, "cat", "dog", "cat;person", "dog;person", "cat;person", "dog", "cat")
+    assert "labels.csv: never alone in an image: 'person' (3 images): no tag tells such a class from what stands beside it. Add" in line
+    assert tagged(root, "cat", "dog", "cat;person", "dog;person", "cat;person", "person", "dog", "cat") == []
+
+
+def test_classes_bound_to_one_other_are_told_together(root):
+    lines = tagged(root, "", *["cat"] * 2, *["cat;dog"] * 3, *["cat;person"] * 3, "cat")
+    (line,) = [line for line in lines if "never stand without" in line]
+    assert "'dog', 'person' never stand without 'cat': one may be taken for the other. Add images of 'dog', 'person' alone." in line
+
+
+def test_beside_a_class_of_every_image_one_may_be_alone(root):
+    lines = tagged(root, "cat;person", "dog;person", "cat;person", "dog;person", "cat;person", "dog;person", "cat;person")
+    assert len(lines) == 1
+    assert "every tagged image holds person" in lines[0]
+
+
+def test_a_class_of_nearly_every_image_is_told(root):
+    lines = tagged(root, *["cat"] * 20, *["cat;dog"] * 19, "dog", "cat")
+    assert any("nearly every tagged image holds 'cat' (all but 1 of 41)" in line for line in lines)
+    assert not any("nearly every" in line for line in tagged(root, *["cat"] * 18, *["dog"] * 3))
+
+
+def test_uneven_classes_are_told(root):
+    lines = tagged(root, *["cat"] * 30, "dog", "dog;cat", "dog", "cat")
+    assert any("note: " in line and "classes in few images of train: 'dog' 3" in line for line in lines)
+    assert not any("'cat' in" in line for line in lines)
+    assert any("'dog' is in 1 image of train, 'cat' in 30: rare classes" in line for line in tagged(root, *["cat"] * 30, "dog", "cat"))
 
 
 @pytest.mark.parametrize("value", [0, 255])
