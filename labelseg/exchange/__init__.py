@@ -1,4 +1,4 @@
 """Masks in the formats of other tools: written to be taken away, read to be brought back."""
 
 WRITTEN = ("coco", "coco-semantic", "yolo-seg", "cvat", "label-studio", "mmseg", "fiftyone", "huggingface")
-READ = ("png", "cvat", "coco", "label-studio")
+READ = ("png", "cvat", "cvat-images", "coco", "label-studio")

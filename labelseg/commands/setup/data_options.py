@@ -15,6 +15,11 @@ def folder_option(help: str) -> dict[str, Any]:
     return {"type": click.Path(exists=True, file_okay=False, path_type=Path), "metavar": "DIR", "help": help}
 
 
+def path_option(metavar: str, help: str) -> dict[str, Any]:
+    """Declare an option that names a folder or a file."""
+    return {"type": click.Path(exists=True, path_type=Path), "metavar": metavar, "help": help}
+
+
 def file_option(help: str) -> dict[str, Any]:
     """Declare an option that names a file."""
     return {"type": click.Path(exists=True, dir_okay=False, path_type=Path), "metavar": "FILE", "help": help}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from labelseg.commands.context import Invocation, pass_invocation, talk, tell
-from labelseg.commands.setup.data_options import file_option, folder_option, scenes_option, share_option
+from labelseg.commands.setup.data_options import file_option, folder_option, path_option, scenes_option, share_option
 from labelseg.commands.setup.recipes import RECIPES, recipe_tables, remarks
 from labelseg.commands.setup.survey import Survey, survey_data, survey_report
 from labelseg.commands.workspace_file import exists_error, workspace_text, write_new, written_path
@@ -26,6 +27,7 @@ from labelseg.wording import counted, some_of
 if TYPE_CHECKING:
     from labelseg.protocols import Dataset
 
+CONVERTED = "converted"
 LABEL_FILES = ("labels.csv", "image_labels.csv")
 SPLIT_FIRST = "; before it, to learn from some of the masks only: labelseg split --labelled N"
 
@@ -36,14 +38,22 @@ SPLIT_FIRST = "; before it, to learn from some of the masks only: labelseg split
     "source",
     **folder_option("Folder with images/ and any of masks/, labels.csv, classes.txt and lists such as train.txt or splits/train.txt."),
 )
-@click.option("--images", **folder_option("Folder of images: jpg, png, webp, bmp, tiff."))
+@click.option("--images", **path_option("DIR", "Folder of images: jpg, png, webp, bmp, tiff; or a TIFF stack, or a folder of stacks."))
 @click.option(
     "--labels",
     type=click.Path(exists=True, path_type=Path),
     metavar="FILE",
-    help="Tags: a CSV file image,labels, or a column for each class; or the folder of images itself, where each class has a folder in it.",
+    help="Tags: a CSV file image,labels, or a column for each class; or the folder of images itself, where each class has a folder in "
+    "it; or annotations of COCO, Label Studio or CVAT; or an array npy of 0 and 1.",
 )
-@click.option("--masks", **folder_option("True masks: index or palette PNG, 255 = ignore. Needed to evaluate, not to train from tags."))
+@click.option(
+    "--masks",
+    **path_option(
+        "DIR",
+        "True masks: index or palette PNG, 255 = ignore; or annotations of COCO, Label Studio or CVAT, or a TIFF stack. Needed to "
+        "evaluate, not to train from tags.",
+    ),
+)
 @click.option("--classes", **file_option("Class names, one a line; line k names class k of the masks; background first if there is one."))
 @click.option("--splits", **folder_option("Folder of lists of images, such as train.txt and val.txt."))
 @click.option("--val", **share_option("Share of the images to hold out as the split val, unless a list defines it."))
@@ -73,14 +83,62 @@ def init(
     """Look at the data and write labelseg.toml.
 
     Name the parts (`--images`, `--labels`, ...), or a folder that holds them under their usual names (`--from`), or VOC
-    2012, or take built-in scenes. Nothing is copied. A labelseg.toml that is there is never overwritten. What is found in the data
+    2012, or take built-in scenes. Nothing is copied but what is in a form of other tools: that is written to the folder `converted`, once,
+    and what each was taken for is told. A labelseg.toml that is there is never overwritten. What is found in the data
     that will make the result wrong is told, and refused; `labelseg doctor` and `labelseg run --dry-run` tell it again.
     """
     target = invocation.root / FILE_NAME
     if target.exists():
         raise exists_error(target)
-    data = _data_table(invocation.root, source, paths, val, scenes)
-    dataset = open_dataset(invocation.root, data)
+    parts = _parts(source, paths)
+    converted = _convert(invocation.root, parts)
+    try:
+        data = _data_table(invocation.root, source, parts, val, scenes)
+        dataset = open_dataset(invocation.root, data)
+        survey = _survey(dataset, data, recipe, anyway)
+    except BaseException:
+        if converted:
+            shutil.rmtree(converted)  # after an error nothing is left behind
+        raise
+    invocation.root.mkdir(parents=True, exist_ok=True)
+    first = written_path(invocation.root, weights) if weights else None
+    tables = recipe_tables(recipe, invocation.stages, survey, photos=scenes is None, weights=first)
+    split = "val" if "val" in survey.images else "train"
+    write_new(target, workspace_text(data, RECIPES[recipe].target, split, tables, remarks(tables, recipe)))
+    talk(f"Wrote {target}. Next: labelseg run{SPLIT_FIRST if recipe == 'few-masks' else ''}")
+
+
+def _parts(source: Path | None, paths: Mapping[str, Path | None]) -> dict[str, Path]:
+    """List the parts of the data that were named, and those that lie in a folder under their usual names."""
+    return {**(_usual_names(source) if source else {}), **{key: path for key, path in paths.items() if path is not None}}
+
+
+def _convert(root: Path, parts: dict[str, Path]) -> Path | None:
+    """Write what is in a form of other tools to a folder of the workspace, and name that in its place; None where nothing is."""
+    from labelseg.exchange.taking import needs_taking, take_in
+
+    if not needs_taking(parts):
+        return None
+    out = root / CONVERTED
+    if out.exists():
+        raise UsageError(f"init: expected to write {out}, found it there. It is from an earlier init: remove it, or run in another folder.")
+    try:
+        taken = take_in(parts, out)
+    except BaseException:
+        shutil.rmtree(out, ignore_errors=True)
+        raise
+    for line in taken.told:
+        talk(line)
+    parts.update(taken.parts)
+    return out
+
+
+def _survey(dataset: Dataset, data: Mapping[str, Any], recipe: str, anyway: bool) -> Survey:
+    """Look at the data, and tell what is found.
+
+    Raises:
+        DataError: something in it makes the result wrong, or the recipe cannot be fed.
+    """
     from_tags = RECIPES[recipe].needs == "tags"
     if from_tags and isinstance(dataset, FolderDataset) and dataset.labels is None and dataset.annotations is None:
         raise _no_tags(dataset)
@@ -94,23 +152,16 @@ def init(
         raise DataError(
             f"{counted(errors, 'error')} in the data, nothing was written. Mend what is told above, or write all the same: --anyway"
         )
-    invocation.root.mkdir(parents=True, exist_ok=True)
-    first = written_path(invocation.root, weights) if weights else None
-    tables = recipe_tables(recipe, invocation.stages, survey, photos=scenes is None, weights=first)
-    split = "val" if "val" in survey.images else "train"
-    write_new(target, workspace_text(data, RECIPES[recipe].target, split, tables, remarks(tables, recipe)))
-    talk(f"Wrote {target}. Next: labelseg run{SPLIT_FIRST if recipe == 'few-masks' else ''}")
+    return survey
 
 
-def _data_table(root: Path, source: Path | None, paths: Mapping[str, Path | None], val: float | None, scenes: int | None) -> dict[str, Any]:
+def _data_table(root: Path, source: Path | None, parts: Mapping[str, Path], val: float | None, scenes: int | None) -> dict[str, Any]:
     """Make the table ``[data]`` from what was named on the command line."""
-    given = {key: path for key, path in paths.items() if path is not None}
     if scenes is not None:
-        if given or source or val:
+        if parts or source or val:
             raise UsageError("--scenes cannot be combined with other data: leave out --from, --images and the like.")
         return {"scenes": {"train": scenes, "val": max(scenes // 2, 1)}}
-    found = _usual_names(source) if source else {}
-    table: dict[str, Any] = {key: written_path(root, path) for key, path in {**found, **given}.items()}
+    table: dict[str, Any] = {key: written_path(root, path) for key, path in parts.items()}
     if "images" not in table and "voc" not in table:
         raise UsageError("init: no data named. Give --images DIR --labels FILE, --from DIR, --voc DIR or --scenes.")
     if val is not None:

@@ -38,7 +38,10 @@ def check_classes(names: Iterable[str], where: str) -> tuple[str, ...]:
     """
     classes = tuple(names)
     if not 0 < len(classes) <= IGNORE:
-        raise DataError(f"{where}: expected 1 to {IGNORE} classes, got {len(classes)}.")
+        raise DataError(
+            f"{where}: expected 1 to {IGNORE} classes, got {len(classes)}: masks hold an id in a byte, of which {IGNORE} means ignore. "
+            "List the classes to learn in a file: --classes FILE"
+        )
     for class_id, name in enumerate(classes):
         if not isinstance(name, str) or not name.strip():
             raise DataError(f"{where}: class {class_id} has no name.")

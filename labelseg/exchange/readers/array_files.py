@@ -16,6 +16,7 @@ from zarr.errors import BaseZarrError
 from labelseg.errors import DataError
 
 UNNAMED = ""
+_STARTS = (b"\x93NUMPY", b"PK\x03\x04", b"\x80")  # of npy, npz, and of Python objects, which numpy refuses
 _SAVE = "Save plain arrays, without pickle: np.savez_compressed(file, NAME=array)"
 
 
@@ -35,6 +36,10 @@ def read_arrays(path: Path) -> dict[str, Any]:
         if path.is_dir():
             return _read_zarr(path)
         with open(path, "rb") as file:
+            start = file.read(len(_STARTS[0]))
+            file.seek(0)
+            if not start.startswith(_STARTS):  # numpy takes all else for Python objects
+                raise ValueError("it begins otherwise than such a file")
             found = np.load(file, allow_pickle=False)
             return {name: found[name] for name in found.files} if isinstance(found, np.lib.npyio.NpzFile) else {UNNAMED: found}
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:

@@ -10,14 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from labelseg.class_ids import IGNORE
 from labelseg.errors import DataError
-from labelseg.exchange.readers.incoming import ClassNames, Incoming, demand_size
+from labelseg.exchange.readers.incoming import ClassNames, ImageTags, Incoming, demand_size
 from labelseg.exchange.readers.json_files import list_of, load_json
 from labelseg.exchange.shapes.run_lengths import decode_shape
 
 
 def read_coco(path: Path, names: ClassNames) -> Iterator[Incoming]:
     """Read a file of COCO instances; where annotations lie over each other the later one counts, and an image without any is background.
+
+    A crowd is 255, where no single thing lies over it: which of its pixels are of the class is not known.
 
     Args:
         path: The file.
@@ -42,6 +45,27 @@ def read_coco(path: Path, names: ClassNames) -> Iterator[Incoming]:
         yield Incoming(str(image.get("file_name", "")), where, _reader(image, shapes, categories, names, where))
 
 
+def coco_tags(path: Path) -> tuple[list[ImageTags], tuple[str, ...]]:
+    """Read the categories of the annotations of each image, crowds among them, and the names of all categories, by their numbers."""
+    content = load_json(path)
+    listed = sorted(list_of(content, "categories", str(path)), key=lambda category: str(category.get("id")).zfill(12))
+    names = {category.get("id"): str(category.get("name")) for category in listed}
+    held: dict[Any, set[str]] = defaultdict(set)
+    for annotation in list_of(content, "annotations", str(path)):
+        number, image = annotation.get("category_id"), annotation.get("image_id")
+        if not isinstance(number, int | str) or number not in names or not isinstance(image, int | str):
+            raise DataError(
+                f"{path}: annotation {annotation.get('id')} has the category {number!r}, which the file does not name. Name it."
+            )
+        held[image].add(names[number])
+    found = []
+    for position, image in enumerate(list_of(content, "images", str(path))):
+        name, number = str(image.get("file_name", "")), image.get("id")
+        labels = held.get(number, set()) if isinstance(number, int | str) else set()
+        found.append(ImageTags(name, f"{path} image {name or position}", tuple(n for n in names.values() if n in labels)))
+    return found, tuple(dict.fromkeys(names.values()))
+
+
 def is_coco(content: Any) -> bool:
     """Whether the content of a file is COCO's."""
     return isinstance(content, dict) and {"images", "annotations", "categories"} <= content.keys()
@@ -51,7 +75,7 @@ def _reader(image: dict[str, Any], shapes: list[dict[str, Any]], categories: dic
     def read(size: tuple[int, int]) -> NDArray[np.uint8]:
         demand_size((image.get("height", -1), image.get("width", -1)), size, where)
         mask = np.full(size, names.blank, np.uint8)
-        for annotation in shapes:
+        for annotation in sorted(shapes, key=lambda one: not one.get("iscrowd")):  # crowds below all single things
             number = annotation.get("category_id")
             name = categories.get(number) if isinstance(number, int | str) else None
             if not isinstance(name, str):
@@ -60,7 +84,8 @@ def _reader(image: dict[str, Any], shapes: list[dict[str, Any]], categories: dic
                 region = decode_shape(annotation.get("segmentation"), size)
             except ValueError as error:
                 raise DataError(f"{where}: annotation {annotation.get('id')}: {error}.") from error
-            mask[region] = names.id_of(name, where)
+            class_id = names.id_of(name, where)
+            mask[region] = IGNORE if annotation.get("iscrowd") and name not in names.others else class_id
         return mask
 
     return read

@@ -38,14 +38,31 @@ class Incoming:
 
 
 @dataclass(frozen=True)
+class ImageTags:
+    """What a file says to be in an image.
+
+    Attributes:
+        name: The image as the file names it.
+        where: The file and the place in it, for messages.
+        labels: Names of classes.
+    """
+
+    name: str
+    where: str
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class ClassNames:
     """The classes of the data, asked by the names that a file uses.
 
     Attributes:
         classes: Names by id.
+        others: Names in the file that are none of them, and are passed over: what they cover is blank.
     """
 
     classes: tuple[str, ...]
+    others: frozenset[str] = frozenset()
 
     @property
     def blank(self) -> int:
@@ -62,7 +79,7 @@ class ClassNames:
             return self.classes.index(name)
         if name in IGNORED:
             return IGNORE
-        if name == BACKGROUND:
+        if name == BACKGROUND or name in self.others:
             return self.blank
         raise DataError(f"{where}: '{name}' is no class of the data.{suggestion(name, self.classes)}")
 

@@ -228,7 +228,7 @@ def test_a_damaged_mask_costs_its_image_only(finished, tmp_path):
         (("{data}/masks", "--withdraw", "a1"), "expected one of PATH and --withdraw IMAGE"),
         (("{data}/masks", "--to", "spread"), "it reads no imported masks. Name an instance of override"),
         (("{data}/masks", "--to", "override@../x"), "expected a name of letters"),
-        (("{data}/labels.csv",), "expected a folder of PNG masks, a zip archive of CVAT"),
+        (("{data}/labels.csv",), "expected a folder of PNG masks, an export of CVAT"),
         (("{data}/masks", "--format", "cvat"), "expected labelmap.txt"),
     ],
 )
