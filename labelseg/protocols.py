@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from labelseg.working_size import Scaling
+
 Kind = Literal["image", "tags", "mask"]
 
 
@@ -34,6 +36,12 @@ class Images(Protocol):
     def mask(self, image_id: str) -> NDArray[Any]:
         """The true mask, (H, W) uint8 class ids, 255 = ignore."""
 
+    def scaling(self, image_id: str) -> Scaling | None:
+        """The size of the file of an image and the size it is worked on at; None where they are the same."""
+
+    def at_file_size(self) -> Images:
+        """The same images and masks at the size of their files."""
+
 
 class ImageNames(Protocol):
     """Something that knows which image a name means."""
@@ -56,6 +64,9 @@ class Dataset(Images, ImageNames, Protocol):
 
     def identity(self, image_id: str, kind: Kind) -> Path | str | tuple[Path, str]:
         """What identifies the content: a file, by its bytes, or a string, as it is, or both."""
+
+    def at_file_size(self) -> Dataset:
+        """The same data, images and masks at the size of their files."""
 
 
 class Bar(Protocol):

@@ -15,8 +15,7 @@ import pytest
 from PIL import Image
 
 from labelseg.cli import program
-from labelseg.data.folder.images import image_size, read_image, read_mask
-from labelseg.data.formats.palette import voc_palette
+from labelseg.data.folder.images import read_image, read_mask
 from tests.stages.test_messages import parse
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -83,7 +82,7 @@ def test_every_page_is_in_the_table_of_contents_of_the_site():
 
 
 def lines_of_data():
-    """The programs that docs/data.md gives, in order: smaller copies, scans, colours, 0 and 255."""
+    """The programs that docs/data.md gives, in order: scans, colours, 0 and 255."""
     return re.findall(r"```python\n(.*?)```", (DOCS / "data.md").read_text(), re.DOTALL)
 
 
@@ -95,24 +94,10 @@ def save(root, name, values, palette=None):
     image.save(root / name)
 
 
-def test_smaller_copies_made_as_documented_keep_the_values_of_masks(tmp_path, monkeypatch):
-    mask = np.zeros((900, 1200), np.uint8)
-    mask[100:400, 100:500], mask[500:800, 600:1100], mask[90, 100:500] = 8, 12, 255
-    save(tmp_path, "photos/a b/x.jpg", np.full((900, 1200, 3), 90, np.uint8))
-    save(tmp_path, "photos/y.jpg", np.full((90, 120, 3), 90, np.uint8))
-    save(tmp_path, "masks/a b/x.png", mask, voc_palette().tobytes())
-    monkeypatch.chdir(tmp_path)
-    exec(lines_of_data()[0], {})
-    small = read_mask(tmp_path / "small_masks/a b/x.png", 13, size=image_size(tmp_path / "small/a b/x.jpg"))
-    assert small.shape == (375, 500)
-    assert {8, 12} <= set(np.unique(small)) <= {0, 8, 12, 255}
-    assert image_size(tmp_path / "small/y.jpg") == (90, 120)
-
-
 def test_scans_are_scaled_as_documented(tmp_path, monkeypatch):
     save(tmp_path, "scans/s.tif", np.array([[0, 2048, 4095]], np.uint16))
     monkeypatch.chdir(tmp_path)
-    exec(lines_of_data()[1], {})
+    exec(lines_of_data()[0], {})
     assert read_image(tmp_path / "photos/s.png")[0, :, 0].tolist() == [0, 127, 255]
 
 
@@ -120,7 +105,7 @@ def test_masks_in_other_forms_are_rewritten_as_documented(tmp_path, monkeypatch)
     save(tmp_path, "colour_masks/c.png", np.array([[[0, 0, 0], [128, 0, 0], [0, 128, 0], [9, 9, 9]]], np.uint8))
     save(tmp_path, "binary_masks/b.png", np.array([[0, 255]], np.uint8))
     monkeypatch.chdir(tmp_path)
-    for program_text in lines_of_data()[2:]:
+    for program_text in lines_of_data()[1:]:
         exec(program_text, {})
     assert read_mask(tmp_path / "masks/c.png", 3).tolist() == [[0, 1, 2, 255]]
     assert read_mask(tmp_path / "masks/b.png", 2).tolist() == [[0, 1]]

@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).parent.parent / "labelseg"
 # From the ground up. A module imports from rooms above it in this list and from its own one, nothing else: neither inside of a
 # function nor for type checking. Rooms of one line do not know each other.
 FLOORS = (
+    ("working_size",),
     ("errors", "class_ids", "suggestions", "wording", "libraries", "protocols", "file_kinds"),
     ("ops.crf", "ops.affinity", "ops.few_masks", "ops.new_classes", "ops.active", "ops"),
     ("models.fast", "models.torchvision_shim"),
@@ -52,10 +53,10 @@ FLOORS = (
 ONLY = {
     "ops": {"errors", "class_ids", "ops"},
     "models": {"errors", "class_ids", "ops", "models"},
-    "data": {"errors", "file_kinds", "class_ids", "suggestions", "wording", "protocols", "data"},
-    "pipeline": {"errors", "file_kinds", "suggestions", "libraries", "protocols", "answers", "pipeline"},
+    "data": {"errors", "file_kinds", "class_ids", "suggestions", "wording", "protocols", "working_size", "data"},
+    "pipeline": {"errors", "file_kinds", "suggestions", "libraries", "protocols", "working_size", "answers", "pipeline"},
     "inference": {"errors", "file_kinds", "class_ids", "protocols", "ops", "models", "data", "inference"},
-    "answers": {"errors", "file_kinds", "suggestions", "protocols", "pipeline", "answers"},
+    "answers": {"errors", "file_kinds", "suggestions", "protocols", "working_size", "pipeline", "answers"},
 }
 FOREIGN = {
     "errors": {"torch", "numpy", "zarr", "click", "PIL"},

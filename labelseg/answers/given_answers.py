@@ -5,9 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from labelseg.answers.answer_files import Answer, answers_path, read_answers
+from labelseg.errors import DataError
 from labelseg.pipeline.files.digests import canonical_json, digest
+
+if TYPE_CHECKING:
+    from labelseg.protocols import Images
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +43,15 @@ class GivenAnswers:
                 found.setdefault(image, []).append((y, x, answer.label))
             self._files[instance] = {image: tuple(sorted(said, key=lambda one: one[:2])) for image, said in found.items()}
         return self._files[instance].get(image_id, ())
+
+    def placed(self, instance: str, image_id: str, dataset: Images) -> tuple[Said, ...]:
+        """List the answers in an image by the pixels that it is worked on at; they were given by those of its file."""
+        said = self.of(instance, image_id)
+        try:
+            scaling = dataset.scaling(image_id) if said else None
+        except DataError:
+            return said  # who works on the image will tell
+        return said if scaling is None else tuple((*scaling.to_work(y, x), name) for y, x, name in said)
 
     def digest(self, instance: str, image_ids: Iterable[str], partial: bool = False) -> str:
         """Digest the answers in some images, in their order; ``partial``: what need not wait for them is never taken for what did."""

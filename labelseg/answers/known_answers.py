@@ -44,7 +44,8 @@ class Unknown:
         """Rows and columns of an image, read once; None where it cannot be read, which others tell."""
         if image not in self._sizes:
             try:
-                height, width = self._dataset.image(image).shape[:2]
+                scaling = self._dataset.scaling(image)
+                height, width = self._dataset.image(image).shape[:2] if scaling is None else scaling.file
                 self._sizes[image] = height, width
             except LabelsegError:
                 self._sizes[image] = None

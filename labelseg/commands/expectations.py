@@ -65,8 +65,10 @@ def _side(dataset: Dataset, most: int = 9) -> float:
     ids = dataset.ids("all")
     for image_id in ids[:: -(-len(ids) // most)] if ids else ():
         try:
-            path = dataset.identity(image_id, "image")
-            sides.append(max(image_size(path) if isinstance(path, Path) else dataset.image(image_id).shape[:2]))
+            path, scaling = dataset.identity(image_id, "image"), dataset.scaling(image_id)
+            path = path[0] if isinstance(path, tuple) else path
+            size = scaling.work if scaling else image_size(path) if isinstance(path, Path) else dataset.image(image_id).shape[:2]
+            sides.append(max(size))
         except LabelsegError:
             continue
     return float(median(sides)) if sides else 0.0

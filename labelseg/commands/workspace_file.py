@@ -18,6 +18,7 @@ COMMENTS = {
     "splits": "NAME.txt lists the images of a split",
     "fractions": "dealt out by a hash of the name, so that an image stays where it is",
     "scenes": "numbers of images to draw",
+    "long_side": "pixels that larger photos are worked on at, for speed; masks are written at the size of the files, as without this line",
 }
 
 

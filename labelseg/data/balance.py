@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 
+from labelseg.data.domains.sized_dataset import folder_of
 from labelseg.data.folder.findings import Finding
 from labelseg.data.folder.splits import ALL, HELD_OUT
 from labelseg.errors import LabelsegError
@@ -32,7 +33,7 @@ def tag_findings(dataset: Dataset) -> Iterator[Finding]:
     """
     tags = _tags(dataset)
     counts = Counter(k for held in tags.values() for k in held)
-    where = str(getattr(dataset, "labels", None) or "tags")
+    where = str(getattr(folder_of(dataset), "labels", None) or "tags")
     if tags and not counts:
         what = f"{counted(len(tags), 'image')} tagged, and none with a class"
         yield Finding("error", where, what, "there is nothing to learn", "Fill in the labels.")

@@ -10,6 +10,8 @@ from labelseg.class_ids import BACKGROUND
 from labelseg.data.domains.joint_dataset import JointDataset, check_name, match_classes
 from labelseg.data.domains.mapped_masks import MappedMasks
 from labelseg.data.domains.published_ids import id_table, label_map_ids
+from labelseg.data.domains.sized_dataset import KEY as LONG_SIDE
+from labelseg.data.domains.sized_dataset import SizedDataset, check_long_side
 from labelseg.data.folder.folder_dataset import FolderDataset
 from labelseg.data.folder.labels import check_classes, read_classes
 from labelseg.data.folder.splits import check_fractions
@@ -18,7 +20,7 @@ from labelseg.protocols import Dataset
 from labelseg.suggestions import suggestion
 
 PATH_KEYS = ("images", "labels", "masks", "splits", "voc")
-KEYS = (*PATH_KEYS, "classes", "fractions", "scenes", "label_map")
+KEYS = (*PATH_KEYS, "classes", "fractions", "scenes", "label_map", LONG_SIDE)
 VOC_CLASSES = (
     BACKGROUND, "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
     "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
@@ -33,7 +35,9 @@ def open_dataset(root: Path, table: Mapping[str, Any]) -> Dataset:
         table: ``images`` folder; ``labels`` table; ``masks`` folder; ``classes`` file or list; ``splits`` folder of
             ``*.txt`` lists, or several; ``fractions`` such as ``{val = 0.2, seed = 0}``; ``voc`` folder of VOC2012, whose
             parts the other keys may replace; ``scenes`` such as ``{train = 200, val = 100}`` for generated images; ``label_map``, the
-            name of published ids that masks hold. Any other key that holds a table is the name of a further data set of the same classes.
+            name of published ids that masks hold; ``long_side``, pixels of the longer side that larger images are worked on at. Any other
+            key that holds a table is the name of a further data set of the same classes; it has the ``long_side`` of the first unless it
+            names one.
 
     Raises:
         UsageError: an unknown key, a value of the wrong type, or no images named.
@@ -44,7 +48,8 @@ def open_dataset(root: Path, table: Mapping[str, Any]) -> Dataset:
     others = {}
     for name, inner in further.items():
         check_name(name, KEYS)
-        others[name] = _open_one(root, inner, f"[data.{name}]", main)
+        usual = {LONG_SIDE: table[LONG_SIDE]} if LONG_SIDE in table and "scenes" not in inner else {}
+        others[name] = _open_one(root, {**usual, **inner}, f"[data.{name}]", main)
     return JointDataset(main, others) if others else main
 
 
@@ -100,11 +105,13 @@ def _open_one(root: Path, table: Mapping[str, Any], where: str, main: Dataset | 
         fractions={name: value for name, value in fractions.items() if name != "seed"},
         fraction_seed=fractions.get("seed", 0),
     )
+    at_file_size: FolderDataset | MappedMasks = dataset
     if ids:
-        return MappedMasks(dataset, id_table(ids, dataset.classes))
-    if own is not None and own != dataset.classes:
-        return MappedMasks(dataset, id_table({name: k for k, name in enumerate(own)}, dataset.classes), len(own))
-    return dataset
+        at_file_size = MappedMasks(dataset, id_table(ids, dataset.classes))
+    elif own is not None and own != dataset.classes:
+        at_file_size = MappedMasks(dataset, id_table({name: k for k, name in enumerate(own)}, dataset.classes), len(own))
+    long_side = check_long_side(table.get(LONG_SIDE, 0), where)
+    return SizedDataset(at_file_size, long_side) if long_side else at_file_size
 
 
 def split_folders(root: Path, table: Mapping[str, Any]) -> tuple[Path, ...]:

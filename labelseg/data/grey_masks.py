@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from labelseg.class_ids import IGNORE
+from labelseg.data.domains.sized_dataset import folder_of
 from labelseg.errors import DataError
 from labelseg.protocols import Images
 
@@ -38,7 +39,7 @@ def demand_class_ids(dataset: Images, ids: Sequence[str]) -> None:
         first = first or ((image_id, float((mask == IGNORE).mean())) if (mask == IGNORE).any() else None)
     if first is None or len(dataset.classes) < 2:
         return
-    named = getattr(dataset, "mask_path", None)
+    named = getattr(folder_of(dataset), "mask_path", None)
     path: Path | str = named(first[0]) if named else first[0]
     raise DataError(
         f"{path}: expected class ids, 0 to {len(dataset.classes) - 1}, but this mask and all others looked at hold grey values, 0 and "

@@ -8,6 +8,7 @@ from labelseg.class_ids import BACKGROUND
 from labelseg.data.balance import split_findings, tag_findings
 from labelseg.data.domains.joint_dataset import JointDataset
 from labelseg.data.domains.mapped_masks import MappedMasks
+from labelseg.data.domains.sized_dataset import folder_of
 from labelseg.data.folder.findings import Finding, by_weight
 from labelseg.data.folder.folder_dataset import FolderDataset
 from labelseg.protocols import Dataset
@@ -31,11 +32,12 @@ def inspect(dataset: Dataset, *, tags: bool, validation: str = "val", quick: boo
     if tags:
         found += tag_findings(dataset)
     for part in dataset.parts if isinstance(dataset, JointDataset) else [dataset]:
-        folder = part.dataset if isinstance(part, MappedMasks) else part
+        folder = folder_of(part)
         if isinstance(folder, FolderDataset):
             from labelseg.data.folder.file_checks import file_findings
 
-            found += [*_spellings(folder), *folder.findings(), *file_findings(folder, masks=part is folder, quick=quick)]
+            mapped = isinstance(part.at_file_size(), MappedMasks)
+            found += [*_spellings(folder), *folder.findings(), *file_findings(folder, masks=not mapped, quick=quick, whole=part is folder)]
     return [finding for finding in by_weight(found) if not (quick and finding.level == "note")]
 
 
@@ -84,5 +86,6 @@ def _spellings(dataset: FolderDataset) -> Iterator[Finding]:
 
 def _class_file(dataset: Dataset) -> str:
     """Name where the classes come from."""
-    listed = getattr(dataset, "classes_from", None)
-    return "[data] classes" if isinstance(listed, tuple) else str(listed or getattr(dataset, "labels", None) or "classes")
+    folder = folder_of(dataset)
+    listed = getattr(folder, "classes_from", None)
+    return "[data] classes" if isinstance(listed, tuple) else str(listed or getattr(folder, "labels", None) or "classes")

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from labelseg.class_ids import BACKGROUND
+from labelseg.data.domains.sized_dataset import KEY as LONG_SIDE
+from labelseg.data.domains.sized_dataset import check_long_side
 from labelseg.data.folder.image_ids import IMAGE_SUFFIXES, scan_files
-from labelseg.data.folder.images import read_image
+from labelseg.data.folder.images import image_size, read_image
 from labelseg.errors import DataError, MissingArtifactError, UsageError
 from labelseg.file_kinds import read_file
 from labelseg.pipeline.engines.engine import compute_items, share_out
@@ -26,6 +28,7 @@ from labelseg.pipeline.plan.class_lists import mix_text, mixed_ids
 from labelseg.pipeline.plan.decisions import Entry
 from labelseg.pipeline.plan.keys import key_params
 from labelseg.results.standing import classes_of, load_manifest
+from labelseg.working_size import FILE_MASK, Scaling, enlarged, working_size
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,10 +45,12 @@ class LooseImages:
     Attributes:
         files: Name of the result -> file.
         classes: Class names by id: those that the model was trained with.
+        long_side: Pixels of the longer side that larger images are worked on at; 0 takes all as they are.
     """
 
     files: Mapping[str, Path]
     classes: tuple[str, ...]
+    long_side: int = 0
 
     @property
     def has_background(self) -> bool:
@@ -57,8 +62,18 @@ class LooseImages:
         return kind == "image" and image_id in self.files
 
     def image(self, image_id: str) -> NDArray[Any]:
-        """Read an image, (H, W, 3) uint8."""
-        return read_image(self.files[image_id])
+        """Read an image at its working size, (h, w, 3) uint8."""
+        return read_image(self.files[image_id], self.long_side)
+
+    def scaling(self, image_id: str) -> Scaling | None:
+        """The size of the file of an image and its working size; None where they are the same."""
+        size = image_size(self.files[image_id])
+        smaller = working_size(size, self.long_side)
+        return None if smaller == size else Scaling(size, smaller)
+
+    def at_file_size(self) -> LooseImages:
+        """The same images at the size of their files."""
+        return LooseImages(self.files, self.classes)
 
     def tags(self, image_id: str) -> None:
         """Nobody knows."""
@@ -97,7 +112,7 @@ class Written:
 
     Attributes:
         run, params: The work function of a stage that makes masks from images and models alone, and its parameters.
-        folder: The masks go to ``masks/NAME.png`` in it.
+        folder: The masks go to ``masks/NAME.png`` in it, at the size of the files.
         confidence: Whether ``confidences/NAME.png`` is written: the probability of the chosen class, 255 = certain.
         overlay: Whether ``overlays/NAME.jpg`` is written: the mask over the image.
     """
@@ -130,20 +145,27 @@ def write_predictions(inputs: Inputs, wanted: Written) -> Callable[[Item], dict[
         from labelseg.data.formats.palette import clear_ids
         from labelseg.data.formats.png import write_grey_png, write_overlay, write_palette_png
 
-        arrays = compute(item)
+        arrays, scaling = compute(item), item.scaling()
         for path in wanted.paths(item.id):
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.is_relative_to(wanted.folder / "masks"):
-                write_palette_png(arrays["mask"], path)
+                write_palette_png(at_size_of_file(arrays.get(FILE_MASK, arrays["mask"]), scaling), path)
             elif path.is_relative_to(wanted.folder / "overlays"):
-                write_overlay(arrays["mask"], item.image(), path, clear_ids(inputs.classes))
+                mask = at_size_of_file(arrays.get(FILE_MASK, arrays["mask"]), scaling)
+                write_overlay(mask, item.file_image(), path, clear_ids(inputs.classes))
             elif "confidence" not in arrays:
                 raise UsageError("--confidence: the stage writes no confidence. Leave it out.")
             else:
-                write_grey_png(np.round(arrays["confidence"].astype(np.float32) * 255).astype(np.uint8), path)
+                grey = np.round(arrays["confidence"].astype(np.float32) * 255).astype(np.uint8)
+                write_grey_png(at_size_of_file(grey, scaling), path)
         return {}
 
     return write
+
+
+def at_size_of_file(values: NDArray[Any], scaling: Scaling | None) -> NDArray[Any]:
+    """Spread values (h, w) over a file (H, W): each pixel has the value of the one that it was worked on in."""
+    return values if scaling is None else enlarged(values, scaling.file)
 
 
 class Predictions:
@@ -193,6 +215,8 @@ class Predictions:
         self._workspace, self._stage, self._files, self._models = workspace, stage, files, models
         self.wanted = Written(stage.run, params, folder, confidence, overlay)
         made_by = [stage.name, stage.version, key_params(stage, params, workspace.index.digest, workspace.root), sorted(models.items())]
+        self._long_side = check_long_side(workspace.config.data.get(LONG_SIDE, 0), "[data]")
+        made_by += [f"{LONG_SIDE} {self._long_side}"] * bool(self._long_side)
         self._made_by = digest("prediction", canonical_json(made_by))
 
     def done(self) -> set[str]:
@@ -221,7 +245,7 @@ class Predictions:
         device = self._workspace.pick_device(device)
         workers = share_out(len(names), device, workers)
         inputs = Inputs(
-            dataset=LooseImages({name: self._files[name] for name in names}, self.classes),
+            dataset=LooseImages({name: self._files[name] for name in names}, self.classes, self._long_side),
             store=self._workspace.store,
             models=self._models,
             devices=device,

@@ -20,12 +20,14 @@ from labelseg.pipeline.plan.graph import GROUND_TRUTH
 from labelseg.pipeline.store.artifacts import Artifact
 from labelseg.pipeline.store.manifests import Ref
 from labelseg.results.standing import Named, changes_of_data, classes_of, common_classes, find_refs, open_ref
+from labelseg.working_size import FILE_MASK, enlarged, places, working_size
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from labelseg.workspace import Workspace
 
+BAND = 256  # rows of a large true mask that are compared at once
 THRESHOLDS = np.round(np.arange(0.02, 1.0, 0.02), 2)
 
 
@@ -133,7 +135,7 @@ class Counted:
 
 
 def score(workspace: Workspace, ref: Ref, on: str | None = None, threshold: float | None = None) -> Score:
-    """Compare an artifact with the ground truth.
+    """Compare an artifact with the ground truth, at the size of the files of masks, whatever size was worked on.
 
     Args:
         workspace: The workspace.
@@ -179,7 +181,7 @@ def score_counts(workspace: Workspace, ref: Ref, on: str | None = None, threshol
         several = [] if given is not None and not curve else [*THRESHOLDS]
         sweep = ThresholdSweep(len(classes), [*several, *([] if given is None else [given])])
         for truth, arrays in _pairs(workspace, ref, artifact, with_truth, unreadable):
-            sweep.update(resize_maps(arrays["scores"], truth.shape[:2]), arrays["class_ids"], truth)
+            _sweep_pixels(sweep, truth, arrays)
         threshold = sweep.best()[0] if given is None else given
         matrix.counts[:, :-1] = sweep.counts[int(np.flatnonzero(sweep.thresholds == threshold)[0])]
     else:
@@ -238,21 +240,36 @@ def predicted_mask(arrays: dict[str, NDArray[Any]], size: tuple[int, ...], thres
         (H, W) uint8 class ids; 255 where no class has a map and there is no background.
     """
     if "mask" in arrays:
-        return arrays["mask"]
+        return enlarged(arrays.get(FILE_MASK, arrays["mask"]), (size[0], size[1]))
     scores, class_ids = resize_maps(arrays["scores"], (size[0], size[1])), arrays["class_ids"]
     if threshold is not None:
         return cam_mask(scores, class_ids, threshold)
     return score_mask(scores, class_ids) if len(class_ids) else np.full(size, 255, dtype=np.uint8)
 
 
+def _sweep_pixels(sweep: ThresholdSweep, truth: NDArray[np.uint8], arrays: dict[str, NDArray[Any]]) -> None:
+    """Count the pixels of a true mask (H, W) under activation maps; those of a smaller working size are spread over it band by band."""
+    scores, class_ids, size = arrays["scores"], arrays["class_ids"], (truth.shape[0], truth.shape[1])
+    work = tuple(arrays["size"].tolist()) if "size" in arrays else size
+    if work == size or work != working_size(size, max(work)):
+        sweep.update(resize_maps(scores, size), class_ids, truth)
+        return
+    maps, columns = resize_maps(scores, (work[0], work[1])), places(work[1], size[1])
+    rows = places(work[0], size[0])
+    for start in range(0, size[0], BAND):
+        band = slice(start, start + BAND)
+        sweep.update(maps[:, rows[band]][:, :, columns], class_ids, truth[band])
+
+
 def _pairs(
     workspace: Workspace, ref: Ref, artifact: Artifact, ids: list[str], unreadable: dict[str, DataError]
 ) -> Iterator[tuple[NDArray[np.uint8], dict[str, NDArray[Any]]]]:
     """Read the true mask and the item of each image; one whose true mask cannot be used is put among the unreadable."""
+    dataset = workspace.dataset.at_file_size()
     with show_progress(len(ids), f"evaluate {ref.instance}") as progress:
         for image_id in ids:
             try:
-                truth = workspace.dataset.mask(image_id)
+                truth = dataset.mask(image_id)
             except DataError as error:
                 unreadable[image_id] = error
             else:

@@ -219,3 +219,17 @@ def test_the_size_of_images_is_told_and_large_ones_are_warned_of(data, tmp_path)
         Image.fromarray(np.zeros((3, 1200), np.uint8)).save(path)
     result = labelseg(tmp_path / "large", "init", "--from", data)
     assert "longer side of the images: 1,200 pixels (median)\n  That is large: " in result.stdout
+
+
+@pytest.mark.parametrize(("height", "words", "side"), [(1700, (), 512), (1700, ("--recipe", "few-masks"), 1024), (1600, (), 0)])
+def test_photos_from_a_camera_get_a_working_size(data, tmp_path, height, words, side):
+    for path in (data / "images").iterdir():
+        Image.new("RGB", (1200, height)).save(path)
+    for path in (data / "masks").iterdir():
+        Image.new("L", (1200, height), 1).save(path)
+    result = labelseg(tmp_path / "large", "init", "--from", data, *words, stages=STAGES)
+    assert result.exit_code == 0, result.output
+    assert tables(tmp_path / "large")["data"].get("long_side", 0) == side
+    assert (f"Images of 2.0 megapixels (median) are worked on at a longer side of {side:,} pixels" in result.stderr) == bool(side)
+    assert "masks are written at the size of the files" in (tmp_path / "large/labelseg.toml").read_text() or not side
+    assert ("labelseg config data.long_side 512" in result.stdout) == (not side)

@@ -69,6 +69,12 @@ class ToyDataset:
     def mask(self, image_id: str) -> np.ndarray:
         return np.full((2, 3), int(self._mask_path(image_id).read_text()), np.uint8)
 
+    def scaling(self, image_id: str) -> None:
+        """Images are worked on as they are."""
+
+    def at_file_size(self) -> ToyDataset:
+        return self
+
     def _image_path(self, image_id: str) -> Path:
         return self.root / "images" / f"{image_id}.txt"
 

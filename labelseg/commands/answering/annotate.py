@@ -100,7 +100,7 @@ def annotate(
         for line in read_answers(path, unknown).complaints():
             talk(line)
         desk = Desk(questions, path, everyone=everyone, unknown=unknown)
-        pictures = Pictures(workspace.dataset, AskedMasks(workspace, ref))
+        pictures = Pictures(workspace.dataset.at_file_size(), AskedMasks(workspace, ref))
         service = Service(desk, questions, pictures, workspace.dataset.classes, f"{instance} ({ref.split})", who)
         with listen("annotate", host, port) as opened:
             address = address_of(host, opened, token)

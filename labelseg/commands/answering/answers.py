@@ -76,7 +76,7 @@ def answers(
     given = []
     if truth:
         still_open = [question for question in questions if any((question.image, *point) not in standing for point in question.points)]
-        given = [one for one in true_answers(workspace.dataset, still_open, noise, seed) if one.point not in standing]
+        given = [one for one in true_answers(workspace.dataset.at_file_size(), still_open, noise, seed) if one.point not in standing]
     elif table is not None:
         read = table_answers(table, workspace.dataset, questions, who or user_name())
         now = dict(standing)

@@ -196,8 +196,8 @@ def _export_png(
         raise UsageError(f"-o {output}: expected a folder, found a file. Choose another name.")
     refuse_other_classes(output, str(name), classes)
     with show_progress(sum(map(len, artifacts.values())), f"export {name.instance}") as progress:
-        image_of = workspace.dataset.image if overlay else None
-        masks = _masks(artifacts, output, min_confidence, progress, overlay=overlay)
+        image_of = workspace.dataset.at_file_size().image if overlay else None
+        masks = _masks(workspace, artifacts, output, min_confidence, progress, overlay=overlay)
         count = export_masks(masks, output, image_of, grey=grey, clear=clear_ids(classes))
     write_classes(output, classes)
     talk(f"Wrote {counted(count, 'mask')} and classes.txt to {output}.")
@@ -225,7 +225,7 @@ def _export_format(
 
 
 def _masks(
-    artifacts: Mapping[str, Artifact], output: Path, min_confidence: float | None, progress: Any, *, overlay: bool
+    workspace: Workspace, artifacts: Mapping[str, Artifact], output: Path, min_confidence: float | None, progress: Any, *, overlay: bool
 ) -> Iterator[tuple[str, NDArray[Any]]]:
     """Read one mask after the other; none whose id leads out of the folder, by its name or by a link."""
     from labelseg.results.exchange.mask_export import read_mask
@@ -235,7 +235,7 @@ def _masks(
             below(output, f"{image_id}.png")
             if overlay:
                 below(output / "overlays", f"{image_id}.jpg")
-            yield image_id, read_mask(artifact, image_id, min_confidence)
+            yield image_id, read_mask(workspace, artifact, image_id, min_confidence)
             progress.update(1)
 
 

@@ -13,7 +13,7 @@ import click
 from labelseg.commands.context import Invocation, pass_invocation, talk, tell
 from labelseg.commands.setup.data_options import file_option, folder_option, path_option, scenes_option, share_option
 from labelseg.commands.setup.recipes import RECIPES, recipe_tables, remarks
-from labelseg.commands.setup.survey import Survey, survey_data, survey_report
+from labelseg.commands.setup.survey import Survey, proposed_side, survey_data, survey_report
 from labelseg.commands.workspace_file import exists_error, workspace_text, write_new, written_path
 from labelseg.data.dataset import open_dataset
 from labelseg.data.folder.folder_dataset import FolderDataset
@@ -100,6 +100,12 @@ def init(
         if converted:
             shutil.rmtree(converted)  # after an error nothing is left behind
         raise
+    if side := proposed_side(survey, from_tags=RECIPES[recipe].needs == "tags"):
+        data["long_side"] = side
+        talk(
+            f"Images of {survey.pixels / 1e6:.1f} megapixels (median) are worked on at a longer side of {side:,} pixels, and masks written "
+            "at the size of the files: long_side in labelseg.toml. At full size: labelseg config data.long_side --unset"
+        )
     invocation.root.mkdir(parents=True, exist_ok=True)
     first = written_path(invocation.root, weights) if weights else None
     tables = recipe_tables(recipe, invocation.stages, survey, photos=scenes is None, weights=first)

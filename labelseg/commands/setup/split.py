@@ -116,7 +116,7 @@ def _classes(dataset: Dataset, ids: list[str]) -> dict[str, tuple[int, ...]]:
     """
     import numpy as np
 
-    first = 1 if dataset.has_background else 0
+    first, whole = 1 if dataset.has_background else 0, dataset.at_file_size()
     found: dict[str, tuple[int, ...]] = {}
     refused: list[DataError] = []
     for image_id in ids:
@@ -124,7 +124,7 @@ def _classes(dataset: Dataset, ids: list[str]) -> dict[str, tuple[int, ...]]:
             if dataset.has(image_id, "tags"):
                 found[image_id] = dataset.tags(image_id) or ()
             elif dataset.has(image_id, "mask"):
-                found[image_id] = tuple(int(k) for k in np.unique(dataset.mask(image_id)) if first <= k < len(dataset.classes))
+                found[image_id] = tuple(int(k) for k in np.unique(whole.mask(image_id)) if first <= k < len(dataset.classes))
             else:
                 found[image_id] = ()
         except DataError as error:

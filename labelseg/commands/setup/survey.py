@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from labelseg.protocols import Dataset
 
 USUAL_SIDE = 1000  # pixels above which images are larger than the settings are made for
+LARGE_PIXELS = 2_000_000  # above which a working size is set
+SIDE_FROM_TAGS, SIDE_FROM_MASKS = 512, 1024  # proposed, pixels: settings for tags were found on photos of 320 to 500
 SAMPLED = 100  # images whose size is looked up
 
 
 @dataclass
 class Survey:
-    """What was found in the data: images by split, how often tags name each class, and the median longer side of files."""
+    """What was found in the data: images by split, how often tags name each class, and of files the median longer side and pixels."""
 
     classes: tuple[str, ...]
     images: dict[str, int] = field(default_factory=dict)
@@ -30,6 +32,7 @@ class Survey:
     masked: dict[str, int] = field(default_factory=dict)
     by_class: Counter[int] = field(default_factory=Counter)
     long_side: int = 0
+    pixels: int = 0
 
     def holds(self, split: str, kind: str) -> bool:
         """Whether some image of a split has tags or a mask."""
@@ -52,22 +55,27 @@ def survey_data(dataset: Dataset, table: Mapping[str, Any]) -> Survey:
     for image_id in dataset.ids("all"):
         survey.by_class.update(dataset.tags(image_id) or ())
     _check_found(dataset, survey, table)
-    survey.long_side = _median_side(dataset)
+    survey.long_side, survey.pixels = _median_size(dataset)
     return survey
 
 
-def _median_side(dataset: Dataset) -> int:
-    """Look up the longer side of some images, pixels; 0 where the data is not files."""
+def _median_size(dataset: Dataset) -> tuple[int, int]:
+    """Look up the longer side and the pixels of some images; 0 where the data is not files."""
     from labelseg.data.folder.images import image_size
 
     ids = dataset.ids("all")
-    sides = []
+    sizes = []
     for image_id in ids[:: -(-len(ids) // SAMPLED)]:
         path = dataset.identity(image_id, "image")
         if isinstance(path, Path):
             with suppress(DataError):  # reported when it is computed
-                sides.append(max(image_size(path)))
-    return int(median(sides)) if sides else 0
+                sizes.append(image_size(path))
+    return (int(median(map(max, sizes))), int(median(h * w for h, w in sizes))) if sizes else (0, 0)
+
+
+def proposed_side(survey: Survey, *, from_tags: bool) -> int:
+    """Propose a working size, pixels of the longer side; 0 where images are small enough as they are."""
+    return 0 if survey.pixels <= LARGE_PIXELS else SIDE_FROM_TAGS if from_tags else SIDE_FROM_MASKS
 
 
 def _check_found(dataset: Dataset, survey: Survey, table: Mapping[str, Any]) -> None:
@@ -86,9 +94,9 @@ def survey_report(survey: Survey) -> str:
     lines = [splits, f"{len(survey.classes)} classes, with the number of images tagged: {named}"]
     if survey.long_side:
         lines.append(f"longer side of the images: {survey.long_side:,} pixels (median)")
-    if survey.long_side > USUAL_SIDE:
+    if survey.long_side > USUAL_SIDE and survey.pixels <= LARGE_PIXELS:
         lines.append(
-            "  That is large: images are processed at full size, and the defaults suit 300 to 500 pixels. "
-            "Smaller copies of images and masks take a fraction of the time and memory: docs/data.md has the lines."
+            "  That is large: images are worked on at the size of their files, and the defaults suit 300 to 500 pixels. A working size "
+            "takes a fraction of the time and memory: labelseg config data.long_side 512"
         )
     return "\n".join(lines)

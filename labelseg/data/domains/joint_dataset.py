@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from labelseg.protocols import Dataset, Kind
+    from labelseg.working_size import Scaling
 
 MARK = ":"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
@@ -111,6 +112,15 @@ class JointDataset:
         """Read the true mask, (H, W) uint8 class ids, 255 = ignore."""
         _, inner, there = self._part(image_id)
         return there.mask(inner)
+
+    def scaling(self, image_id: str) -> Scaling | None:
+        """The size of the file of an image and its working size; None where they are the same."""
+        _, inner, there = self._part(image_id)
+        return there.scaling(inner)
+
+    def at_file_size(self) -> JointDataset:
+        """The same images and masks at the size of their files."""
+        return JointDataset(self.main.at_file_size(), {name: other.at_file_size() for name, other in self.others.items()})
 
     def _part(self, name: str) -> tuple[str, str, Dataset]:
         """Take an id or a split apart: data set, name in it, and the data set itself; that of the main one is empty."""

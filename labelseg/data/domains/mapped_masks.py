@@ -63,6 +63,10 @@ class MappedMasks:
         found = self.dataset.identity(image_id, kind)
         return (found, self.table.hex()) if kind == "mask" and isinstance(found, Path) else found
 
+    def image_path(self, image_id: str) -> Path:
+        """The file of an image."""
+        return self.dataset.image_path(image_id)
+
     def image(self, image_id: str) -> NDArray[Any]:
         """Read an image, (H, W, 3) uint8 RGB."""
         return self.dataset.image(image_id)
@@ -83,3 +87,10 @@ class MappedMasks:
 
         mask = read_mask(self.dataset.mask_path(image_id), self.n_ids, size=image_size(self.dataset.image_path(image_id)))
         return np.frombuffer(self.table, np.uint8)[mask]
+
+    def scaling(self, image_id: str) -> None:
+        """An image is worked on at the size of its file."""
+
+    def at_file_size(self) -> MappedMasks:
+        """Itself."""
+        return self

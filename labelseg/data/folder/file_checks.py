@@ -47,19 +47,20 @@ def evenly(names: Sequence[T], most: int) -> Sequence[T]:
     return names[:: -(-len(names) // most)] if names else names
 
 
-def file_findings(dataset: FolderDataset, *, masks: bool = True, quick: bool = False) -> list[Finding]:
+def file_findings(dataset: FolderDataset, *, masks: bool = True, quick: bool = False, whole: bool = True) -> list[Finding]:
     """Look at the headers of images, and at masks.
 
     Args:
         dataset: Its files.
         masks: Whether the values of masks are class ids as they stand.
         quick: Look at a few only.
+        whole: Whether images are worked on at the size of their files.
     """
-    found = list(_image_findings(dataset, QUICKLY if quick else HEADERS))
+    found = list(_image_findings(dataset, QUICKLY if quick else HEADERS, whole=whole))
     return [*found, *_mask_findings(dataset, QUICKLY if quick else MASKS)] if masks else found
 
 
-def _image_findings(dataset: FolderDataset, most: int) -> Iterator[Finding]:
+def _image_findings(dataset: FolderDataset, most: int, *, whole: bool) -> Iterator[Finding]:
     """Tell of images that are passed over, cannot be read, are huge or dark."""
     others = Counter(Path(name).suffix.lower() for name in scan_files(dataset.images, frozenset(PICTURES), dataset.masks))
     if others:
@@ -85,11 +86,12 @@ def _image_findings(dataset: FolderDataset, most: int) -> Iterator[Finding]:
     if unreadable:
         what = f"{counted(len(unreadable), 'image')} cannot be read, the first: {str(unreadable[0]).rstrip('.')}"
         yield Finding("warning", str(dataset.images), what, "each fails by itself, and the rest goes on", "Repair or remove them.")
-    if huge:
+    if huge and whole:
         most_pixels, name = max(huge)
         yield Finding(
             "warning", str(dataset.images), f"{counted(len(huge), 'image')} over {MEGAPIXELS} megapixels, {name} of {most_pixels:.0f}",
-            f"one takes some {most_pixels * 0.1:.0f} GB of memory and many minutes", "Make smaller copies: docs/data.md has the lines.",
+            f"one takes some {most_pixels * 0.1:.0f} GB of memory and many minutes",
+            "Have them worked on smaller: labelseg config data.long_side 1024",
         )  # fmt: skip
     if dark:
         yield Finding(

@@ -183,6 +183,13 @@ class FolderDataset:
         path = self.mask_path(image_id)
         return read_mask(path, len(self.classes), size=image_size(self._index.path(image_id)))
 
+    def scaling(self, image_id: str) -> None:
+        """An image is worked on at the size of its file."""
+
+    def at_file_size(self) -> FolderDataset:
+        """Itself."""
+        return self
+
     @cached_property
     def _index(self) -> ImageIndex:
         return ImageIndex(self.images, self.masks)

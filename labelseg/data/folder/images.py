@@ -16,18 +16,28 @@ from PIL import Image, ImageOps
 from labelseg.class_ids import IGNORE
 from labelseg.errors import DataError
 from labelseg.file_kinds import odd_kind
+from labelseg.working_size import working_size
 
 # All that Pillow raises on damaged files.
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error, zlib.error, Image.DecompressionBombError)
 EXIF_ORIENTATION = 0x0112
 SIDEWAYS = (5, 6, 7, 8)
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # what turns an image of that orientation upright
 TIFF_WIDTH, TIFF_HEIGHT, TIFF_BITS = 256, 257, 258
 _BITS = "labelseg bits"  # of the pixels of a TIFF file, kept with the image
 # What is large is told in a line of our own, where the data is looked at.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
-def read_image(path: Path) -> NDArray[np.uint8]:
+def read_image(path: Path, long_side: int = 0) -> NDArray[np.uint8]:
     """Read an image file as RGB, upright.
 
     EXIF rotation is applied. 16-bit grey is divided by 257, so that 65535 becomes 255. What is transparent shows white.
@@ -35,6 +45,8 @@ def read_image(path: Path) -> NDArray[np.uint8]:
 
     Args:
         path: jpg, png, webp, bmp or tiff; grey, RGB, CMYK, palette, with or without alpha; floats must lie in [0, 1].
+        long_side: Pixels of the longer side that a larger image is shrunk to, as ``working_size`` says, by averages; 0 shrinks none. Of
+            a JPEG file no more is decoded than that needs: a half, a quarter or an eighth of its sides.
 
     Returns:
         (H, W, 3) uint8.
@@ -42,13 +54,10 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     Raises:
         DataError: the file is missing, damaged, cut short or holds values outside the above.
     """
-    image = _open(path, "an image")
+    image = _open(path, "an image", long_side)
     if image.mode[0] == "I" or image.mode == "F":
-        return _grey_to_rgb(image, path)
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return np.array(image.convert("RGB"))
+        return _grey_to_rgb(_grey(image, path))
+    return np.array(_opaque(image))
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -109,12 +118,18 @@ def _stored_size(image: Image.Image) -> tuple[int, int]:
     return (tags[TIFF_WIDTH], tags[TIFF_HEIGHT]) if TIFF_WIDTH in tags and TIFF_HEIGHT in tags else image.size
 
 
-def _open(path: Path, what: str) -> Image.Image:
-    """Open and decode a file, turned upright."""
+def _open(path: Path, what: str, long_side: int = 0) -> Image.Image:
+    """Open and decode a file, turned upright, and shrunk where it is larger than ``long_side``."""
     _demand_file(path, what)
     try:
         with Image.open(path) as image:
+            whole, part = image.size, None
+            if working_size(whole, long_side) != whole:
+                part = image.draft(None, working_size(whole, long_side))  # of JPEG files alone
             image.load()
+            size = working_size(image.size if part is None else whole, long_side)
+            if size != image.size or part is not None:
+                return _shrunk(image, size, part[1] if part else None, path)
             if bits := getattr(image, "tag_v2", {}).get(TIFF_BITS):
                 image.info[_BITS] = bits
             if image.getexif().get(EXIF_ORIENTATION, 1) == 1:
@@ -145,13 +160,46 @@ def _unreadable(path: Path, what: str, error: Exception) -> DataError:
     return DataError(f"{path}: expected {what}, cannot be read: {reason}.")
 
 
-def _grey_to_rgb(image: Image.Image, path: Path) -> NDArray[np.uint8]:
-    """Scale one channel of 16-bit integers or floats to 8 bits, three times."""
+def _shrunk(image: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float] | None, path: Path) -> Image.Image:
+    """Shrink a decoded image to (width, height) and turn it upright.
+
+    The filter averages, with no weight below 0: no value leaves the range of those that are there. Grey of 16 bits becomes 8 after it.
+
+    Args:
+        image: As it is stored.
+        size: Of the result, before it is turned.
+        box: What of it the image is, where a file was decoded at a fraction that its sides are no multiple of; None is all.
+        path: Begins an error.
+    """
+    turn = TURNS.get(image.getexif().get(EXIF_ORIENTATION, 1))
+    if image.mode[0] == "I" or image.mode == "F":
+        grey = Image.fromarray(_grey(image, path).astype(np.float32))
+        small = Image.fromarray(_grey_to_rgb(np.asarray(grey.resize(size, Image.Resampling.HAMMING), np.float64)))
+    else:
+        small = _opaque(image).resize(size, Image.Resampling.HAMMING, box)
+    return small if turn is None else small.transpose(turn)
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    """Make an image RGB; what is transparent shows white."""
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _grey(image: Image.Image, path: Path) -> NDArray[np.float64]:
+    """Scale one channel of 16-bit integers or floats to 0 .. 255, (H, W)."""
     top = 1.0 if image.mode == "F" else 65535.0
     grey = np.array(image).astype(np.float64)
     if not (np.isfinite(grey).all() and grey.min() >= 0 and grey.max() <= top):
         raise DataError(f"{path}: expected values in 0 to {top:g}, got {grey.min():g} to {grey.max():g}.")
-    return np.repeat(np.round(grey * (255 / top)).astype(np.uint8)[..., None], 3, axis=2)
+    return np.multiply(grey, 255 / top, out=grey)
+
+
+def _grey_to_rgb(grey: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Round grey values of 0 .. 255, (H, W), and repeat them for three channels."""
+    return np.repeat(np.round(grey).astype(np.uint8)[..., None], 3, axis=2)
 
 
 def _grey_step(path: Path, image: Image.Image) -> int:

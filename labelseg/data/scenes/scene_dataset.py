@@ -134,6 +134,13 @@ class SceneDataset:
         """Draw the mask, (H, W) uint8, 255 on the rims of objects."""
         return self._scene(image_id).mask.copy()
 
+    def scaling(self, image_id: str) -> None:
+        """A scene is worked on as it is drawn."""
+
+    def at_file_size(self) -> SceneDataset:
+        """Itself."""
+        return self
+
     def _scene(self, image_id: str) -> Scene:
         return _draw(*self._parts(image_id), self.seed, self.style)
 

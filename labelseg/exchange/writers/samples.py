@@ -46,8 +46,12 @@ class Picture:
 
         It is ``.png`` where the file has to be saved anew: turned by EXIF, or of another kind.
         """
+        return self.suffix.lower() if self._is_copied() else ".png"
+
+    def _is_copied(self) -> bool:
+        """Whether every tool reads the file as it is."""
         suffix = self.suffix.lower()
-        return suffix if self.path is not None and suffix in COPIED and _is_plain(self.path, COPIED[suffix]) else ".png"
+        return self.path is not None and suffix in COPIED and _is_plain(self.path, COPIED[suffix])
 
     def save(self, folder: Path, name: str, suffix: str = "") -> str:
         """Copy the image into a folder, or save it anew as PNG where ``copied_suffix`` says so or another suffix is asked for.
@@ -65,7 +69,7 @@ class Picture:
         path = folder / file
         path.parent.mkdir(parents=True, exist_ok=True)
         with naming(path):
-            if self.path is not None and own == self.suffix.lower() and suffix in ("", own):
+            if self.path is not None and suffix in ("", own) and self._is_copied():
                 shutil.copyfile(self.path, path)
             else:
                 Image.fromarray(self.read()).save(path, format="PNG")

@@ -9,6 +9,7 @@ from labelseg.answers.questions import Question, list_questions
 from labelseg.errors import DataError, UsageError
 from labelseg.pipeline.declare.stage import Stage
 from labelseg.pipeline.instances import stage_of
+from labelseg.results.exchange.file_size import mask_of_file
 from labelseg.results.standing import Named, find_refs, open_ref, ref_name
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def asked_in(workspace: Workspace, instance: str, split: str | None) -> Ref:
 
 
 def read_questions(workspace: Workspace, ref: Ref) -> list[Question]:
-    """Read all that an artifact asks, image by image.
+    """Read all that an artifact asks, image by image, by the pixels of the files.
 
     Raises:
         DataError: its arrays do not hold questions.
@@ -66,7 +67,8 @@ def read_questions(workspace: Workspace, ref: Ref) -> list[Question]:
         if points is None or guesses is None or points.shape != (len(guesses), 2) or (regions is not None and len(regions) != len(points)):
             raise DataError(f"{ref_name(ref)} for {image_id}: expected points (n, 2) and guesses (n,), got something else.")
         names = [classes[guess] if 0 <= guess < len(classes) else None for guess in guesses.tolist()]
-        places = [(int(y), int(x)) for y, x in points.tolist()]
+        scaling = workspace.dataset.scaling(image_id) if workspace.dataset.has(image_id, "image") else None
+        places = [(y, x) if scaling is None else scaling.to_file(y, x) for y, x in points.tolist()]
         asked.append((image_id, places, names, None if regions is None else regions.tolist()))
     return list_questions(asked)
 
@@ -80,14 +82,15 @@ class AskedMasks:
     """
 
     def __init__(self, workspace: Workspace, ref: Ref) -> None:
+        self._dataset = workspace.dataset
         self._own = open_ref(workspace, ref)
         self._others = list(_masks_beside(workspace, ref))
 
     def mask(self, image_id: str) -> NDArray[Any] | None:
-        """Read the mask of an image, (H, W) class ids; None where there is none."""
+        """Read the mask of an image at the size of its file, (H, W) class ids; None where there is none."""
         for artifact in (self._own, *self._others):
             if image_id in artifact and "mask" in (item := artifact[image_id]):
-                return item["mask"]
+                return mask_of_file(self._dataset, image_id, item)
         return None
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from labelseg.pipeline.store.manifests import ManifestItem
     from labelseg.protocols import Bar, Images, Kind
+    from labelseg.working_size import Scaling
 
 __all__ = ["Inputs", "Item", "Items", "Model"]
 
@@ -37,7 +38,8 @@ class Item:
         dataset, store: Where to read.
         reads: Role -> stage that is read, and where the item lies in its artifact.
         truth: Roles that the ground truth of the data plays.
-        answers: What people said of its pixels, where the stage reads that: row, column and name of the class, None for cannot tell.
+        answers: What people said of its pixels, where the stage reads that: row and column at the size it is worked on, name of the
+            class, None for cannot tell.
         correction: The mask that was imported for it, where the stage reads that; None where there is none.
         attached: The file that another program wrote for it, where the stage reads that; None where there is none.
     """
@@ -54,6 +56,14 @@ class Item:
     def image(self) -> NDArray:
         """Read the image: (H, W, 3) uint8 RGB."""
         return self.dataset.image(self.id)
+
+    def file_image(self) -> NDArray:
+        """Read the image at the size of its file: (H, W, 3) uint8 RGB."""
+        return self.dataset.at_file_size().image(self.id)
+
+    def scaling(self) -> Scaling | None:
+        """The size of the file of the image and the size it is worked on at; None where they are the same."""
+        return self.dataset.scaling(self.id)
 
     @property
     def tags(self) -> tuple[int, ...] | None:

@@ -11,8 +11,9 @@ from pathlib import Path
 from labelseg.errors import DiskFullError, LabelsegError, OutOfMemoryError
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-MAP_MEMORY = "Take fewer processes (--workers 1), smaller images, or fewer scales where the stage has them."
-GPU_MAP_MEMORY = "Take smaller images, fewer scales where the stage has them, or --device cpu."
+SMALLER = "smaller images (labelseg config data.long_side 512)"
+MAP_MEMORY = f"Take fewer processes (--workers 1), {SMALLER}, or fewer scales where the stage has them."
+GPU_MAP_MEMORY = f"Take {SMALLER}, fewer scales where the stage has them, or --device cpu."
 TRAINING_MEMORY = "Take a smaller --batch-size or --crop."
 GOES_ON = "What is finished stays: the same command goes on from there."
 # How torch, its libraries and the loader of shared libraries say it; all of them raise RuntimeError.

@@ -194,7 +194,8 @@ class Planner:
             if node.stage.attached:
                 attached = self.attached.of(node.attached, image_id)
                 inputs["attached"] = self.attached.digest(attached)
-            entries.append(Entry(image_id, inputs, reads, self.answers.of(asked, image_id) if asked else (), correction, attached))
+            said = self.answers.placed(asked, image_id, self.data.dataset) if asked else ()
+            entries.append(Entry(image_id, inputs, reads, said, correction, attached))
         return entries
 
     def item_keys(self, recipe: Mapping[str, Any], node: Node, inputs: Mapping[str, str], entries: Iterable[Entry]) -> dict[str, str]:

@@ -20,7 +20,7 @@ from labelseg.class_ids import IGNORE
 from labelseg.data.folder.images import read_mask
 from labelseg.errors import DataError, LabelsegError
 from labelseg.pipeline.instances import stage_of
-from labelseg.results.exchange.mask_import import upright_size
+from labelseg.results.exchange.file_size import upright_size
 from labelseg.suggestions import suggestion
 
 if TYPE_CHECKING:

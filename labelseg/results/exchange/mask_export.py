@@ -15,6 +15,8 @@ from labelseg.exchange.writers.formats import FORMATS
 from labelseg.exchange.writers.publication import demand_new, published
 from labelseg.exchange.writers.samples import Picture, Sample, Target
 from labelseg.pipeline.files.paths import below
+from labelseg.results.exchange.file_size import mask_of_file
+from labelseg.working_size import enlarged
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -110,7 +112,11 @@ def export_as(
             for image_id in artifact:
                 below(folder, f"{image_id}.png")
                 try:
-                    writer.add(Sample(image_id, split, read_mask(artifact, image_id, choices.min_confidence), picture(workspace, image_id)))
+                    writer.add(
+                        Sample(
+                            image_id, split, read_mask(workspace, artifact, image_id, choices.min_confidence), picture(workspace, image_id)
+                        )
+                    )
                     done.masks += 1
                 except DataError as error:
                     done.failed[image_id] = str(error)
@@ -122,13 +128,14 @@ def export_as(
     return done
 
 
-def read_mask(artifact: Artifact, image_id: str, min_confidence: float | None) -> NDArray[np.uint8]:
-    """Read a mask (H, W) uint8, with 255 where the confidence is less than asked for."""
+def read_mask(workspace: Workspace, artifact: Artifact, image_id: str, min_confidence: float | None) -> NDArray[np.uint8]:
+    """Read a mask (H, W) uint8 at the size of its file, with 255 where the confidence is less than asked for."""
     arrays = artifact[image_id]
-    mask = arrays["mask"]
+    mask = mask_of_file(workspace.dataset, image_id, arrays)
     if min_confidence is None:
         return mask
-    return np.where(arrays["confidence"] < min_confidence, IGNORE, mask).astype(np.uint8)
+    doubtful = enlarged(arrays["confidence"] < min_confidence, (mask.shape[0], mask.shape[1]))
+    return np.where(doubtful, IGNORE, mask).astype(np.uint8)
 
 
 def demand_confidence(artifact: Artifact, name: str) -> None:
@@ -162,7 +169,7 @@ def picture(workspace: Workspace, image_id: str) -> Picture:
     Raises:
         DataError: the data has no such image any more.
     """
-    dataset = workspace.dataset
+    dataset = workspace.dataset.at_file_size()
     identity = dataset.identity(image_id, "image")
     path = identity[0] if isinstance(identity, tuple) else identity
     return Picture(path if isinstance(path, Path) else None, lambda: dataset.image(image_id))

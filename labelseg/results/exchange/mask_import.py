@@ -13,19 +13,18 @@ from PIL import Image
 
 from labelseg.answers.correction_files import Correction, append_corrections, corrections_path, read_corrections, store_mask
 from labelseg.class_ids import IGNORE
-from labelseg.data.folder.images import image_size
 from labelseg.data.formats.palette import voc_palette
 from labelseg.errors import DataError
 from labelseg.exchange.readers.formats import READERS, sniff
 from labelseg.exchange.readers.incoming import ClassNames
 from labelseg.pipeline.engines.progress import show_progress
+from labelseg.results.exchange.file_size import mask_of_file, upright_size
 from labelseg.suggestions import suggestion
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from labelseg.pipeline.store.artifacts import Artifact
-    from labelseg.protocols import Dataset
     from labelseg.workspace import Workspace
 
 BATCH = 256  # masks between two lines of the file
@@ -88,7 +87,8 @@ def import_masks(
                 done.refused[incoming.where] = str(error)
                 continue
             places[image] = incoming.where
-            if any(image in artifact and is_same(mask, artifact[image]["mask"]) for artifact in changed_from):
+            sent = (mask_of_file(workspace.dataset, image, artifact[image]) for artifact in changed_from if image in artifact)
+            if any(is_same(mask, one) for one in sent):
                 done.untouched.append(image)
                 continue
             digest = store_mask(workspace.root, as_png(mask))
@@ -142,20 +142,6 @@ def is_same(mask: NDArray[np.uint8], sent: NDArray[np.uint8]) -> bool:
         sent: (H, W), what went out.
     """
     return mask.shape == sent.shape and bool(((mask == sent) | ((sent == IGNORE) & (mask == 0))).all())
-
-
-def upright_size(dataset: Dataset, image_id: str) -> tuple[int, int]:
-    """Read (height, width) of an image as it is seen, from the header of its file where it has one.
-
-    Raises:
-        DataError: it cannot be read.
-    """
-    identity = dataset.identity(image_id, "image")
-    path = identity[0] if isinstance(identity, tuple) else identity
-    if isinstance(path, Path):
-        return image_size(path)
-    height, width = dataset.image(image_id).shape[:2]
-    return height, width
 
 
 def checked(mask: NDArray[Any], count: int, where: str) -> NDArray[np.uint8]:

@@ -27,7 +27,8 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
     """Replace masks, image by image, by those brought in with `labelseg import-masks`: corrected ones, or those of another program.
 
     Returns:
-        The function that computes an item: ``mask`` uint8 (H, W), class ids, 255 where nothing is known.
+        The function that computes an item: ``mask`` uint8 (H, W), class ids, 255 where nothing is known; of an image that is worked on
+        smaller than its file also ``file_mask`` (H, W), the imported mask as it came.
 
     Source: ours.
     """
@@ -38,6 +39,7 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
     from labelseg.data.folder.images import read_mask
     from labelseg.errors import DataError
     from labelseg.suggestions import suggestion
+    from labelseg.working_size import FILE_MASK
 
     ids = {name: class_id for class_id, name in enumerate(inputs.classes)}
 
@@ -53,11 +55,13 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
     def compute(item: Item) -> dict[str, np.ndarray]:
         size = item.image().shape[:2]
         if item.correction is None:
-            return {"mask": item.read("of")["mask"] if params.of else np.full(size, IGNORE, np.uint8)}
+            own = item.read("of") if params.of else {"mask": np.full(size, IGNORE, np.uint8)}
+            return {name: own[name] for name in ("mask", FILE_MASK) if name in own}
         path, classes = item.correction.path, item.correction.classes
         demand_mask(path)
-        mask = read_mask(path, len(classes), size)
-        return {"mask": todays_ids(item, classes, mask)}
+        scaling = item.scaling()
+        mask = todays_ids(item, classes, read_mask(path, len(classes), scaling.file if scaling else size))
+        return {"mask": scaling.shrink(mask), FILE_MASK: mask} if scaling else {"mask": mask}
 
     return compute
 
