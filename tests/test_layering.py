@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parent.parent / "labelseg"
 # function nor for type checking. Rooms of one line do not know each other.
 FLOORS = (
     ("working_size",),
-    ("errors", "class_ids", "suggestions", "wording", "libraries", "protocols", "file_kinds"),
+    ("errors", "class_ids", "suggestions", "wording", "libraries", "protocols", "file_kinds", "asides"),
     ("ops.crf", "ops.affinity", "ops.few_masks", "ops.new_classes", "ops.active", "ops"),
     ("models.fast", "models.torchvision_shim"),
     ("models.encoders",),
@@ -53,8 +53,8 @@ FLOORS = (
 ONLY = {
     "ops": {"errors", "class_ids", "ops"},
     "models": {"errors", "class_ids", "ops", "models"},
-    "data": {"errors", "file_kinds", "class_ids", "suggestions", "wording", "protocols", "working_size", "data"},
-    "pipeline": {"errors", "file_kinds", "suggestions", "libraries", "protocols", "working_size", "answers", "pipeline"},
+    "data": {"errors", "file_kinds", "asides", "class_ids", "suggestions", "wording", "protocols", "working_size", "data"},
+    "pipeline": {"errors", "file_kinds", "asides", "suggestions", "libraries", "protocols", "working_size", "answers", "pipeline"},
     "inference": {"errors", "file_kinds", "class_ids", "protocols", "ops", "models", "data", "inference"},
     "answers": {"errors", "file_kinds", "suggestions", "protocols", "working_size", "pipeline", "answers"},
 }

@@ -73,9 +73,14 @@ def corrections_path(root: Path, instance: str) -> Path:
     return Path(root) / FOLDER / f"{instance}.jsonl"
 
 
+def masks_folder(root: Path) -> Path:
+    """Name the folder of the masks of a workspace."""
+    return Path(root) / FOLDER / "masks"
+
+
 def mask_path(root: Path, digest: str) -> Path:
     """Name the file of a mask."""
-    return Path(root) / FOLDER / "masks" / digest[:2] / f"{digest}.png"
+    return masks_folder(root) / digest[:2] / f"{digest}.png"
 
 
 def mask_digest(data: bytes) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from labelseg.asides import clear_asides
 from labelseg.class_ids import BACKGROUND
 from labelseg.data.domains.sized_dataset import KEY as LONG_SIDE
 from labelseg.data.domains.sized_dataset import check_long_side
@@ -223,8 +224,8 @@ class Predictions:
         """List the images whose files are there already, made by the same models and parameters from the same photos."""
         journal = self.wanted.folder / JOURNAL
         try:
-            lines = [json.loads(line) for line in read_file(journal).decode().splitlines()]
-        except (OSError, ValueError):
+            lines = list(map(_line, read_file(journal).splitlines()))
+        except OSError:
             return set()
         noted = {line[0]: line[1] for line in lines if isinstance(line, list) and len(line) == 2 and isinstance(line[0], str)}
         return {
@@ -254,7 +255,10 @@ class Predictions:
         )
         job = MapJob("predict", write_predictions, self.wanted, inputs, {}, keeps=False, set_threads=self._workspace.set_threads)
         self.wanted.folder.mkdir(parents=True, exist_ok=True)
+        for folder in {path.parent for name in names for path in self.wanted.paths(name)}:
+            clear_asides(folder)
         with (self.wanted.folder / JOURNAL).open("a", encoding="utf-8") as journal:
+            journal.write("\n")  # ends a line that was cut
 
             def note(message: Message) -> None:
                 if isinstance(message, ItemsWritten):
@@ -269,6 +273,14 @@ class Predictions:
         """Say what the files of an image are made from: models, parameters and the photo as it stands."""
         status = self._files[name].stat()
         return f"{self._made_by} {status.st_size} {status.st_mtime_ns}"
+
+
+def _line(line: bytes) -> Any:
+    """Read a line of the journal; None where it was cut or is damaged."""
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _classes(instance: str, made_with: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from labelseg.asides import aside, clear_asides
 from labelseg.data.formats.palette import paint_over, voc_palette
 from labelseg.errors import MissingExtraError, UsageError
 from labelseg.file_kinds import naming
@@ -90,10 +91,13 @@ def save_picture(picture: Image.Image, path: Path) -> None:
     Raises:
         UsageError: it tells none.
     """
-    if path.suffix.lower() not in Image.registered_extensions():
+    form = Image.registered_extensions().get(path.suffix.lower())
+    if form is None:
         raise UsageError(f"--plot {path}: expected a file name that ends as pictures do, such as {path.stem or 'sheet'}.png.")
-    with naming(path):
-        picture.save(path)
+    with aside(path) as there, naming(path):
+        picture.save(there, format=form)
+        there.replace(path)
+    clear_asides(path.parent, path.name)
 
 
 def paint_item(item: Mapping[str, NDArray[Any]], image: NDArray[np.uint8], clear: tuple[int, ...] = (0,)) -> NDArray[np.uint8] | None:
@@ -159,8 +163,10 @@ def plot_curves(curves: Sequence[Mapping[str, Any]], title: str, path: Path) -> 
         axes.set(title=name, xlabel="epoch")
         axes.grid(alpha=0.3)
     figure.suptitle(title)
-    with naming(path):
-        figure.savefig(path)
+    with aside(path) as there, naming(path):
+        figure.savefig(there, format=path.suffix.lower().removeprefix("."))
+        there.replace(path)
+    clear_asides(path.parent, path.name)
 
 
 def _is_number(curves: Sequence[Mapping[str, Any]], name: str) -> bool:

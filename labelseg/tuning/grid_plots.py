@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from labelseg.asides import aside, clear_asides
 from labelseg.errors import MissingExtraError, UsageError
 from labelseg.file_kinds import naming
 from labelseg.tuning.grid import Trial
@@ -41,8 +42,10 @@ def plot_trials(path: Path, title: str, grid: Mapping[str, Sequence[Any]], trial
     axes.grid(alpha=0.3)
     if others:
         axes.legend(fontsize="small")
-    with naming(path):
-        figure.savefig(path)
+    with aside(path) as there, naming(path):
+        figure.savefig(there, format=path.suffix.lower().removeprefix("."))
+        there.replace(path)
+    clear_asides(path.parent, path.name)
 
 
 def lines_of(grid: Mapping[str, Sequence[Any]], trials: Sequence[Trial]) -> dict[str, list[tuple[Any, float]]]:

@@ -89,14 +89,14 @@ def largest_file(count: int):
 
 def full(monkeypatch, word: str) -> None:
     """Have no room for files whose path holds a word."""
-    write = atomic._write_aside
+    write = atomic._written_aside
 
     def refuse(path, data):
         if word in str(path):
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
         return write(path, data)
 
-    monkeypatch.setattr(atomic, "_write_aside", refuse)
+    monkeypatch.setattr(atomic, "_written_aside", refuse)
 
 
 def test_a_file_that_may_not_grow_ends_the_run_at_once_and_the_same_command_goes_on(root):

@@ -69,6 +69,16 @@ def die(name: str) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def interrupt(name: str) -> None:
+    """Do to this process what Ctrl-C does."""
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def terminate(name: str) -> None:
+    """Do to this process what schedulers do."""
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def no_space(name: str) -> None:
     """Say that the disk is full, to whatever would write; removing goes on."""
     if name.startswith(("open", "os.mkdir", "os.link", "fsync")):

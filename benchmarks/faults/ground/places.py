@@ -224,6 +224,18 @@ def _damaged(places: Places, root: Path) -> None:
     chunk.write_bytes(data)
 
 
+def _asked(places: Places, root: Path) -> None:
+    """A person was asked about pixels, and has said nothing yet."""
+    shutil.copytree(places.state("done"), root)
+    _demand(root, [("ask", "--of", "spread", "--choose", "random", "--budget", "4", *HERE)])
+
+
+def _answered(places: Places, root: Path) -> None:
+    """Every question has its answer."""
+    shutil.copytree(places.state("asked"), root)
+    _demand(root, [("answers", "ask", "--truth")])
+
+
 def _scenes(places: Places, root: Path) -> None:
     """The chain of labelseg itself, on few and small scenes."""
 
@@ -250,6 +262,8 @@ MAKERS: dict[str, Callable[[Places, Path], None]] = {
     "changed": _changed,
     "interrupted": _interrupted,
     "damaged": _damaged,
+    "asked": _asked,
+    "answered": _answered,
     "scenes": _scenes,
     "scenes-stale": _scenes_stale,
 }

@@ -10,6 +10,7 @@ import numpy as np
 from labelseg.errors import DataError
 from labelseg.pipeline.declare.stage import Stage, option, source, split_option
 from labelseg.pipeline.store.artifacts import Model
+from labelseg.stages.clicks import ask, correct, override
 
 STEP = 50  # grey levels between classes
 
@@ -163,4 +164,7 @@ STAGES = (
     Stage("spread", 1, "map", SpreadParams, spread, lambda params: ("image",), has_masks=True),
     Stage("train-segmenter", 1, "model", SegmenterParams, train_segmenter, lambda params: {"split": ("image",)}),
     Stage("segment", 1, "map", SegmentParams, segment, lambda params: ("image",), has_masks=True),
+    ask.STAGE,
+    correct.STAGE,
+    override.STAGE,
 )

@@ -8,14 +8,23 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.faults.ground.injection import Operations, die, limit_file_size, no_space
+from benchmarks.faults.ground.injection import Operations, die, interrupt, limit_file_size, no_space, terminate
 from benchmarks.faults.ground.places import EXTRAS, HERE, LONGER, RUN, Places, stages_of
 from benchmarks.faults.ground.processes import Child, Ended, Said, call, commands, forked
 from benchmarks.faults.ground.reading import contents, failure, files
 from benchmarks.faults.outcomes import Outcome, Trial
+from labelseg.exchange import WRITTEN
+from labelseg.pipeline.engines.interruption import listen
 
 EXPORTED = "exported"
+MASKS, PHOTOS = "MASKS", "PHOTOS"  # of the data, in commands
+CORRECT = ("correct", "--of", "spread", *HERE)
+OVERRIDE = ("override", "--of", "spread", *HERE)
+ZIP = {"cvat": ".zip"}  # formats that are one file
 LARGEST = 16 << 10  # bytes of the largest file that a toy run writes, about
+
+
+SIGNALS = {"Ctrl-C": interrupt, "SIGTERM": terminate}
 
 
 @dataclass(frozen=True)
@@ -52,6 +61,14 @@ SCENARIOS = (
     Scenario("done", ("export", "spread", "-o", EXPORTED), 4),
     Scenario("done", ("export", "segment", "-o", EXPORTED, "--overlay"), 4),
     Scenario("done", ("export", "train-net", "--model", f"{EXPORTED}.safetensors"), 2),
+    *(Scenario("done", ("export", "spread", "--format", form, "-o", EXPORTED + ZIP.get(form, "")), 1) for form in WRITTEN),
+    Scenario("done", ("report", "-o", f"{EXPORTED}.html"), 2),
+    Scenario("done", ("predict", PHOTOS, "-o", EXPORTED, "--overlay", *HERE), 2),
+    Scenario("done", ("show", "spread", "a1", "--plot", f"{EXPORTED}.png"), 1),
+    Scenario("done", ("import-masks", MASKS), 4, (OVERRIDE, RUN, *EXTRAS)),
+    Scenario("done", ("tag", "kept"), 3),
+    Scenario("asked", ("answers", "ask", "--truth"), 3, (CORRECT, RUN, *EXTRAS)),
+    Scenario("answered", CORRECT, 2),
     Scenario("done", ("config", "segment.shift", "3"), 4),
     Scenario("done", ("spread", "--as", "other", "--rows", "3", *HERE), 4),
     Scenario("done", ("cam", "--no-save", "--scales", "2", *HERE), 4),
@@ -91,11 +108,12 @@ class Kills:
         """Kill a command, look at what is left, run again and compare."""
         scenario = rng.choices(self._scenarios, [s.share for s in self._scenarios])[0]
         normal = self._undisturbed(scenario)
-        way = rng.choices(("operation", "halfway", "moment"), (7, 2, 1))[0]
+        way = rng.choices(("operation", "halfway", "moment", "Ctrl-C", "SIGTERM"), (6, 2, 1, 1, 1))[0]
         at, size = rng.randint(1, normal.operations), int(LARGEST ** rng.random())
         moment = rng.random() * normal.seconds
-        places = {"operation": f"operation {at} of {normal.operations}", "halfway": f"byte {size} of a file", "moment": f"{moment:.3f} s"}
-        what = f"{scenario.name}: killed at {places[way]}"
+        there = f"operation {at} of {normal.operations}"
+        places = {"halfway": f"byte {size} of a file", "moment": f"{moment:.3f} s"}
+        what = f"{scenario.name}: {way if way in SIGNALS else 'killed'} at {places.get(way, there)}"
         root = self._places.copy(scenario.state)
         child = Child(lambda: _disturbed(root, scenario, way, at, size))
         ended = child.wait(kill_after=moment if way == "moment" else None)
@@ -137,7 +155,7 @@ class Kills:
             return "rough", ended.crash or "hung"
         if ended.value and ended.value["said"]["crash"]:
             return "rough", ended.value["said"]["crash"]
-        left = forked(lambda: [contents(root), half_written(root, normal.after.get(EXPORTED))])
+        left = forked(lambda: [contents(root), half_written(root, normal.after[EXPORTED])])
         for name, items in left[0].items():
             before, whole = normal.before.get(name), normal.right_after.get(name)
             # What was damaged before may be so still; the words for it name another folder.
@@ -155,6 +173,8 @@ class Kills:
             return "rough", f"labelseg {' '.join(crashed[0].words)}: {crashed[0].crash}"
         if after != normal.after:
             return "lost", f"the rerun gave other content; {[d.last for d in ends if d.code]} {_differences(normal.after, after)}"
+        if names := leftovers(root):
+            return "rough", f"{names[0]} was left behind"
         if ends[-1].code:
             return "rough", f"verify then said: {(ends[-1].out or ends[-1].err)[:300]}"
         return ("recovered", "") if ended.killed or ended.value["said"]["code"] else ("harmless", "")
@@ -162,12 +182,9 @@ class Kills:
     def _finished(self, root: Path, scenario: Scenario) -> tuple[list[Said], dict[str, Any]]:
         """Call again what was disturbed, and all that makes the workspace whole; what was said and what is there then."""
         again = _placed(root, scenario)
-        ends = commands(root, [again, *scenario.mends, ("verify",)], stages_of(root))
+        ends = commands(root, [again, *scenario.mends, ("verify", "--repair"), ("verify",)], stages_of(root))
         after = forked(lambda: contents(root))
-        exported = {name: value for name, value in files(root / EXPORTED).items() if not Path(name).name.startswith(".")}
-        for file in root.glob(f"{EXPORTED}.safetensors"):
-            exported[file.name] = str(file.stat().st_size)
-        return ends, {**after, EXPORTED: exported}
+        return ends, {**after, EXPORTED: exported(root)}
 
 
 def on_the_way(items: dict[str, Any], whole: dict[str, Any] | None) -> bool:
@@ -178,22 +195,39 @@ def on_the_way(items: dict[str, Any], whole: dict[str, Any] | None) -> bool:
     }
 
 
-def half_written(root: Path, exported: dict[str, str] | None) -> str:
+def exported(root: Path) -> dict[str, str]:
+    """Digest what was exported; of a report, which tells the time, only whether it is whole."""
+    found = {name: value for name, value in files(root).items() if name.startswith(EXPORTED) and not Path(name).name.startswith(".")}
+    for path in root.glob(f"{EXPORTED}.safetensors"):
+        found[path.name] = str(path.stat().st_size)
+    for path in root.glob(f"{EXPORTED}.html"):
+        found[path.name] = path.read_text()[-20:]
+    return found
+
+
+def half_written(root: Path, whole: dict[str, str]) -> str:
     """Name an exported file that is there and not whole; files under a name of their own do not count."""
-    found = {name: value for name, value in files(root / EXPORTED).items() if not Path(name).name.startswith(".")}
-    return next((name for name, value in found.items() if exported and value != exported.get(name)), "")
+    return next((name for name, value in exported(root).items() if value != whole.get(name)), "")
+
+
+def leftovers(root: Path) -> list[str]:
+    """Name what is still in the making, outside of what ``gc`` clears."""
+    return [name for name in files(root) if not name.startswith(".labelseg") and any(part.endswith(".tmp") for part in Path(name).parts)]
 
 
 def _placed(root: Path, scenario: Scenario) -> tuple[str, ...]:
-    """The command, with what it exports inside of the trial."""
-    return tuple(str(root / word) if word.startswith(EXPORTED) else word for word in scenario.words)
+    """The command, with what it exports inside of the trial, and what it reads beside it."""
+    data = {MASKS: str(root.parent / "data" / "masks"), PHOTOS: str(root.parent / "data" / "images")}
+    return tuple(str(root / word) if word.startswith(EXPORTED) else data.get(word, word) for word in scenario.words)
 
 
 def _disturbed(root: Path, scenario: Scenario, way: str, at: int, size: int) -> dict[str, Any]:
     """In a process of its own: call the command with a fault."""
     import time
 
-    disturbances = {"operation": die, "full once": no_space, "full": no_space}
+    disturbances = {"operation": die, "full once": no_space, "full": no_space, **SIGNALS}
+    if way in SIGNALS:
+        listen()
     started = time.monotonic()
     if way in ("halfway", "too large"):
         limit_file_size(size, kill=way == "halfway")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from labelseg.asides import aside, clear_asides
 from labelseg.data.formats.palette import paint_over, voc_palette
 from labelseg.file_kinds import naming
 
@@ -31,13 +31,9 @@ def write_grey_png(values: NDArray[np.uint8], path: Path) -> None:
 
 def _save(image: Image.Image, path: Path, **settings: int) -> None:
     """Save a picture in the format of its name, whole or not at all."""
-    unfinished = path.with_name(f".{path.name[:40]}.{os.getpid()}")  # a name may have 255 bytes
-    try:
-        with naming(path):
-            image.save(unfinished, format="JPEG" if path.suffix == ".jpg" else "PNG", **settings)
-            unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with aside(path) as there, naming(path):
+        image.save(there, format="JPEG" if path.suffix == ".jpg" else "PNG", **settings)
+        there.replace(path)
 
 
 def write_overlay(mask: NDArray[np.uint8], image: NDArray[np.uint8], path: Path, clear: tuple[int, ...] = (0,)) -> None:
@@ -53,7 +49,7 @@ def export_masks(
     grey: bool = False,
     clear: tuple[int, ...] = (0,),
 ) -> int:
-    """Write each (id, mask) to ``folder/<id>.png``, making folders as ids name them.
+    """Write each (id, mask) to ``folder/<id>.png``, making folders as ids name them; what a killed export left there goes.
 
     Args:
         masks: Pairs of id and mask (H, W) uint8.
@@ -65,14 +61,18 @@ def export_masks(
     Returns:
         The number of masks.
     """
-    count = 0
+    count, folders = 0, {folder}
     for image_id, mask in masks:
         path = folder / f"{image_id}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
+        folders.add(path.parent)
         (write_grey_png if grey else write_palette_png)(mask, path)
         if image_of is not None:
             overlay = folder / "overlays" / f"{image_id}.jpg"
             overlay.parent.mkdir(parents=True, exist_ok=True)
+            folders.add(overlay.parent)
             write_overlay(mask, image_of(image_id), overlay, clear)
         count += 1
+    for written in folders:
+        clear_asides(written)
     return count

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import uuid
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from labelseg.asides import aside, clear_asides
 from labelseg.errors import UsageError
 from labelseg.file_kinds import naming
 from labelseg.pipeline.files.atomic import sync_folder, sync_tree
@@ -18,11 +18,12 @@ BEGINNING = (1980, 1, 1, 0, 0, 0)  # the time of every file in an archive, so th
 
 
 def demand_new(output: Path) -> None:
-    """Refuse a place where something is.
+    """Refuse a place where something is; what killed processes left of the same output goes.
 
     Raises:
         UsageError: there is a file, or a folder that is not empty.
     """
+    clear_asides(output.parent, output.name)
     if output.is_dir() and not any(output.iterdir()):
         return
     if output.exists() or output.is_symlink():
@@ -44,27 +45,21 @@ def published(output: Path, *, archive: bool = False) -> Iterator[Path]:
     """
     demand_new(output)
     output.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = output.with_name(f".{output.name[:40]}.{uuid.uuid4().hex}.unfinished")
-    packed = unfinished.with_suffix(".zip")
-    try:
-        with naming(unfinished):
-            unfinished.mkdir()
+    with aside(output, folder=True) as unfinished:
         yield unfinished
         if archive:
-            _pack(unfinished, packed)
-            os.replace(packed, output)
+            with aside(output) as packed:
+                _pack(unfinished, packed)
+                os.replace(packed, output)
         else:
             sync_tree(unfinished)
             os.replace(unfinished, output)
-        sync_folder(output.parent)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        packed.unlink(missing_ok=True)
+    sync_folder(output.parent)
 
 
 def _pack(folder: Path, path: Path) -> None:
     """Write the files of a folder into a zip archive, in the order of their names."""
-    with naming(path), path.open("xb") as file:
+    with naming(path), path.open("wb") as file:
         with zipfile.ZipFile(file, "w") as archive:
             for name in sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()):
                 entry = zipfile.ZipInfo(name, BEGINNING)

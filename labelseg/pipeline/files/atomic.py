@@ -3,40 +3,38 @@
 from __future__ import annotations
 
 import os
-import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from labelseg.asides import aside, clear_asides
 from labelseg.file_kinds import naming
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file, in place of one that may be there already."""
-    aside = _write_aside(path, data)
-    try:
-        os.replace(aside, path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
+    """Write a file, in place of one that may be there already; what killed processes left of it goes."""
+    with _written_aside(path, data) as there:
+        os.replace(there, path)
     sync_folder(path.parent)
+    clear_asides(path.parent, path.name)
 
 
 def write_if_absent(path: Path, data: bytes) -> bool:
     """Write a file unless there is one; return whether it was written. Of several writers exactly one succeeds."""
     if path.exists():
         return False
-    aside = _write_aside(path, data)
-    try:
-        os.link(aside, path)
-    except FileExistsError:
-        return False
-    except OSError:
-        # Some file systems (exFAT, some network shares) know no hard links; there the workspace lock keeps writers apart.
-        if path.exists():
+    with _written_aside(path, data) as there:
+        try:
+            os.link(there, path)
+        except FileExistsError:
             return False
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
+        except OSError:
+            # Some file systems (exFAT, some network shares) know no hard links; there the workspace lock keeps writers apart.
+            if path.exists():
+                return False
+            os.replace(there, path)
     sync_folder(path.parent)
+    clear_asides(path.parent, path.name)
     return True
 
 
@@ -54,20 +52,16 @@ def sync_folder(folder: Path) -> None:
         _sync(os.fspath(folder), os.O_RDONLY | os.O_DIRECTORY)
 
 
-def _write_aside(path: Path, data: bytes) -> Path:
-    """Write a synced file beside ``path`` under a name of its own."""
+@contextmanager
+def _written_aside(path: Path, data: bytes) -> Iterator[Path]:
+    """Write a synced file beside ``path``."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # A name may have 255 bytes; that of the file is there for people, and cut.
-    aside = path.with_name(f".{path.name[:40]}.{uuid.uuid4().hex}.tmp")
-    try:
-        with naming(path), aside.open("xb") as file:
+    with aside(path) as there:
+        with naming(path), there.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
-    return aside
+        yield there
 
 
 def _sync(path: str, flags: int) -> None:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from labelseg.asides import is_held
 from labelseg.errors import ArtifactError
 from labelseg.pipeline.files.paths import remove, size_of, unlinked, unlistable
 from labelseg.pipeline.store.headers import PartHeader, part_paths
@@ -94,7 +95,9 @@ def sweep(
         for path in unlinked(root, "objects/*/*/*.zarr")
         if not unreadable and (path.parent.parent.name, path.stem) not in named and path.parent.parent.name not in lost
     ]
-    rubbish = [path for folder in WRITTEN_ASIDE for path in unlinked(root, f"{folder}.*.tmp")] + list(unlinked(root, "tmp/*"))
+    # Some files, such as the index of the data, are written without the lock of the workspace.
+    rubbish = [path for folder in WRITTEN_ASIDE for path in unlinked(root, f"{folder}.*.tmp") if not is_held(path)]
+    rubbish += unlinked(root, "tmp/*")
     checkpoints = [] if keep_checkpoints is None else _checkpoints(catalog, set(keep_checkpoints))
     size = sum(map(size_of, [*manifests, *parts, *checkpoints, *rubbish, *logs]))
     unfinished = [] if unreadable else catalog.unfinished.names()

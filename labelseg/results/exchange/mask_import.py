@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from labelseg.answers.correction_files import Correction, append_corrections, corrections_path, read_corrections, store_mask
+from labelseg.answers.correction_files import Correction, append_corrections, corrections_path, masks_folder, read_corrections, store_mask
+from labelseg.asides import clear_asides
 from labelseg.class_ids import IGNORE
 from labelseg.data.formats.palette import voc_palette
 from labelseg.errors import DataError
@@ -103,6 +104,8 @@ def import_masks(
                 append_corrections(file, lines)
                 lines = []
     append_corrections(file, lines)
+    for folder in masks_folder(workspace.root).glob("*/"):
+        clear_asides(folder)
     if not places and not done.refused:
         raise DataError(f"{path}: expected masks of images, found none that somebody made. Read as {form}; another: --format")
     return done

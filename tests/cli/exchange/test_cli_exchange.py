@@ -237,3 +237,38 @@ def test_import_masks_refuses(finished, data, words, message):
     assert result.exit_code in (1, 2)
     assert message in result.stderr.replace("\n", " ")
     assert not (finished / "corrections").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "output", "left"),
+    [
+        ("export spread -o out", "out/a1.png", "out/.a3.png.%s.tmp"),
+        ("export spread --overlay -o out", "out/overlays/a1.jpg", "out/overlays/.a3.jpg.%s.tmp"),
+        ("export spread --format mmseg -o out", "out/img_dir", ".out.%s.tmp/img_dir"),
+        ("export spread --format cvat -o out.zip", "out.zip", ".out.zip.%s.tmp"),
+        ("export train-net --model m.safetensors", "m.safetensors", ".m.safetensors.%s.tmp"),
+        ("report -o r.html", "r.html", ".r.html.%s.tmp"),
+        ("show spread a1 --plot a.png", "a.png", ".a.png.%s.tmp"),
+        ("predict IMAGES -o out --workers 0", "out/masks/a1.png", "out/masks/.a1.png.%s.tmp"),
+        ("import-masks MASKS", "w/corrections/override.jsonl", "w/corrections/masks/00/.00.png.%s.tmp"),
+        ("config cam.flip false", "w/labelseg.toml", "w/.labelseg.toml.%s.tmp"),
+    ],
+)
+def test_what_a_killed_command_left_goes_when_it_is_called_again(finished, data, tmp_path, monkeypatch, words, output, left):
+    monkeypatch.chdir(tmp_path)
+    leftover = tmp_path / (left % ("0" * 32))
+    leftover.parent.mkdir(parents=True, exist_ok=True)
+    leftover.write_bytes(b"half")
+    places = {"IMAGES": data / "images", "MASKS": data / "masks"}
+    result = call(finished, *(places.get(word, word) for word in words.split()))
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / output).exists()
+    assert [path for path in tmp_path.rglob("*.tmp") if ".labelseg" not in path.relative_to(tmp_path).parts] == []
+
+
+def test_an_export_that_is_whole_is_refused_again_and_its_leftovers_go(finished, tmp_path):
+    words = ("export", "spread", "--format", "mmseg", "-o", tmp_path / "out")
+    assert call(finished, *words).exit_code == 0
+    (tmp_path / f".out.{'0' * 32}.tmp").mkdir()
+    assert call(finished, *words).exit_code == 2
+    assert list(tmp_path.glob("*.tmp")) == []
