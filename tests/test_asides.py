@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from labelseg import asides
-from labelseg.asides import aside, clear_asides
+from labelseg.asides import making
+from labelseg.asides.making import aside, clear_asides
 
 LEFT = ".out.png." + "0" * 32 + ".tmp"
 
@@ -23,7 +23,7 @@ def test_what_is_being_made_stays_and_takes_its_place(tmp_path, folder):
     goal = tmp_path / "out.png"
     with aside(goal, folder=folder) as there:
         assert there.parent == tmp_path and there.is_dir() == folder
-        assert clear_asides(tmp_path) == 0 and asides.is_held(there)
+        assert clear_asides(tmp_path) == 0 and making.is_held(there)
         there.replace(goal)
     assert names(tmp_path) == {"out.png"}
 
@@ -45,7 +45,7 @@ def test_what_a_killed_process_left_goes(tmp_path, folder):
             os._exit(9)
     os.waitpid(pid, 0)
     (left,) = tmp_path.iterdir()
-    assert not asides.is_held(left)
+    assert not making.is_held(left)
     assert clear_asides(tmp_path, "other.png") == 0
     assert clear_asides(tmp_path, "out.png") == 1
     assert names(tmp_path) == set()
@@ -71,15 +71,15 @@ def test_a_name_of_255_bytes_has_room(tmp_path):
 
 @pytest.mark.parametrize("folder", [False, True])
 def test_one_that_went_before_it_was_locked_is_made_again(tmp_path, monkeypatch, folder):
-    lock, went = asides.fcntl.flock, []
+    lock, went = making.fcntl.flock, []
 
     def late(held: int, how: int) -> None:
         if not went:
             went.extend(tmp_path.iterdir())
-            asides._remove(went[0])
+            making._remove(went[0])
         lock(held, how)
 
-    monkeypatch.setattr(asides.fcntl, "flock", late)
+    monkeypatch.setattr(making.fcntl, "flock", late)
     with aside(tmp_path / "out", folder=folder) as there:
         assert there.exists() and there not in went
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from labelseg.asides import clear_asides
+from labelseg.asides.making import clear_asides
 from labelseg.class_ids import BACKGROUND
 from labelseg.data.domains.sized_dataset import KEY as LONG_SIDE
 from labelseg.data.domains.sized_dataset import check_long_side

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from labelseg.asides import aside, clear_asides
+from labelseg.asides.making import aside, clear_asides
 from labelseg.data.formats.palette import paint_over, voc_palette
 from labelseg.errors import MissingExtraError, UsageError
 from labelseg.file_kinds import naming

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from labelseg.asides import aside, clear_asides
+from labelseg.asides.making import aside, clear_asides
 from labelseg.errors import MissingExtraError, UsageError
 from labelseg.file_kinds import naming
 from labelseg.tuning.grid import Trial

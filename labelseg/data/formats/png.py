@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from labelseg.asides import aside, clear_asides
+from labelseg.asides.making import aside, clear_asides
 from labelseg.data.formats.palette import paint_over, voc_palette
 from labelseg.file_kinds import naming
 

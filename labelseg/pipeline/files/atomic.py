@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from labelseg.asides import aside, clear_asides
+from labelseg.asides.making import aside, clear_asides
 from labelseg.file_kinds import naming
 
 

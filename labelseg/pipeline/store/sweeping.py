@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from labelseg.asides import is_held
+from labelseg.asides.making import is_held
 from labelseg.errors import ArtifactError
 from labelseg.pipeline.files.paths import remove, size_of, unlinked, unlistable
 from labelseg.pipeline.store.headers import PartHeader, part_paths

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from labelseg.answers.correction_files import Correction, append_corrections, corrections_path, masks_folder, read_corrections, store_mask
-from labelseg.asides import clear_asides
+from labelseg.asides.making import clear_asides
 from labelseg.class_ids import IGNORE
 from labelseg.data.formats.palette import voc_palette
 from labelseg.errors import DataError
