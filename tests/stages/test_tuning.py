@@ -188,3 +188,19 @@ def test_grey_masks_are_refused(root):
         done = call(root, *words)
         assert done.exit_code == 1, words
         assert "hold grey values, 0 and 255 alone" in done.stderr, words
+
+
+def test_a_walk_over_features_is_tuned_and_scores_as_told(root):
+    walk = ("propagate", "--as", "alike", "--affinity-kind", "features", "--threshold", "0.05", "--iters", "16")
+    assert call(root, "config", "features.backbone", "tiny").exit_code == 0
+    assert call(root, "config", "features.weights", "none").exit_code == 0
+    assert call(root, *walk, *HERE).exit_code == 0
+    done = call(root, "tune", "--of", "propagate@alike", "--json", *HERE)
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    (choice,) = [choice for choice in found["choices"] if choice["step"] == "propagate@alike"]
+    assert choice["score"] > choice["score_before"] + 0.1
+    assert call(root, "propagate", "--as", "alike", *HERE).exit_code == 0
+    (root / "splits" / "chosen_on.txt").write_text("\n".join(found["chosen_on"]) + "\n")
+    workspace = Workspace(root, stages=PROGRAM.stages)
+    assert score(workspace, workspace.ref("propagate@alike", "train"), "chosen_on").miou == pytest.approx(choice["score"], abs=1e-9)

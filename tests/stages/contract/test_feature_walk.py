@@ -58,6 +58,13 @@ def test_lengths_of_features_change_nothing():
         np.testing.assert_allclose(one[name].astype(float), two[name], atol=1e-3)
 
 
+def test_features_walk_on_their_own_grid_whatever_the_scales_of_others():
+    cams, features = np.random.default_rng(4).random((2, *GRID)).astype(np.float32), two_regions()
+    one, two = (walk(cams, features, iters=20, scales=scales) for scales in ((1.0,), (0.5, 1.5)))
+    for name in one:
+        np.testing.assert_array_equal(one[name], two[name])
+
+
 @pytest.mark.parametrize(("size", "stride"), [((60, 91), 6), ((5, 9), 2), ((1, 1), 14), ((33, 8), 16)])
 def test_a_constant_map_stays_constant(size, stride):
     grid = [-(-side // stride) for side in size]
