@@ -242,8 +242,8 @@ XML = f"""<?xml version="1.0" encoding="utf-8"?>
 <annotations><version>1.1</version><meta><job><labels><label><name>dog</name></label><label><name>cat</name></label>
 <label><name>bird</name></label></labels></job></meta>
 <image id="0" name="sub/0.png" width="{SIZE[1]}" height="{SIZE[0]}">
-<polygon label="cat" points="2.0,2.0;14.0,2.0;14.0,12.0;2.0,12.0" z_order="1"/>
 <mask label="dog" rle="3, 4, 6, 2, 5" left="8" top="6" width="5" height="4" z_order="2"/>
+<polygon label="cat" points="2.0,2.0;14.0,2.0;14.0,12.0;2.0,12.0" z_order="1"/>
 <mask label="cat" rle="0, 6" left="30" top="20" width="3" height="2" z_order="0"/>
 <box label="bird" xtl="1" ytl="1" xbr="5" ybr="5" z_order="3"/></image>
 <image id="1" name="1.png" width="{SIZE[1]}" height="{SIZE[0]}"><tag label="bird"/></image>
