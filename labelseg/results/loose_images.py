@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from labelseg.data.folder.image_ids import IMAGE_SUFFIXES, scan_files
 from labelseg.data.folder.images import image_size, read_image
 from labelseg.errors import DataError, MissingArtifactError, UsageError
 from labelseg.file_kinds import read_file
+from labelseg.ops.tiles import check_tiles
 from labelseg.pipeline.engines.engine import compute_items, share_out
 from labelseg.pipeline.engines.inputs import Inputs, Item
 from labelseg.pipeline.engines.messages import MapJob, Message, Outcome, Task
@@ -178,6 +179,7 @@ class Predictions:
         files: Name -> image file.
         folder: Where to write.
         confidence, overlay: What to write beside masks.
+        tiles: Parameters ``tile`` and ``overlap`` in place of those of the instance.
 
     Attributes:
         classes: Class names by id, as the models know them.
@@ -197,9 +199,16 @@ class Predictions:
         *,
         confidence: bool = False,
         overlay: bool = False,
+        tiles: Mapping[str, int] | None = None,
     ) -> None:
         stage = workspace.config.stage(instance)
         params = workspace.config.params(instance)
+        if tiles:
+            if not hasattr(params, "tile"):
+                raise UsageError(f"predict --tile: {instance} has no tiles. Name an instance of segment.")
+            params = replace(params, **tiles)
+        if getattr(params, "tile", 0):
+            check_tiles(params.tile, params.overlap, instance)
         sources = stage.sources(params)
         if not stage.takes_loose_images(params):
             raise UsageError(f"{instance} cannot segment loose images. Name an instance of segment.")

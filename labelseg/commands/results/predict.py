@@ -24,6 +24,14 @@ from labelseg.wording import counted
 @click.option(
     "--with", "instance", default="segment", show_default=True, metavar="STAGE", help="Instance whose model and parameters to use."
 )
+@click.option(
+    "--tile",
+    type=click.IntRange(min=0),
+    metavar="PIXELS",
+    help="Segment photos at the size of their files, in tiles of this side, a multiple of 64; 0 segments them whole.  "
+    "[default: that of the instance]",
+)
+@click.option("--overlap", type=click.IntRange(min=4), metavar="PIXELS", help="Pixels that tiles share.  [default: that of the instance]")
 @with_device
 @pass_invocation
 def predict(
@@ -33,6 +41,8 @@ def predict(
     confidence: bool,
     overlay: bool,
     instance: str,
+    tile: int | None,
+    overlap: int | None,
     device: str,
     workers: int | None,
 ) -> None:
@@ -50,7 +60,8 @@ def predict(
     _refuse_inputs(files, output)
     images = find_images(files)
     demand_own_folder(workspace, output)
-    predictions = Predictions(workspace, instance, images, output, confidence=confidence, overlay=overlay)
+    tiles = {name: value for name, value in (("tile", tile), ("overlap", overlap)) if value is not None}
+    predictions = Predictions(workspace, instance, images, output, confidence=confidence, overlay=overlay, tiles=tiles)
     refuse_other_classes(output, instance, predictions.classes)
     stage, params = workspace.config.stage(instance), workspace.config.params(instance)
     models = {source.instance for source in stage.sources(params)}

@@ -37,6 +37,19 @@ class Params(CrfParams, Views):
     """Parameters of ``segment``."""
 
     precision: str = option("32-true", help="Precision of the forward passes.", choices=("32-true", "bf16-mixed"))
+    tile: int = option(
+        0,
+        help="Segment the photo at the size of its file, in tiles of this side, a multiple of 64 pixels; 0 segments it whole, at the size "
+        "that it is worked on at.",
+        minimum=0,
+        neutral=True,
+    )
+    overlap: int = option(
+        128,
+        help="Pixels that tiles share; a quarter of them at a tile's border counts nothing.",
+        minimum=4,
+        effective=lambda params: params.tile > 0,
+    )
 
 
 def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
@@ -46,16 +59,21 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
 
     Returns:
         The function that computes an item: ``mask`` uint8 (H, W), class ids; ``confidence`` float16 (H, W), the probability of that class
-        in [0, 1]; of a class-incremental model also ``known_ids`` and ``new_ids`` int16 (K,).
+        in [0, 1]; with tiles, of an image that is worked on smaller than its file, also ``file_mask`` uint8 at the size of the file, of
+        which ``mask`` is a sample; of a class-incremental model also ``known_ids`` and ``new_ids`` int16 (K,).
     """
     import numpy as np
 
-    from labelseg.inference.predictor import Predictor, class_probabilities, tag_probabilities
+    from labelseg.inference.predictor import Predictor, class_probabilities, resize_image, tag_probabilities
     from labelseg.models.fast.inference_form import for_inference
     from labelseg.models.networks import SEGMENTERS, known_classes, load_network, step_arrays
     from labelseg.ops.class_weights import share_foreground
     from labelseg.ops.crf.dense_crf import Bilateral, dense_crf
+    from labelseg.ops.tiles import blend_tiles, check_tiles
+    from labelseg.working_size import FILE_MASK
 
+    if params.tile:
+        check_tiles(params.tile, params.overlap, inputs.instance)
     model = inputs.model("model")
     predictor = Predictor(for_inference(load_network(model, SEGMENTERS)), inputs.device, params.precision)
     class_ids, step = np.array(known_classes(model.meta), np.uint8), step_arrays(model.meta)
@@ -77,10 +95,9 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
             return None
         return weights[class_ids]
 
-    def compute(item: Item) -> dict[str, np.ndarray]:
-        image = item.image()
+    def probabilities_of(image: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+        """(K, H, W) probabilities of the segmenter's classes."""
         probabilities = class_probabilities(predictor, image, params.scales, params.flip)
-        weights = class_weights(item, image)
         if weights is not None:
             probabilities = share_foreground(probabilities, weights, background)
         if params.crf:
@@ -92,13 +109,32 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
                 backend=params.crf_backend,
                 device=inputs.device,
             )
+        return probabilities
+
+    def compute(item: Item) -> dict[str, np.ndarray]:
+        image = item.image()
+        probabilities = probabilities_of(image, class_weights(item, image))
         return {
             "mask": class_ids[probabilities.argmax(axis=0)],
             "confidence": probabilities.max(axis=0).astype(np.float16),
             **step,
         }
 
-    return compute
+    def compute_tiles(item: Item) -> dict[str, np.ndarray]:
+        image, scaling = item.file_image(), item.scaling()
+        seen = item.image() if scaling else resize_image(image, min(params.tile / max(image.shape[:2]), 1))
+        weights = class_weights(item, seen)
+        mask, confidence = np.empty(image.shape[:2], np.uint8), np.empty(image.shape[:2], np.float16)
+        blocks = blend_tiles(
+            (image.shape[0], image.shape[1]), params.tile, params.overlap, lambda block: probabilities_of(image[block], weights)
+        )
+        for block, probabilities in blocks:
+            mask[block], confidence[block] = class_ids[probabilities.argmax(axis=0)], probabilities.max(axis=0)
+        if scaling is None:
+            return {"mask": mask, "confidence": confidence, **step}
+        return {"mask": scaling.shrink(mask), "confidence": scaling.shrink(confidence), FILE_MASK: mask, **step}
+
+    return compute_tiles if params.tile else compute
 
 
 STAGE = Stage(

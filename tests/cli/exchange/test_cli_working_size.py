@@ -235,3 +235,8 @@ def test_an_answer_outside_of_a_file_is_told_by_its_own_size(asked):
     told = done(asked, "answers", "ask").stderr
     assert "row 161, column 0 lies outside of 'a1', which has 161 rows and 203 columns" in told
     assert "row 160" not in told
+
+
+def test_predict_has_tiles_where_the_stage_has_them(made, tmp_path):
+    result = call(made, "predict", made.parent / "images", "-o", tmp_path / "p", "--tile", 128)
+    assert result.exit_code == 2 and "predict --tile: segment has no tiles. Name an instance of segment." in result.stderr

@@ -50,6 +50,12 @@ class HandItem:
     def image(self):
         return self.picture
 
+    def file_image(self):
+        return self.picture
+
+    def scaling(self):
+        return None
+
     def read(self, role):
         return self.sources[role]
 
