@@ -59,4 +59,8 @@ docs-site: $(DEV)  ## build the documentation as a site: build/site/index.html
 bench: $(DEV)  ## measure against the named opponents; QUICK=1 for a short form
 	$(BIN)/python -m benchmarks.run $(if $(QUICK),--quick)
 
-.PHONY: help install demo test test-browser lint format docs docs-site interop bench
+bench-scale: $(DEV)  ## measure what 1,000 and 10,000 tiny images cost; IMAGES="100000 1000000" for others, on a disk with room
+	$(BIN)/python -m benchmarks.scale $(or $(IMAGES),1000 10000)
+	$(BIN)/python docs/results_page.py
+
+.PHONY: help install demo test test-browser lint format docs docs-site interop bench bench-scale

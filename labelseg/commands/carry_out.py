@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from labelseg.commands.context import Invocation, no_wait, talk, tell
-from labelseg.commands.tables import format_table, percent, seconds_text
+from labelseg.commands.tables import bytes_text, format_table, percent, seconds_text
 from labelseg.errors import ItemsFailedError
 from labelseg.pipeline.declare.stage import Stage
 from labelseg.pipeline.instances import stage_of, table_of
@@ -22,6 +22,7 @@ from labelseg.results.outlook import demand_masks, node_findings
 from labelseg.wording import counted, some_of
 
 if TYPE_CHECKING:
+    from labelseg.commands.expectations import Space
     from labelseg.pipeline.plan.graph import Node
     from labelseg.workspace import Workspace
 
@@ -102,7 +103,7 @@ def carry_out(
         known = paces(workspace.folder) if plan.report.work else {}
         scaled = _scaled(workspace, plan.goal.nodes, plan.report) if options.dry_run and plan.report.work else {}
         if options.dry_run:
-            tell(plan_text(plan.report, known, scaled))
+            tell(plan_text(plan.report, known, scaled, _space(workspace, plan.report)))
             return
         talk(plan_text(plan.report, known))
         count = len(plan.report.work)
@@ -132,13 +133,19 @@ def slow_precision(workspace: Workspace, nodes: list[Node], device: str) -> str:
     )
 
 
-def plan_text(plan: Report, known: Mapping[str, float] | None = None, scaled: Mapping[tuple[str, str], float] | None = None) -> str:
-    """Write what a run will do and why, node by node; and how long it will take, by earlier runs here, or else by scaled figures.
+def plan_text(
+    plan: Report,
+    known: Mapping[str, float] | None = None,
+    scaled: Mapping[tuple[str, str], float] | None = None,
+    space: Mapping[tuple[str, str], Space] | None = None,
+) -> str:
+    """Write what a run will do and why, node by node; how long it will take, by earlier runs here or by scaled figures; and what disk.
 
     Args:
         plan: What will be done.
         known: As ``paces`` gives it.
         scaled: As ``scaled_seconds`` gives it; such a number is marked, and said to be one.
+        space: As ``expected_space`` gives it.
     """
     kept = [
         f"{_name(r)} is kept although outdated: {reasons_text(r.reasons)}. To train it again: --retrain"
@@ -149,11 +156,13 @@ def plan_text(plan: Report, known: Mapping[str, float] | None = None, scaled: Ma
         return "\n".join([*kept, f"{_name(plan.results[-1])} is fresh: nothing to do."])
     whys = causes((result.instance, result.reasons) for result in plan.work)
     rows = [(_name(result), _intention(result), why) for result, why in zip(plan.work, whys, strict=True)]
-    about = [_about(result, known or {}, scaled or {}) for result in plan.work]
+    times = [_about(result, known or {}, scaled or {}) for result in plan.work]
+    disk = [_on_disk((space or {}).get((result.instance, result.split))) for result in plan.work]
+    about = [", ".join(filter(None, both)) for both in zip(times, disk, strict=True)]
     if not any(about):
         return "\n".join([format_table(("TO DO", "WORK", "WHY"), rows), *kept])
     timed = [(name, work, text or "-", why) for (name, work, why), text in zip(rows, about, strict=True)]
-    notes = [SCALED] if any(text.endswith("*") for text in about) else []
+    notes = [SCALED] if any(text.endswith("*") for text in times) else []
     return "\n".join([format_table(("TO DO", "WORK", "ABOUT", "WHY"), timed), *notes, *kept])
 
 
@@ -165,12 +174,29 @@ def _about(result: NodeResult, known: Mapping[str, float], scaled: Mapping[tuple
     return f"{seconds_text(guess)}*" if guess else ""
 
 
+def _on_disk(space: Space | None) -> str:
+    """Write what work on a node will put on disk; empty where nobody knows."""
+    return "" if space is None else f"{bytes_text(space.bytes)} in {counted(space.files, 'file')}"
+
+
+def _images(report: Report) -> dict[tuple[str, str], int]:
+    """Map each node that is worked on to how many images that is."""
+    work = (result for result in report.work if result.action == "computed")
+    return {(r.instance, r.split): r.total if r.computed is None else r.computed for r in work}
+
+
+def _space(workspace: Workspace, report: Report) -> dict[tuple[str, str], Space]:
+    """Estimate what disk the maps will take."""
+    from labelseg.commands.expectations import expected_space
+
+    return expected_space(workspace.catalog, _images(report))
+
+
 def _scaled(workspace: Workspace, nodes: Iterable[Node], report: Report) -> dict[tuple[str, str], float]:
     """Estimate what no run here has measured."""
     from labelseg.commands.expectations import scaled_seconds
 
-    images = {(r.instance, r.split): r.total if r.computed is None else r.computed for r in report.work}
-    return scaled_seconds(workspace.dataset, nodes, images)
+    return scaled_seconds(workspace.dataset, nodes, _images(report))
 
 
 def _expected_seconds(result: NodeResult, known: Mapping[str, float]) -> float:

@@ -1,22 +1,29 @@
-"""How long work may take that was never done here: figures measured elsewhere, scaled to the data."""
+"""What work will cost: seconds where it was never done here, by figures measured elsewhere; bytes and files by what lies here."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
 from labelseg.data.folder.images import image_size
 from labelseg.errors import LabelsegError
+from labelseg.pipeline.files.paths import size_of
+from labelseg.pipeline.instances import stage_of
+from labelseg.pipeline.store.headers import part_path
 from labelseg.training.params import schedule
 
 if TYPE_CHECKING:
     from labelseg.pipeline.plan.graph import Node
+    from labelseg.pipeline.store.manifests import Catalog, Manifest
     from labelseg.protocols import Dataset
 
 SIDE = 320  # pixels of the longer side of the photos that the figures are of
 BACKBONE = "mobilenet_v2"
+MOST_PARTS = 50  # that are measured; more would tell the same
 # Seconds an image, of a training an image and pass, on two cores: docs/running.md, 1,126 photos to learn from and 222 to segment.
 FIGURES: Mapping[str, float] = {
     "train-classifier": 390 / (1126 * 6),
@@ -57,6 +64,43 @@ def scaled_seconds(dataset: Dataset, nodes: Iterable[Node], images: Mapping[tupl
                 length = schedule(node.params, len(dataset.ids(node.params.split)))
                 found[place] = figure * length.updates * node.params.batch_size * (node.params.crop / SIDE) ** 2
     return found
+
+
+@dataclass(frozen=True)
+class Space:
+    """What a result takes on disk: bytes, and files."""
+
+    bytes: float
+    files: int
+
+
+def expected_space(catalog: Catalog, images: Mapping[tuple[str, str], int]) -> dict[tuple[str, str], Space]:
+    """Scale what maps take on disk now, as far as that can be told, to what will be computed.
+
+    Args:
+        catalog: Manifests and refs; the figures come from the largest result of the same instance, or else of the same stage.
+        images: Instance and split of each map -> images to compute.
+
+    Returns:
+        Instance and split -> parts and the lines of a manifest of so many images; nothing for what has no result to measure.
+    """
+    refs = sorted((ref for ref in catalog.refs() if ref.split and ref.count), key=lambda ref: ref.count)
+    found: dict[tuple[str, str], Space] = {}
+    for (instance, split), count in images.items():
+        same = [ref for ref in refs if ref.instance == instance] or [ref for ref in refs if ref.stage == stage_of(instance)]
+        manifest = catalog.sound(same[-1].stage, same[-1].key) if same and count else None
+        if manifest is not None and manifest.parts:
+            found[instance, split] = _scaled_space(catalog, manifest, count)
+    return found
+
+
+def _scaled_space(catalog: Catalog, manifest: Manifest, images: int) -> Space:
+    """Scale what some parts of a map and its manifest take to a number of images."""
+    parts = set(manifest.parts[:: -(-len(manifest.parts) // MOST_PARTS)])
+    items = sum(item.part in parts for item in manifest.items)
+    files = [path for part in parts for path in part_path(catalog.root, manifest.stage, part).rglob("*") if path.is_file()]
+    line = size_of(catalog.manifest_path(manifest.stage, manifest.key)) / len(manifest.items)
+    return Space(images * (sum(map(size_of, files)) / items + line), ceil(images * len(parts) / items) * ceil(len(files) / len(parts)) + 1)
 
 
 def _side(dataset: Dataset, most: int = 9) -> float:

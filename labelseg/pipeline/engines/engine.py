@@ -16,6 +16,8 @@ from labelseg.pipeline.engines.messages import Failed, MapJob, Message, Outcome,
 from labelseg.pipeline.engines.worker import Worker
 
 CHUNK_ITEMS = 64
+MOST_CHUNK_ITEMS = 4096  # a chunk ends a part
+CHUNKS_A_WORKER = 4
 ITEMS_A_WORKER = 4
 
 
@@ -65,9 +67,20 @@ def share_out(count: int, device: str, asked: int | None) -> int:
 
 
 def chunks(tasks: Sequence[Task], workers: int) -> list[list[Task]]:
-    """Cut tasks into pieces of ``CHUNK_ITEMS``, or smaller so that every worker gets some."""
-    size = min(CHUNK_ITEMS, max(1, -(-len(tasks) // (2 * max(workers, 1)))))
-    return [list(tasks[start : start + size]) for start in range(0, len(tasks), size)]
+    """Cut tasks into pieces: of many tasks large ones first, so that few parts come of them, and smaller ones towards the end.
+
+    A piece is a quarter of what would be a worker's share of the rest, from 64 to 4,096 items; fewer where there are so few that not
+    every worker would get some. Small pieces at the end keep workers from waiting for each other; of a large one, what is computed is
+    written every minute.
+    """
+    workers = max(workers, 1)
+    pieces, start = [], 0
+    least = min(CHUNK_ITEMS, max(1, -(-len(tasks) // (2 * workers))))
+    while start < len(tasks):
+        size = min(MOST_CHUNK_ITEMS, max(least, (len(tasks) - start) // (CHUNKS_A_WORKER * workers)))
+        pieces.append(list(tasks[start : start + size]))
+        start += size
+    return pieces
 
 
 def _here(job: MapJob, tasks: Sequence[Task]) -> Generator[Message]:

@@ -9,6 +9,7 @@ from blake3 import blake3
 from labelseg.errors import UsageError
 
 DIGEST_BYTES = 16
+PIECES = 4096  # handed over at once: a call for each would take longer than the digest
 
 
 def canonical_json(value: object) -> bytes:
@@ -28,10 +29,13 @@ def digest(*parts: bytes | str) -> str:
 
     Type and length of each part enter, so neither ``("ab", "c")`` and ``("a", "bc")`` nor ``"a"`` and ``b"a"`` collide.
     """
-    hasher = blake3()
+    hasher, pieces = blake3(), []
     for part in parts:
         # A file name that is not UTF-8 reaches Python with surrogates, and must not stop the run.
         data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
-        hasher.update(f"{'s' if isinstance(part, str) else 'b'}{len(data)}:".encode())
-        hasher.update(data)
+        pieces += [(b"s%d:" if isinstance(part, str) else b"b%d:") % len(data), data]
+        if len(pieces) >= PIECES:
+            hasher.update(b"".join(pieces))
+            pieces.clear()
+    hasher.update(b"".join(pieces))
     return hasher.hexdigest(length=DIGEST_BYTES)

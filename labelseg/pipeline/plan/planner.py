@@ -5,7 +5,7 @@ Reads plain JSON and file times only, so that ``status`` stays fast on many imag
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from labelseg.pipeline.plan.attached_files import AttachedFiles
 from labelseg.pipeline.plan.data_digests import ABSENT, DataDigests
 from labelseg.pipeline.plan.decisions import Decision, Entry, Standing
 from labelseg.pipeline.plan.graph import SPLIT_PARAM, Node, NodeId
-from labelseg.pipeline.plan.keys import item_key, key_params
+from labelseg.pipeline.plan.keys import ItemKeys, key_params
 from labelseg.pipeline.plan.normal_form import normal_form, same_params
 from labelseg.pipeline.plan.reasons import Reason, State, data_reasons, stale_reasons
 from labelseg.pipeline.store.manifests import Catalog, Manifest, ManifestItem, Ref, lost_items
@@ -55,6 +55,7 @@ class Planner:
         self._manifests: dict[tuple[str, str], Manifest | None] = {}
         self._stages: dict[str, Stage] = {}
         self._entries: dict[tuple[Any, ...], list[Entry]] = {}
+        self._keys: dict[Node, tuple[Sequence[Entry], bytes, dict[str, str]]] = {}
 
     def ref(self, node_id: NodeId) -> Ref | None:
         """Read the ref of a node, the tagged one first; one that is damaged is none."""
@@ -76,6 +77,7 @@ class Planner:
     def forget(self, stage: str, key: str) -> None:
         """Drop a manifest that was replaced."""
         self._manifests.pop((stage, key), None)
+        self._keys.clear()
         self._entries.clear()  # they may say where items of it lay
         self.soundness.forget(stage, key)
 
@@ -198,12 +200,16 @@ class Planner:
             entries.append(Entry(image_id, inputs, reads, said, correction, attached))
         return entries
 
-    def item_keys(self, recipe: Mapping[str, Any], node: Node, inputs: Mapping[str, str], entries: Iterable[Entry]) -> dict[str, str]:
-        """Map the id of each item of a map to its key."""
+    def item_keys(self, recipe: Mapping[str, Any], node: Node, inputs: Mapping[str, str], entries: Sequence[Entry]) -> dict[str, str]:
+        """Map the id of each item of a map to its key; made once for the last entries asked for of a node."""
         shared = {f"@{p.role}": inputs[p.role] for p in node.parents if p.is_model}
         shared["classes"] = digest(*self._classes)
-        params = recipe["params"]
-        return {e.id: item_key(node.stage.name, node.stage.version, params, {**shared, **e.inputs}) for e in entries}
+        way = canonical_json([recipe["params"], shared])
+        known = self._keys.get(node)
+        if known is None or known[0] is not entries or known[1] != way:
+            keys = ItemKeys(node.stage.name, node.stage.version, recipe["params"], shared)
+            known = self._keys[node] = entries, way, {e.id: keys.key(e.inputs) for e in entries}
+        return known[2]
 
     def rows(self, node: Node, standings: Mapping[NodeId, Standing]) -> dict[str, list[tuple[str, str]]]:
         """List what a training learns from: name of the split parameter -> ordered (id, digest of what is read of it)."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cache, cached_property, partial
+from functools import cached_property
 
+from labelseg.errors import ArtifactError
 from labelseg.pipeline.plan.decisions import Decision, Entry, Standing
 from labelseg.pipeline.plan.graph import SPLIT_PARAM, NodeId
 from labelseg.pipeline.plan.planner import Planner
-from labelseg.pipeline.store.headers import PartHeader, is_in_place, part_path
+from labelseg.pipeline.store.headers import headers_holding, is_in_place, is_sealed, part_path, ways
 from labelseg.pipeline.store.manifests import Catalog, Location, Manifest
-from labelseg.pipeline.store.sweeping import readable_headers
 
 
 @dataclass(frozen=True)
@@ -65,67 +66,69 @@ def look_up(planner: Planner, decision: Decision, standings: Mapping[NodeId, Sta
         forced: Whether to look for nothing, so that all is made again.
     """
     node = decision.node
-    headers = cache(partial(_headers, planner, decision))
-    whole = None if forced else _whole(planner, decision, standings, headers)
+    whole = None if forced else _whole(planner, decision, standings)
     if whole is not None:
         return whole
     if node.is_model:
         return Prospect()
     entries = planner.entries(node, SPLIT_PARAM, standings)
     keys = planner.item_keys(decision.recipe, node, decision.inputs or {}, entries)
-    return Prospect(work=MapWork(entries, keys, {} if forced else _finished_items(planner, decision, headers())))
+    return Prospect(work=MapWork(entries, keys, {} if forced else _finished_items(planner, decision, keys)))
 
 
 def foreseen(planner: Planner, decision: Decision, standings: Mapping[NodeId, Standing]) -> Standing:
     """Tell what the readers of a node will find after a run: a whole result that was made before serves them again."""
     if decision.standing.settled or decision.key is None:
         return decision.standing
-    whole = _whole(planner, decision, standings, cache(partial(_headers, planner, decision)))
+    whole = _whole(planner, decision, standings)
     return decision.standing if whole is None else whole.standing(decision)
 
 
-def _headers(planner: Planner, decision: Decision) -> list[PartHeader]:
-    """Read the headers of all parts of the stage of a node."""
-    return list(readable_headers(planner.catalog.root, decision.node.stage.name))
-
-
-def _whole(
-    planner: Planner, decision: Decision, standings: Mapping[NodeId, Standing], headers: Callable[[], list[PartHeader]]
-) -> Prospect | None:
-    """Find the whole result of a node; the headers are read only where it does not lie under the key that the node needs."""
-    for same in _ways(planner, decision, standings, headers):
+def _whole(planner: Planner, decision: Decision, standings: Mapping[NodeId, Standing]) -> Prospect | None:
+    """Find the whole result of a node; parts are looked at only where it does not lie under the key that the node needs."""
+    for same in _ways(planner, decision, standings):
         known = _reusable(planner.catalog, same)
         if known is not None and not known.failed:
             return Prospect(known, same)
     return None
 
 
-def _ways(
-    planner: Planner, decision: Decision, standings: Mapping[NodeId, Standing], headers: Callable[[], list[PartHeader]]
-) -> Iterator[Decision]:
+def _ways(planner: Planner, decision: Decision, standings: Mapping[NodeId, Standing]) -> Iterator[Decision]:
     """Yield a decision, then the same with parameters as they lie on disk where those amount to the same under today's declaration."""
     yield decision
-    node, tried = decision.node, [decision.recipe["params"]]
-    for header in headers():
-        params = header.header.get("params")
-        if header.header.get("version") != node.stage.version or params in tried:
+    node = decision.node
+    for version, params in ways(planner.catalog.root, node.stage.name):
+        if version != node.stage.version or params == decision.recipe["params"]:
             continue
-        tried.append(params)
         recipe = planner.as_recorded(decision.recipe, {**decision.recipe, "params": params})
         if recipe["params"] == params:
             yield replace(decision, recipe=recipe, key=planner.key(node, recipe, decision.inputs or {}, None, standings))
 
 
-def _finished_items(planner: Planner, decision: Decision, headers: Iterable[PartHeader]) -> dict[tuple[str, str], Location]:
-    """Map (id, key) of every item that lies on disk to its place; what the node stands for now comes before other parts."""
-    stage = decision.node.stage.name
-    rows = [(item.id, item.key, Location(part.part_id, item.index, item.digest)) for part in headers for item in part.items]
-    places = {(image_id, key): place for image_id, key, place in rows}
-    manifest = None if decision.ref is None else planner.catalog.sound(stage, decision.ref.key)
-    if manifest is not None:
-        there = set(rows)
-        named = ((item.id, item.key, Location(item.part, item.index, item.digest)) for item in manifest.items)
-        places |= {(row[0], row[1]): row[2] for row in named if row in there}
+def _finished_items(planner: Planner, decision: Decision, keys: Mapping[str, str]) -> dict[tuple[str, str], Location]:
+    """Map (id, key) of every wanted item that lies on disk to its place; what the node stands for now comes before other parts.
+
+    Headers are read only for what that does not name, such as the images that were added.
+    """
+    stage, root = decision.node.stage.name, planner.catalog.root
+    manifest = None
+    if decision.ref is not None:
+        with suppress(ArtifactError):
+            manifest = planner.manifest(stage, decision.ref.key)
+    named = [] if manifest is None else [item for item in manifest.items if keys.get(item.id) == item.key]
+    places: dict[tuple[str, str], Location] = {}
+    # What is sealed is what was written: a sealed manifest names what a sealed part holds.
+    sealed = (
+        {part for part in {item.part for item in named} if is_sealed(part_path(root, stage, part))} if manifest and manifest.seal else ()
+    )
+    places |= {(item.id, item.key): Location(item.part, item.index, item.digest) for item in named if item.part in sealed}
+    missing = {(image_id, key) for image_id, key in keys.items() if (image_id, key) not in places}
+    first = {(item.id, item.key): (item.part, item.index, item.digest) for item in named if (item.id, item.key) in missing}
+    for part in headers_holding(root, stage, {key for _, key in missing}):
+        for item in part.items:
+            name, place = (item.id, item.key), Location(part.part_id, item.index, item.digest)
+            if name in missing and places.get(name) != first.get(name, ()):
+                places[name] = place
     return places
 
 

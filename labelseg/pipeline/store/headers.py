@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 from labelseg.errors import ArtifactError, DamageError
 from labelseg.file_kinds import read_file
@@ -16,6 +17,8 @@ from labelseg.pipeline.files.seals import BLANK, intact_seal, seal
 from labelseg.pipeline.store.records import FORMAT, UNSEALED, repair
 
 DTYPES = ("bool", "uint8", "int16", "int32", "int64", "float16", "float32", "float64")
+LARGE_BYTES = 64 << 10  # from here on the items of a header are read one by one
+FEW_KEYS = 64  # so many can be looked for in a text in less time than it takes to read it as JSON
 
 
 class ArraySlice(NamedTuple):
@@ -60,23 +63,66 @@ class PartHeader:
             ArtifactError: the part cannot be read at this moment.
             DamageError: it is missing, of another format, not what was written, or is another part than its folder says.
         """
-        data = _read(path)
+        return cls.parse(path, _read(path))
+
+    @classmethod
+    def parse(cls, path: Path, data: bytes) -> PartHeader:
+        """Read the header of the part at ``path`` from the bytes of its file.
+
+        Raises:
+            DamageError: as ``read``.
+        """
         try:
             attributes = json.loads(data)["attributes"]
             if attributes["format"] == FORMAT:
                 intact_seal(data)
             elif attributes["format"] != UNSEALED:
                 raise DamageError(f"{path} is format {attributes['format']}, expected {FORMAT}. {remedy(path)}")
-            items = tuple(
-                HeaderItem(item["id"], item["key"], index, item["digest"], {n: _slice(n, *a) for n, a in item["arrays"].items()})
-                for index, item in enumerate(attributes["items"])
-            )
+            items = tuple(_item(index, item) for index, item in enumerate(attributes["items"]))
             header = cls(path.stem, attributes["stage"], items, attributes["header"])
             if part_id(header.stage, [(i.id, i.key, i.digest) for i in items]) != path.stem or header.stage != path.parent.parent.name:
                 raise ValueError("it is the header of another part")
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise DamageError(f"{path}: the header is damaged ({type(error).__name__}: {error}). {remedy(path)}") from error
         return header
+
+
+class HeaderRows(Sequence[HeaderItem]):
+    """The items of the part at ``path``, each read when it is asked for: of thousands in a part a random read needs one.
+
+    Raises:
+        ArtifactError, DamageError: as ``PartHeader.read``.
+    """
+
+    def __init__(self, path: Path) -> None:
+        data = _read(path)
+        self._path = path
+        self._texts: list[bytes] = []
+        self._items: tuple[HeaderItem, ...] = ()
+        if len(data) < LARGE_BYTES or not _is_sealed(path, data) or data.count(_ITEMS) != 1:
+            self._items = PartHeader.parse(path, data).items
+        elif not data.startswith(b'"stage":%s,' % json.dumps(path.parent.parent.name).encode(), len(_START % path.stem.encode())):
+            raise DamageError(f"{path}: it is the part of another stage. {remedy(path)}")
+        else:
+            self._texts = data[data.index(_ITEMS) + len(_ITEMS) : data.rindex(b'],"seal":')].split(_NEXT)
+
+    def __len__(self) -> int:
+        return len(self._texts) or len(self._items)
+
+    @overload
+    def __getitem__(self, index: int) -> HeaderItem: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[HeaderItem]: ...
+    def __getitem__(self, index: int | slice) -> HeaderItem | Sequence[HeaderItem]:
+        if isinstance(index, slice):
+            return [self[k] for k in range(*index.indices(len(self)))]
+        if not self._texts:
+            return self._items[index]
+        try:
+            # In JSON a quote within a text is escaped, so nothing else in a header reads as the start of an item.
+            return _item(index, json.loads(b'{"id":"' + self._texts[index]))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise DamageError(f"{self._path}: the header is damaged ({type(error).__name__}: {error}). {remedy(self._path)}") from error
 
 
 def is_in_place(path: Path) -> bool:
@@ -91,14 +137,64 @@ def is_in_place(path: Path) -> bool:
         data = _read(path)
     except DamageError:
         return False
-    if data.startswith(_UNSEALED_START):
-        return True
+    return data.startswith(_UNSEALED_START) or _is_sealed(path, data)
+
+
+def ways(root: Path, stage: str) -> Iterator[tuple[Any, Any]]:
+    """Yield how the parts of a stage were made, as (version, parameters), each once; damaged headers are left out. Items are not read."""
+    seen: list[tuple[Any, Any]] = []
+    for path in part_paths(root, stage):
+        with suppress(ArtifactError):
+            header = _way(path, _read(path))
+            way = header.get("version"), header.get("params")
+            if way not in seen:
+                seen.append(way)
+                yield way
+
+
+def headers_holding(root: Path, stage: str, keys: Collection[str]) -> Iterator[PartHeader]:
+    """Read the headers of a stage that may hold an item of one of these keys, in a fixed order; damaged ones are left out.
+
+    Of a few keys only headers are read further in which one stands. One header is held at a time.
+    """
+    few = [key.encode("ascii") for key in keys] if len(keys) <= FEW_KEYS else []
+    for path in part_paths(root, stage) if keys else ():
+        with suppress(ArtifactError):
+            data = _read(path)
+            if not few or any(key in data for key in few):
+                yield PartHeader.parse(path, data)
+
+
+def is_sealed(path: Path) -> bool:
+    """Whether a part is there with a header that has a seal, is what was written for it and can be read."""
+    try:
+        return _is_sealed(path, _read(path))
+    except ArtifactError:
+        return False
+
+
+def _is_sealed(path: Path, data: bytes) -> bool:
+    """Whether the bytes of a header are what was written for the part at ``path``."""
     try:
         return data.startswith(_START % path.stem.encode()) and bool(intact_seal(data))
     except ValueError:
         return False
 
 
+def _way(path: Path, data: bytes) -> dict[str, Any]:
+    """Read what the writer of a part gave with it; of a sealed header only that."""
+    if not data.startswith(_START % path.stem.encode()):
+        return PartHeader.parse(path, data).header
+    try:
+        intact_seal(data)
+        at = data.index(_HEADER) + len(_HEADER)
+        return dict(json.JSONDecoder().raw_decode(data.decode("ascii"), at)[0])
+    except (ValueError, TypeError, RecursionError) as error:
+        raise DamageError(f"{path}: the header is damaged ({type(error).__name__}: {error}). {remedy(path)}") from error
+
+
+_HEADER = b',"header":'
+_ITEMS, _NEXT = b',"items":[{"id":"', b',{"id":"'
 _GROUP = b'{"zarr_format":3,"node_type":"group","attributes":{"format":%d,'
 _START = _GROUP % FORMAT + b'"part":"%s",'
 _UNSEALED_START = _GROUP % UNSEALED
@@ -112,6 +208,11 @@ def _read(path: Path) -> bytes:
         raise DamageError(f"{path} is missing. {remedy(path)}") from error
     except OSError as error:
         raise ArtifactError(f"{path} cannot be read: {error.strerror}. See that it can, then try again.") from error
+
+
+def _item(index: int, item: dict[str, Any]) -> HeaderItem:
+    """Read one item of a header."""
+    return HeaderItem(item["id"], item["key"], index, item["digest"], {n: _slice(n, *a) for n, a in item["arrays"].items()})
 
 
 def _slice(name: str, dtype: str, shape: list[int], offset: int) -> ArraySlice:

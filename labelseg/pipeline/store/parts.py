@@ -1,4 +1,4 @@
-"""One part: up to 64 items in an immutable zarr v3 group."""
+"""One part: up to 4,096 items in an immutable zarr v3 group."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from zarr.storage import LocalStore
 
 from labelseg.errors import ArtifactError, DamageError
 from labelseg.pipeline.files.digests import DIGEST_BYTES
-from labelseg.pipeline.store.headers import DTYPES, ArraySlice, HeaderItem, PartHeader, is_array_name, part_id, remedy
+from labelseg.pipeline.store.headers import DTYPES, ArraySlice, HeaderItem, HeaderRows, PartHeader, is_array_name, part_id, remedy
 from labelseg.pipeline.store.manifests import ManifestItem
 from labelseg.pipeline.store.shards import Shard
 
@@ -88,8 +89,13 @@ class OpenPart:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.header = PartHeader.read(path)
+        self._rows = HeaderRows(path)
         self._flat: dict[str, Shard] = {}
+
+    @cached_property
+    def header(self) -> PartHeader:
+        """All that the part says of itself."""
+        return PartHeader.read(self.path)
 
     def read(self, index: int, named: ManifestItem | None = None) -> dict[str, NDArray]:
         """Read the arrays of one item and compare them with their digest: of large arrays only the chunks that hold it.
@@ -101,9 +107,9 @@ class OpenPart:
         Raises:
             DamageError: the part has no such item, or its bytes are not what was written.
         """
-        if not 0 <= index < len(self.header.items):
-            raise DamageError(f"{self.path} has {len(self.header.items)} items, expected an item {index}. {remedy(self.path)}")
-        item = self.header.items[index]
+        if not 0 <= index < len(self._rows):
+            raise DamageError(f"{self.path} has {len(self._rows)} items, expected an item {index}. {remedy(self.path)}")
+        item = self._rows[index]
         if named is not None and (named.id, named.key, named.digest) != (item.id, item.key, item.digest):
             raise DamageError(f"{named.id}: item {index} of {self.path} is another one, {item.id}. {remedy(self.path)}")
         arrays = {name: self._read(name, where) for name, where in item.arrays.items()}

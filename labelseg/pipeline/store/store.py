@@ -22,7 +22,7 @@ from labelseg.pipeline.store.parts import OpenPart, PartItem, write_folder
 from labelseg.pipeline.store.soundness import Notes
 from labelseg.pipeline.store.sweeping import Swept, readable_headers, sweep
 
-OPEN_PARTS = 8
+OPEN_PARTS = 32
 
 
 class Store:
@@ -167,7 +167,7 @@ class PartWriter:
         max_bytes: Bytes of array data in a part at most; a larger item stands alone.
     """
 
-    def __init__(self, store: Store, stage: str, header: Mapping[str, Any], max_items: int = 64, max_bytes: int = 64 << 20) -> None:
+    def __init__(self, store: Store, stage: str, header: Mapping[str, Any], max_items: int = 4096, max_bytes: int = 64 << 20) -> None:
         self.store = store
         self.stage = stage
         self.header = header

@@ -210,6 +210,14 @@ def test_chunks_are_small_enough_for_every_worker(count, workers, sizes):
     assert [task.entry.id for chunk in cut for task in chunk] == [str(i) for i in range(count)]
 
 
+def test_many_tasks_make_few_pieces_that_get_smaller():
+    cut = [len(chunk) for chunk in chunks([Task(Entry(str(i), {}, {}), "") for i in range(100_000)], 2)]
+    assert (sum(cut), max(cut), cut[0], cut[-2]) == (100_000, 4096, 4096, 64)
+    assert cut == sorted(cut, reverse=True)
+    assert len(cut) < 70
+    assert all(size <= max(64, rest // 8) for size, rest in zip(cut, [100_000 - sum(cut[:k]) for k in range(len(cut))], strict=True))
+
+
 def test_items_know_their_image_and_nothing_that_is_not_read(root):
     items = Items([task.entry for task in tasks(root)], toy.ToyDataset(root), Store(root / ".labelseg"), frozenset({"labels"}))
     (root / "masks" / "t000.txt").write_text("2")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from blake3 import blake3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -15,7 +16,7 @@ from labelseg.pipeline.declare.stage import Stage, file_option, option, source, 
 from labelseg.pipeline.files.digests import canonical_json, digest
 from labelseg.pipeline.files.fingerprint import FileIndex
 from labelseg.pipeline.plan.data_digests import DataDigests
-from labelseg.pipeline.plan.keys import item_key, key_params, params_json
+from labelseg.pipeline.plan.keys import ItemKeys, item_key, key_params, params_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,3 +122,27 @@ def test_two_masks_of_one_image_are_told_and_not_taken_for_none(tmp_path):
     assert data.item("a", "tags") == "absent"
     with pytest.raises(DataError, match=r"are masks of one image\. Keep one"):
         data.item("a", "mask")
+
+
+NAMES = st.sampled_from(["image", "tags", "@look", "@cam", "a%sb", '"', "é"])
+VALUES = st.sampled_from(["absent", "0" * 32, "f3" * 16]) | st.text(max_size=3)
+
+
+@settings(deadline=None)
+@given(
+    shared=st.dictionaries(NAMES, VALUES, max_size=3), inputs=st.lists(st.dictionaries(NAMES, VALUES, max_size=4), min_size=1, max_size=4)
+)
+def test_keys_made_together_are_those_made_one_by_one(shared, inputs):
+    params = {"beta": 8.0, "note": "50 % of %s", "scales": [0.5, 1]}
+    keys = ItemKeys("toy", 3, params, shared)
+    assert [keys.key(one) for one in inputs] == [item_key("toy", 3, params, {**shared, **one}) for one in inputs]
+
+
+@given(parts=st.lists(st.text(max_size=3) | st.binary(max_size=3), max_size=5), times=st.sampled_from([1, 700, 5000]))
+@settings(max_examples=30, deadline=None)
+def test_a_digest_of_many_parts_is_that_of_type_length_and_bytes_of_each(parts, times):
+    hasher = blake3()
+    for part in parts * times:
+        data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
+        hasher.update((b"s" if isinstance(part, str) else b"b") + str(len(data)).encode() + b":" + data)
+    assert digest(*parts * times) == hasher.hexdigest(length=16)
