@@ -275,8 +275,8 @@ def test_a_store_travels_to_another_process_without_its_open_files(artifacts, wr
 
 
 def test_only_a_few_parts_stay_open(artifacts):
-    locations = [artifacts.write_part("cam", {}, [PartItem(str(k), "key", {"a": np.array([k])})])[0] for k in range(20)]
-    assert [int(artifacts.read("cam", *location[:2])["a"][0]) for location in locations] == list(range(20))
+    locations = [artifacts.write_part("cam", {}, [PartItem(str(k), "key", {"a": np.array([k])})])[0] for k in range(40)]
+    assert [int(artifacts.read("cam", *location[:2])["a"][0]) for location in locations] == list(range(40))
     assert len(artifacts._open) == store.OPEN_PARTS
 
 

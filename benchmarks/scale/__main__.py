@@ -22,7 +22,7 @@ from typing import Any
 from benchmarks.recording import origin
 from benchmarks.speed.memory import peak_megabytes
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parents[1] / "results"
 IN_A_FOLDER = 10_000
 ADDED = 10
 SETTLED_SECONDS = 2.1  # digests of files that changed a moment ago are not trusted
