@@ -209,4 +209,5 @@ def test_how_long_work_will_take_is_told_from_earlier_runs(root, data):
     labelseg(root, "config", "train-net.epochs", "5")
     header, *rows = labelseg(root, "run", "--dry-run").stdout.splitlines()
     assert header.split() == ["TO", "DO", "WORK", "ABOUT", "WHY"]
-    assert " s  parameter epochs" in rows[0]
+    assert re.search(r" s +parameter epochs", rows[0])
+    assert re.search(r" s, [\d.]+ k?B in \d+ files? ", rows[1])
