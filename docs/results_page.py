@@ -12,6 +12,7 @@ from pathlib import Path
 
 from results_affinity import affinity_parts
 from results_few_masks import few_parts
+from results_large import large_parts
 from results_quality import quality_parts
 from results_tables import (
     Result,
@@ -119,6 +120,8 @@ def page(folder: Path = RESULTS) -> str:
         *fault_parts(folder / "faults.json"),
         "## Formats of other tools",
         *interop_parts(folder / "interop.json"),
+        "## Large photos",
+        *large_parts(folder / "large_photos.json"),
         "## Speed and size",
         *speed_parts(rows),
     ]
