@@ -118,6 +118,7 @@ def page(folder: Path = RESULTS) -> str:
         *quality_parts(folder),
         "## Faults",
         *fault_parts(folder / "faults.json"),
+        *further_campaigns(sorted(folder.glob("faults_seed*.json"))),
         "## Formats of other tools",
         *interop_parts(folder / "interop.json"),
         "## Large photos",
@@ -282,6 +283,23 @@ def fault_parts(path: Path) -> list[str]:
         *(["### Faults that stand open", table(["kind", "outcome", "what was done", "what was seen"], shown)] if shown else []),
         source([found]),
     ]
+
+
+def further_campaigns(paths: list[Path]) -> list[str]:
+    """Write a line for each kind of the campaigns with other seeds, which ran as far as their time went."""
+    parts = []
+    for path in paths:
+        found = json.loads(path.read_text())
+        columns = list(dict.fromkeys(key for row in found["kinds"] for key in row))
+        told = [
+            f"{trial['kind']} {trial['number']}: {trial['outcome']} ({trial['told']}), {trial['repeated']}." for trial in found["found"]
+        ]
+        parts += [
+            f"### The campaign with seed {found['seed']}",
+            table(columns, [[plain(row.get(c)) for c in columns] for row in found["kinds"]]),
+        ]
+        parts += [*told, source([found])]
+    return parts
 
 
 def interop_parts(path: Path) -> list[str]:

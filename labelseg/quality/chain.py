@@ -55,6 +55,7 @@ def masked_ref(workspace: Workspace, instance: str = "", split: str | None = Non
     Raises:
         UsageError: the instance named makes no masks.
         MissingArtifactError: there are no masks yet.
+        ArtifactError: whether there are cannot be seen.
     """
     if instance:
         stage = workspace.stages.get(stage_of(instance)) or workspace.config.stage(instance)
@@ -66,6 +67,7 @@ def masked_ref(workspace: Workspace, instance: str = "", split: str | None = Non
         masked = [ref for ref in chain_refs(workspace, name) if workspace.stages[ref.stage].has_masks]
         if masked:
             return masked[-1]
+    workspace.catalog.demand_seen()
     where = f" on {split}" if split else ""
     raise MissingArtifactError(f"there are no masks here{where} yet. Run: labelseg run")
 

@@ -160,7 +160,10 @@ def _lines(path: Path) -> tuple[list[dict[str, Any]], int]:
     """Read the records of a log, and count the lines that hold none."""
     if not path.is_file():
         return [], 0
-    lines = [line for line in path.read_bytes().splitlines() if line.strip()]
+    try:
+        lines = [line for line in path.read_bytes().splitlines() if line.strip()]
+    except OSError:
+        return [], 1
     sealed = any(b'"seal": "' in line for line in lines)  # logs of earlier versions have no seals
     place = place_of_line(path.parent.name, path.name) if sealed else None
     found = [record for record in (_record(line, place) for line in lines) if record is not None]

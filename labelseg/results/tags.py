@@ -58,7 +58,12 @@ def keep(workspace: Workspace, tag: str, instances: Sequence[str] = (), wait: fl
 
 
 def tags(workspace: Workspace) -> dict[str, list[Ref]]:
-    """Map each tag to what it keeps, sorted by name."""
+    """Map each tag to what it keeps, sorted by name.
+
+    Raises:
+        ArtifactError: a folder of refs cannot be read.
+    """
+    workspace.catalog.demand_seen()
     found: dict[str, list[Ref]] = {}
     for ref in workspace.catalog.refs(tagged=True):
         if ref.tag:

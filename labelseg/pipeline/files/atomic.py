@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,6 +37,16 @@ def write_if_absent(path: Path, data: bytes) -> bool:
     sync_folder(path.parent)
     clear_asides(path.parent, path.name)
     return True
+
+
+@contextmanager
+def may_only_read() -> Iterator[None]:
+    """Do without what only saves time later, where this user may not write or the disk is read-only."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
 
 
 def sync_tree(folder: Path) -> None:

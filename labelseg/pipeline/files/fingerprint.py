@@ -12,7 +12,7 @@ from blake3 import blake3
 
 from labelseg.errors import DataError
 from labelseg.file_kinds import odd_kind
-from labelseg.pipeline.files.atomic import write_atomically
+from labelseg.pipeline.files.atomic import may_only_read, write_atomically
 from labelseg.pipeline.files.digests import DIGEST_BYTES
 
 FORMAT = 1
@@ -60,10 +60,11 @@ class FileIndex:
         return len(gone)
 
     def save(self) -> None:
-        """Write the index, in one step and only when it changed."""
+        """Write the index, in one step and only when it changed; who may only read the workspace goes without."""
         if self._changed:
             data = {"format": FORMAT, "files": self._entries}
-            write_atomically(self.path, json.dumps(data, separators=(",", ":")).encode())
+            with may_only_read():
+                write_atomically(self.path, json.dumps(data, separators=(",", ":")).encode())
             self._changed = False
 
     def _hash(self, name: str) -> str:

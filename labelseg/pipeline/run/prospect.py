@@ -80,7 +80,10 @@ def foreseen(planner: Planner, decision: Decision, standings: Mapping[NodeId, St
     """Tell what the readers of a node will find after a run: a whole result that was made before serves them again."""
     if decision.standing.settled or decision.key is None:
         return decision.standing
-    whole = _whole(planner, decision, standings)
+    try:
+        whole = _whole(planner, decision, standings)
+    except ArtifactError:  # a part that cannot be read at this moment, which a run tells
+        whole = None
     return decision.standing if whole is None else whole.standing(decision)
 
 

@@ -301,6 +301,15 @@ class Catalog:
         folders = [(path.name, error) for path, error in unlistable(self.root / "refs", 1)]
         return [error for name, error in folders if instance is None or name in ("refs", quote(instance, safe="@ "))] + files
 
+    def demand_seen(self) -> None:
+        """Refuse to call refs missing that may be there and cannot be seen.
+
+        Raises:
+            ArtifactError: a folder of refs cannot be read.
+        """
+        for _, error in unlistable(self.root / "refs", 1):
+            raise error
+
     def manifest_path(self, stage: str, key: str) -> Path:
         """Where a manifest lies.
 
