@@ -144,7 +144,7 @@ VALUES = {
     "adversarial": (0.0,),
     "like": (),
     "iterations": (0, 2),
-    "tile": (128,),
+    "tile": (256,),
 }
 # Further changes: of what is read, and of what needs two of them.
 FURTHER = {
