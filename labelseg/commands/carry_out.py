@@ -18,7 +18,7 @@ from labelseg.pipeline.plan.reasons import causes, reasons_text
 from labelseg.pipeline.run.options import RunOptions
 from labelseg.pipeline.run.report import NodeResult, Report
 from labelseg.results.history import paces
-from labelseg.results.outlook import demand_masks, node_findings
+from labelseg.results.outlook.findings import demand_masks, node_findings
 from labelseg.wording import counted, some_of
 
 if TYPE_CHECKING:

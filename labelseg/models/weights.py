@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from labelseg.errors import DataError, UsageError
 from labelseg.models.encoders.base import Backbone
+from labelseg.models.encoders.registry import build_backbone
 from labelseg.models.heads.unimatch_head import from_published_names
 
 _HEADS = ("classifier.", "fc.")
@@ -46,10 +47,39 @@ def load_weights(backbone: Backbone, spec: str) -> None:
     if spec == "none":
         return
     state = _imagenet(backbone.name) if spec == "imagenet" else _read_file(Path(spec))
-    state = {key.removeprefix("module."): value for key, value in state.items()}
-    own = {key.removeprefix("backbone."): value for key, value in state.items() if key.startswith("backbone.")}
-    source = f"weights {spec} for {backbone.name}"
-    load_state(backbone, own or {key: value for key, value in state.items() if not key.startswith(_HEADS)}, source)
+    load_state(backbone, _of_backbone(state), f"weights {spec} for {backbone.name}")
+
+
+def check_weights(name: str, path: Path, output_stride: int = 16) -> None:
+    """Check that a file of weights fits a backbone.
+
+    Args:
+        name: One of the backbones there are.
+        path: A ``.safetensors``, ``.pth`` or ``.pt`` file.
+        output_stride: Of the backbone.
+
+    Raises:
+        DataError: the file cannot be read, or does not fit.
+        UsageError: it has another suffix; there is no such backbone.
+    """
+    with torch.device("meta"):  # names and shapes alone
+        backbone = build_backbone(name, output_stride)
+    _demand_fit(backbone, _of_backbone(_read_file(path)), f"weights {path} for {name}")
+
+
+def missing_download(name: str) -> tuple[str, float, Path] | None:
+    """Tell what ``imagenet`` would download for a backbone.
+
+    Returns:
+        Address, megabytes and the file it becomes; None where that is there, or the backbone has no such weights.
+    """
+    from labelseg.models.torchvision_shim import torchvision
+
+    if name not in torchvision.models.list_models():
+        return None
+    weights = torchvision.models.get_model_weights(name).DEFAULT
+    cached = _cached(weights.url)
+    return None if cached.exists() else (weights.url, weights.meta["_file_size"], cached)
 
 
 def read_segmenter(spec: str) -> dict[str, NDArray]:
@@ -104,6 +134,13 @@ def load_state(net: nn.Module, state: Mapping[str, Tensor], source: str) -> None
     Raises:
         DataError: names or shapes differ; the first of each are listed.
     """
+    given = _demand_fit(net, state, source)
+    counters = {key: value for key, value in state.items() if key.endswith(_COUNTER) and key in net.state_dict()}
+    net.load_state_dict({**given, **counters}, strict=False)
+
+
+def _demand_fit(net: nn.Module, state: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
+    """Refuse tensors whose names or shapes differ from those of a network; gives them without counters of batches."""
     expected = {key: value for key, value in net.state_dict().items() if not key.endswith(_COUNTER)}
     given = {key: value for key, value in state.items() if not key.endswith(_COUNTER)}
     problems = {
@@ -118,8 +155,7 @@ def load_state(net: nn.Module, state: Mapping[str, Tensor], source: str) -> None
     found = [f"{len(keys)} {kind}: {', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''}" for kind, keys in problems.items() if keys]
     if found:
         raise DataError(f"{source}: the tensors do not fit the network: {'; '.join(found)}.")
-    counters = {key: value for key, value in state.items() if key.endswith(_COUNTER) and key in net.state_dict()}
-    net.load_state_dict({**given, **counters}, strict=False)
+    return given
 
 
 def state_arrays(net: nn.Module) -> dict[str, NDArray]:
@@ -151,7 +187,7 @@ def _imagenet(name: str) -> Mapping[str, Tensor]:
     if name not in torchvision.models.list_models():
         raise UsageError(f"backbone {name} has no ImageNet weights. Give --weights none or the path of a file.")
     weights = torchvision.models.get_model_weights(name).DEFAULT
-    cached = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rpartition("/")[2]
+    cached = _cached(weights.url)
     was_there = cached.exists()
     try:
         with redirect_stdout(sys.stderr):  # which the download writes to
@@ -163,6 +199,18 @@ def _imagenet(name: str) -> Mapping[str, Tensor]:
                 "Remove the file, and it is downloaded again; or give --weights FILE or none."
             ) from error
         raise DataError(f"ImageNet weights of {name}: {weights.url} cannot be loaded ({error}). Give --weights FILE or none.") from error
+
+
+def _cached(url: str) -> Path:
+    """Name the file that a download of torchvision becomes."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+
+
+def _of_backbone(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Take the tensors of the backbone out of those of a whole network."""
+    state = {key.removeprefix("module."): value for key, value in state.items()}
+    own = {key.removeprefix("backbone."): value for key, value in state.items() if key.startswith("backbone.")}
+    return own or {key: value for key, value in state.items() if not key.startswith(_HEADS)}
 
 
 def _read_file(path: Path) -> Mapping[str, Tensor]:

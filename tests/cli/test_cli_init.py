@@ -7,16 +7,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from conftest import labelseg
 from PIL import Image
+from safetensors.torch import save_file
 
 from labelseg.cli import STAGES
 from labelseg.commands.setup.recipes import TWO_ROUNDS, recipe_tables
 from labelseg.commands.setup.survey import Survey
+from labelseg.models.encoders.registry import build_backbone
 
 
 def tables(root: Path) -> dict:
     return tomllib.loads((root / "labelseg.toml").read_text())
+
+
+def write_weights(path: Path) -> None:
+    """Write tensors of the shapes of the default backbone."""
+    with torch.device("meta"):
+        state = build_backbone("mobilenet_v2", 16).state_dict()
+    save_file({name: torch.zeros(tensor.shape) for name, tensor in state.items()}, path)
 
 
 def test_from_finds_everything_under_its_usual_name(data, tmp_path):
@@ -62,7 +72,7 @@ def test_a_part_named_wins_over_the_one_found(data, tmp_path):
 
 def test_trainings_are_told_the_validation_split_and_the_weights(data, tmp_path):
     weights = tmp_path / "w.safetensors"
-    weights.touch()
+    write_weights(weights)
     assert labelseg(tmp_path / "w", "init", "--from", data, "--weights", weights, stages=STAGES).exit_code == 0
     found = tables(tmp_path / "w")
     small = {"warmup_share": 0.1, "weights": str(weights)}
@@ -129,6 +139,58 @@ def test_an_unknown_class_names_its_line_and_nothing_is_written(data, tmp_path):
     assert result.exit_code == 1
     assert "labels.csv line 3: 'dgo' is no class. Did you mean 'dog'?" in result.stderr
     assert not (tmp_path / "w").exists()
+
+
+def test_names_that_are_no_classes_are_told_all_at_once(data, tmp_path):
+    (data / "labels.csv").write_text("image,labels\na1,cat;zebra\na2,dgo\na3,zebra\n")
+    result = labelseg(tmp_path / "w", "init", "--from", data, "--anyway")
+    assert result.exit_code == 1
+    told = "labels.csv: 2 names are no classes: 'zebra' (line 2 and 1 line more), 'dgo' (line 3; did you mean dog?). Classes: background"
+    assert told in result.stderr
+    assert not (tmp_path / "w").exists()
+
+
+def test_masks_without_names_of_their_classes_are_told_so_before_there_is_a_file(data, tmp_path):
+    given = ("init", "--images", data / "images", "--masks", data / "masks", "--recipe")
+    result = labelseg(tmp_path / "w", *given, "few-masks")
+    assert result.exit_code == 1 and "nothing names their classes" in result.stderr and "--classes FILE" in result.stderr
+    result = labelseg(tmp_path / "w", *given, "tags", "--classes", data / "classes.txt")
+    assert result.exit_code == 1 and "--recipe few-masks" in result.stderr
+
+
+def test_images_alone_can_learn_from_masks_made_elsewhere(data, tmp_path):
+    given = ("init", "--images", data / "images", "--classes", data / "classes.txt")
+    assert "--recipe imported-masks" in labelseg(tmp_path / "w", *given).stderr
+    result = labelseg(tmp_path / "w", *given, "--recipe", "imported-masks", stages=STAGES)
+    assert result.exit_code == 0 and "import-masks PATH, then labelseg" in result.stderr
+    assert tables(tmp_path / "w")["override"] == {"of": ""} and tables(tmp_path / "w")["train-segmenter"]["labels"] == "override"
+    plan = labelseg(tmp_path / "w", "run", "--dry-run", stages=STAGES).stdout.splitlines()
+    assert [line.split()[0] for line in plan[1:4]] == ["override", "train-segmenter", "segment"]
+
+
+def test_weights_of_another_network_are_refused_before_anything_is_written(data, tmp_path):
+    fitting, other = tmp_path / "fitting.safetensors", tmp_path / "other.safetensors"
+    write_weights(fitting)
+    save_file({"features.0.weight": torch.zeros(3)}, other)
+    result = labelseg(tmp_path / "w", "init", "--from", data, "--weights", other, stages=STAGES)
+    assert result.exit_code == 1 and "do not fit the network" in result.stderr and "mobilenet_v2: --weights FILE" in result.stderr
+    assert not (tmp_path / "w").exists()
+    assert labelseg(tmp_path / "w", "init", "--from", data, "--weights", fitting, stages=STAGES).exit_code == 0
+    assert "weights of" not in labelseg(tmp_path / "w", "run", "--dry-run", stages=STAGES).stderr
+    labelseg(tmp_path / "w", "config", "train-classifier.weights", other, stages=STAGES)
+    told = labelseg(tmp_path / "w", "run", "--dry-run", stages=STAGES).stderr
+    assert "error: weights of train-classifier" in told and "config train-classifier.weights FILE" in told
+
+
+def test_a_download_to_come_is_told_with_its_size_and_place(data, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    assert labelseg(tmp_path / "w", "init", "--from", data, stages=STAGES).exit_code == 0
+    told = labelseg(tmp_path / "w", "run", "--dry-run", stages=STAGES).stderr
+    assert told.count("will be downloaded to") == 1 and "(14 MB)" in told and str(tmp_path / "torch") in told
+    cached = tmp_path / "torch" / "hub" / "checkpoints" / "mobilenet_v2-7ebf99e0.pth"
+    cached.parent.mkdir(parents=True)
+    cached.write_bytes(b"")
+    assert "downloaded" not in labelseg(tmp_path / "w", "run", "--dry-run", stages=STAGES).stderr
 
 
 @pytest.mark.parametrize(("rename", "message"), [("masks", "none of its masks"), ("labels", "no image 'x'")])

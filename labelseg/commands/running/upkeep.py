@@ -20,7 +20,7 @@ from labelseg.errors import ArtifactError, LabelsegError
 from labelseg.pipeline.declare.config import FILE_NAME
 from labelseg.pipeline.instances import UNSAVED
 from labelseg.pipeline.run.options import RunOptions
-from labelseg.results.outlook import workspace_findings
+from labelseg.results.outlook.findings import workspace_findings
 from labelseg.results.standing import missing_items, ref_name
 from labelseg.wording import counted
 

@@ -22,12 +22,16 @@ from labelseg.data.folder.splits import names_images
 from labelseg.data.inspection import inspect
 from labelseg.errors import DataError, UsageError
 from labelseg.pipeline.declare.config import FILE_NAME
+from labelseg.results.outlook.initial_weights import file_findings
 from labelseg.wording import counted, some_of
 
 if TYPE_CHECKING:
     from labelseg.protocols import Dataset
 
 CONVERTED = "converted"
+DEFAULT_BACKBONE = "mobilenet_v2"  # which every recipe begins with
+FROM_MASKS = "--recipe few-masks --classes FILE"
+ELSEWHERE = "--recipe imported-masks --classes FILE"
 LABEL_FILES = ("labels.csv", "image_labels.csv")
 SPLIT_FIRST = "; before it, to learn from some of the masks only: labelseg split --labelled N"
 
@@ -66,7 +70,8 @@ SPLIT_FIRST = "; before it, to learn from some of the masks only: labelseg split
     default="tags",
     show_default=True,
     help="Chain to set up: tags learns from image tags; tags-two-rounds gives better masks for more time, with a second "
-    "AffinityNet that learns from the walk of the first; few-masks learns from the masks of a few images (see split).",
+    "AffinityNet that learns from the walk of the first; few-masks learns from the masks of a few images (see split); imported-masks "
+    "learns from masks made elsewhere (see import-masks), and needs images and --classes alone.",
 )
 @click.option("--anyway", is_flag=True, help="Write labelseg.toml although errors were found in the data.")
 @pass_invocation
@@ -95,7 +100,7 @@ def init(
     try:
         data = _data_table(invocation.root, source, parts, val, scenes)
         dataset = open_dataset(invocation.root, data)
-        survey = _survey(dataset, data, recipe, anyway)
+        survey = _survey(dataset, data, recipe, weights, anyway)
     except BaseException:
         if converted:
             shutil.rmtree(converted)  # after an error nothing is left behind
@@ -107,11 +112,12 @@ def init(
             "at the size of the files: long_side in labelseg.toml. At full size: labelseg config data.long_side --unset"
         )
     invocation.root.mkdir(parents=True, exist_ok=True)
-    first = written_path(invocation.root, weights) if weights else None
-    tables = recipe_tables(recipe, invocation.stages, survey, photos=scenes is None, weights=first)
+    initial = written_path(invocation.root, weights) if weights else None
+    tables = recipe_tables(recipe, invocation.stages, survey, photos=scenes is None, weights=initial)
     split = "val" if "val" in survey.images else "train"
     write_new(target, workspace_text(data, RECIPES[recipe].target, split, tables, remarks(tables, recipe)))
-    talk(f"Wrote {target}. Next: labelseg run{SPLIT_FIRST if recipe == 'few-masks' else ''}")
+    first = f"{RECIPES[recipe].first}, then " if RECIPES[recipe].first else ""
+    talk(f"Wrote {target}. Next: {first}labelseg run{SPLIT_FIRST if recipe == 'few-masks' else ''}")
 
 
 def _parts(source: Path | None, paths: Mapping[str, Path | None]) -> dict[str, Path]:
@@ -139,8 +145,8 @@ def _convert(root: Path, parts: dict[str, Path]) -> Path | None:
     return out
 
 
-def _survey(dataset: Dataset, data: Mapping[str, Any], recipe: str, anyway: bool) -> Survey:
-    """Look at the data, and tell what is found.
+def _survey(dataset: Dataset, data: Mapping[str, Any], recipe: str, weights: Path | None, anyway: bool) -> Survey:
+    """Look at the data and the initial weights, and tell what is found.
 
     Raises:
         DataError: something in it makes the result wrong, or the recipe cannot be fed.
@@ -152,6 +158,7 @@ def _survey(dataset: Dataset, data: Mapping[str, Any], recipe: str, anyway: bool
     tell(survey_report(survey))
     _check_recipe(recipe, survey, dataset)
     findings = inspect(dataset, tags=from_tags)
+    findings += file_findings(DEFAULT_BACKBONE, weights, "the trainings", "--weights FILE") if weights else ()
     for finding in findings:
         talk(str(finding))
     if (errors := sum(finding.level == "error" for finding in findings)) and not anyway:
@@ -193,7 +200,9 @@ def _usual_names(folder: Path) -> dict[str, Path]:
 
 def _no_tags(dataset: Dataset) -> DataError:
     """Say that nothing is known of the images, and where it might be taken from."""
-    told = "recipe tags: no image of the split train has tags. Name them: --labels FILE"
+    masked = any(dataset.has(image_id, "mask") for image_id in dataset.ids("train"))
+    other = f"to learn from the masks there are: {FROM_MASKS}" if masked else f"where masks come from elsewhere: {ELSEWHERE}"
+    told = f"recipe tags: no image of the split train has tags. Name them: --labels FILE; or {other}"
     folders = sorted({image_id.split("/")[0] for image_id in dataset.ids("train") if "/" in image_id})
     if len(folders) < 2 or not isinstance(dataset, FolderDataset):
         return DataError(told)

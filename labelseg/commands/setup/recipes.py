@@ -56,10 +56,11 @@ class Recipe:
 
     Attributes:
         target: What ``labelseg run`` brings up to date.
-        needs: Kind of the data that the images of the training split must have.
+        needs: Kind of the data that the images of the training split must have; empty where it comes later.
         tables: Table -> parameters.
         remark: What to say above these tables.
         photos_only: Whether the parameters are for photos alone: built-in scenes are left at the defaults of stages.
+        first: Command that comes before ``labelseg run``, or empty.
     """
 
     target: str
@@ -67,6 +68,7 @@ class Recipe:
     tables: Tables
     remark: str = ""
     photos_only: bool = False
+    first: str = ""
 
 
 FOUND_ON_PHOTOS = "Found on photos with a longer side of 320 pixels; docs/affinitynet.md explains how to find yours."
@@ -74,6 +76,9 @@ RECIPES = {
     "tags": Recipe("segment", "tags", PHOTOS, FOUND_ON_PHOTOS, photos_only=True),
     "tags-two-rounds": Recipe("segment", "tags", TWO_ROUNDS, FOUND_ON_PHOTOS),
     "few-masks": Recipe("segment", "mask", {"segment": {"model": "train-unimatch"}}),
+    "imported-masks": Recipe(
+        "segment", "", {"override": {"of": ""}, "train-segmenter": {"labels": "override"}}, first="labelseg import-masks PATH"
+    ),
 }
 # Below these a training on few images ends before it has learned: found on 30 and 100 images (benchmarks/small_data.py).
 # The methods of few masks train the same segmenter, and get the same.

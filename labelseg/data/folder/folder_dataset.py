@@ -63,7 +63,11 @@ class FolderDataset:
             return read_classes(self.classes_from)
         # Ids in masks follow the order of a list; names collected from a table have none.
         if self.labels is None or self.masks is not None:
-            raise DataError("the data names no classes. Set classes (a file or a list) under [data] in labelseg.toml.")
+            held = "masks hold ids, and nothing names their classes" if self.masks is not None else "the data names no classes"
+            raise DataError(
+                f"{held}. Write the names to a file, one a line, background first, and give it to labelseg init: --classes FILE; "
+                "in labelseg.toml: classes under [data]."
+            )
         return infer_classes(self._table)
 
     @property

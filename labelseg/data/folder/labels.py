@@ -6,6 +6,7 @@ import csv
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -19,6 +20,7 @@ from labelseg.suggestions import suggestion
 from labelseg.wording import counted, some_of
 
 SEPARATORS = re.compile("[;|]")
+TOLD = 8  # names that are no classes, in one message
 
 
 @dataclass(frozen=True)
@@ -108,8 +110,10 @@ def read_labels(
     rows = []
     for row in table.rows:
         names = reading.names(row)
-        if names is not None:
+        if names is not None and not reading.unknown:
             rows.append(LabelRow(row.image, tuple(sorted({index[name] for name in names} - {index.get(BACKGROUND)})), row.line))
+    if reading.unknown:
+        raise _no_classes(str(table.path), reading.unknown, tuple(classes))
     if findings is not None:
         findings += [*table.findings, *reading.findings()]
     return rows
@@ -146,7 +150,7 @@ def read_voc_annotation(path: Path, classes: Sequence[str]) -> tuple[int, ...]:
 
 
 class _Reading:
-    """Reads cells by a class list, and remembers what was not written as it is read."""
+    """Reads cells by a class list, and remembers what was not written as it is read, and the lines of names that are no class."""
 
     def __init__(self, index: Mapping[str, int], where: str, listed: bool) -> None:
         self.index, self.where, self.listed = index, where, listed
@@ -154,6 +158,7 @@ class _Reading:
         for name in index:
             by_case.setdefault(name.casefold(), []).append(name)
         self._by_case = {folded: names[0] for folded, names in by_case.items() if len(names) == 1}
+        self.unknown: dict[str, list[int]] = {}
         self._missing: list[tuple[int, str]] = []
         self._commas: list[tuple[int, str]] = []
         self._cases: dict[tuple[str, str], int] = {}
@@ -203,7 +208,8 @@ class _Reading:
     def _class(self, label: str, line: int) -> str:
         name = self._known(label)
         if name is None:
-            raise _no_class(f"{self.where} line {line}" if line else self.where, label, tuple(self.index))
+            self.unknown.setdefault(label, []).append(line)
+            return label
         if name != label:
             self._cases.setdefault((label, name), line)
         return name
@@ -212,6 +218,26 @@ class _Reading:
 def _lines(found: Sequence[tuple[int, str]]) -> str:
     """Tell how many lines more are alike."""
     return f", and {counted(len(found) - 1, 'line')} more alike" if len(found) > 1 else ""
+
+
+def _no_classes(where: str, unknown: Mapping[str, Sequence[int]], classes: tuple[str, ...]) -> DataError:
+    """Say which names of a table are no classes, all at once, with the first line of each."""
+    if len(unknown) == 1:
+        ((name, lines),) = unknown.items()
+        return _no_class(f"{where} line {lines[0]}" if lines[0] else where, name, classes)
+    told = []
+    for name, lines in unknown.items():
+        near = get_close_matches(name, classes, n=1)
+        told.append(f"'{name}' (line {lines[0]}{_more(lines)}{f'; did you mean {near[0]}?' if near else ''})" if lines[0] else f"'{name}'")
+    shown = f"{', '.join(told[:TOLD])}{f' and {len(told) - TOLD:,} more' if len(told) > TOLD else ''}"
+    return DataError(
+        f"{where}: {len(told):,} names are no classes: {shown}. Classes: {some_of(classes)}. "
+        "Add them to the list of classes, or correct the table."
+    )
+
+
+def _more(lines: Sequence[int]) -> str:
+    return f" and {counted(len(lines) - 1, 'line')} more" if len(lines) > 1 else ""
 
 
 def _no_class(where: str, name: str, classes: tuple[str, ...]) -> DataError:

@@ -64,7 +64,7 @@ def collect(
     counted = _counted(workspace, troubles)
     panels = Panels(workspace, split, ref.instance if ref else "")
     troubles += panels.troubles
-    if not panels.has_truth:
+    if panels.ids and not panels.has_truth:
         troubles.append("There are no true masks of these images: no mIoU, no confusion matrix and no threshold curve can be shown.")
     shown = worth_a_look(measured.images, images) if measured else [ImageQuality(image_id, "") for image_id in panels.ids[:images]]
     gallery = []
@@ -116,7 +116,7 @@ def _measured_ref(workspace: Workspace, instance: str, split: str | None, troubl
     except MissingArtifactError as error:
         if instance:
             raise
-        troubles.append(f"No stage has made masks yet: quality cannot be told. {error}")
+        troubles.append(f"Quality cannot be told: {error}")
         return None
 
 

@@ -141,8 +141,15 @@ def test_a_chain_half_run_without_masks_is_shown_as_far_as_it_goes(tmp_path, dat
     assert told["stages"] == ["cam"]
     assert [(image["id"], image["quality"], image["miou"]) for image in told["images"]] == [(i, None, None) for i in TRAIN]
     assert "no true masks" in said
-    assert "No stage has made masks yet" in page.text
+    assert "Quality cannot be told: there are no masks here yet. Run: labelseg" in page.text
     assert "Without true masks there are no scores" in page.text
+
+
+def test_before_anything_ran_it_is_told_once_and_nothing_is_said_of_true_masks(tmp_path, data):
+    assert labelseg(tmp_path / "w", "init", "--from", data).exit_code == 0
+    page, told, said = made(tmp_path / "w")
+    assert told["images"] == [] and "true masks" not in said
+    assert page.text.count("Quality cannot be told: there are no masks here yet") == 1
 
 
 def test_what_is_damaged_is_told_and_the_rest_is_shown(finished):

@@ -118,7 +118,7 @@ def test_images_alone_make_a_dataset(root: Path) -> None:
 def test_classes_come_from_the_labels_where_no_list_names_them(root: Path) -> None:
     table = {"images": "images", "labels": "labels.csv"}
     assert open_dataset(root, table).classes == ("background", "cat", "dog")
-    with pytest.raises(DataError, match="the data names no classes"):
+    with pytest.raises(DataError, match="nothing names their classes"):
         _ = open_dataset(root, {**table, "masks": "masks"}).classes
 
 

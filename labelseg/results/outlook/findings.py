@@ -12,6 +12,7 @@ from labelseg.data.inspection import inspect
 from labelseg.data.tasks import find_classes, task_steps
 from labelseg.errors import LabelsegError, UsageError
 from labelseg.pipeline.plan.graph import GROUND_TRUTH, SPLIT_PARAM, Node, resolve
+from labelseg.results.outlook.initial_weights import weight_findings
 from labelseg.training.params import schedule
 from labelseg.wording import counted
 
@@ -41,7 +42,7 @@ def node_findings(dataset: Dataset, nodes: Iterable[tuple[Stage, Any]], *, quick
     Args:
         dataset: The data.
         nodes: Stages with their parameters.
-        quick: Look at a few files only, and tell no notes.
+        quick: Look at a few files only, at no weights, and tell no notes.
     """
     nodes = list(nodes)
     named = [getattr(params, "validation", "") for _, params in nodes]
@@ -49,7 +50,8 @@ def node_findings(dataset: Dataset, nodes: Iterable[tuple[Stage, Any]], *, quick
         dataset, tags=any(_weighs_background(stage) for stage, _ in nodes), validation=next(filter(None, named), "val"), quick=quick
     )
     further = [look(dataset, stage, params) for stage, params in nodes for look in (_task_findings, _schedule_findings)]
-    return by_weight([*found, *chain.from_iterable(further)])
+    weights = () if quick else weight_findings(nodes)
+    return by_weight([*found, *chain.from_iterable(further), *weights])
 
 
 def demand_masks(dataset: Dataset, nodes: Iterable[Node]) -> None:

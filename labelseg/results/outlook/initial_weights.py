@@ -1,0 +1,67 @@
+"""What is found in the initial weights that trainings ask for: files that do not fit, and downloads to come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from labelseg.data.folder.findings import Finding
+from labelseg.errors import LabelsegError
+
+if TYPE_CHECKING:
+    from labelseg.pipeline.declare.stage import Stage
+
+
+def weight_findings(nodes: Iterable[tuple[Stage, Any]]) -> Iterator[Finding]:
+    """Tell of files of weights that fit no backbone they are given to, and of weights that will be downloaded; each once.
+
+    Args:
+        nodes: Stages with their parameters.
+    """
+    asked: dict[tuple[str, str], tuple[str, Any]] = {}
+    for declared, params in nodes:
+        if _takes_weights(declared, params):
+            asked.setdefault((params.backbone, params.weights), (declared.name, params))
+    for (backbone, weights), (stage, params) in asked.items():
+        if weights == "imagenet":
+            yield from download_findings(backbone, stage)
+        elif weights != "none":
+            remedy = f"labelseg config {stage}.weights FILE; or name their network: labelseg config {stage}.backbone NAME"
+            yield from file_findings(backbone, Path(weights), stage, remedy, params.output_stride)
+
+
+def file_findings(backbone: str, path: Path, stage: str, remedy: str, output_stride: int = 16) -> Iterator[Finding]:
+    """Tell why a file of weights cannot be loaded into a backbone, if it cannot; the remedy is how to name others."""
+    from labelseg.models.weights import check_weights
+
+    try:
+        check_weights(backbone, path, output_stride)
+    except LabelsegError as error:
+        yield Finding(
+            "error",
+            f"weights of {stage}",
+            str(error).removesuffix("."),
+            f"{stage} would end before it begins",
+            f"Give weights of {backbone}: {remedy}",
+        )
+
+
+def download_findings(backbone: str, stage: str) -> Iterator[Finding]:
+    """Tell what will be downloaded for a backbone, if its ImageNet weights are not there."""
+    from labelseg.models.weights import missing_download
+
+    if missing := missing_download(backbone):
+        url, megabytes, path = missing
+        what = f"ImageNet weights of {backbone} are not on this machine; {url} ({megabytes:.0f} MB) will be downloaded to {path}"
+        yield Finding("note", f"weights of {stage}", what, "", f"To use a file instead: labelseg config {stage}.weights FILE")
+
+
+def _takes_weights(stage: Stage, params: Any) -> bool:
+    """Whether a stage begins from weights that are no other instance's."""
+    declared = {field.name: field.metadata for field in fields(params)}
+    if not {"weights", "backbone", "output_stride"} <= declared.keys():
+        return False
+    effective = declared["weights"].get("effective")
+    return effective is None or bool(effective(params))
