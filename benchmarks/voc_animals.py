@@ -73,12 +73,14 @@ class Chain:
         extras: Instances beside it, with the options that make them.
         rows: Row -> instance whose masks are scored.
         segmented: Rows of the segmenter beside the chain's own -> name of the instance of ``segment``, and its options.
+        relabelled: Rows of the segmenter on the images that it was trained on, alike.
     """
 
     name: str
     extras: Mapping[str, Sequence[str]]
     rows: Mapping[str, str]
     segmented: Mapping[str, tuple[str, Sequence[str]]] = field(default_factory=dict)
+    relabelled: Mapping[str, tuple[str, Sequence[str]]] = field(default_factory=dict)
 
     @property
     def settings(self) -> Path:
@@ -93,6 +95,7 @@ CHAINS = {
         COMPETING_EXTRAS,
         COMPETING_ROWS,
         {"segmenter, classes not weighed": ("plain", ["--classes", ""]), "segmenter, tags given": ("tagged", ["--tags", "given"])},
+        {"training images segmented, tags given": ("own", ["--tags", "given"])},
     ),
 }
 
@@ -122,6 +125,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workspace", type=Path, default=None)
     parser.add_argument("--tune", action="store_true", help="score the tuning masks only, and stop before the segmenter")
+    parser.add_argument("--no-extras", action="store_true", help="leave out what each part of the chain gives, and the controls")
     parser.add_argument("--no-ceiling", action="store_true", help="leave out the segmenter on true masks")
     options = parser.parse_args()
     chain = CHAINS[options.chain]
@@ -133,12 +137,15 @@ def main() -> None:
 
     split = "tune" if options.tune else "train_fine"
     labelseg(workspace, "run", "--until", "propagate")
-    for extra, flags in chain.extras.items():
+    extras = {} if options.no_extras else chain.extras
+    for extra, flags in extras.items():
         stage, _, as_name = extra.partition("@")
         labelseg(workspace, stage, "--as", as_name, *flags, "--split", split)
     for row, instance in chain.rows.items():
-        own = instance in chain.extras
-        result.score(workspace, row, instance, split if own else "train", "" if own else split)
+        if instance not in chain.extras:
+            result.score(workspace, row, instance, "train", split)
+        elif instance in extras:
+            result.score(workspace, row, instance, split)
     result.stages(workspace)
     if options.tune:
         return
@@ -151,6 +158,11 @@ def main() -> None:
         labelseg(workspace, "segment", "--as", as_name, *flags, "--split", "val")
         result.score(workspace, row, f"segment@{as_name}", "val")
         beside.add(f"segment@{as_name}")
+    for row, (as_name, flags) in chain.relabelled.items():
+        labelseg(workspace, "segment", "--as", as_name, *flags, "--split", "train")
+        for listed in ("tune", "train_fine"):
+            result.score(workspace, row, f"segment@{as_name}", "train", listed)
+        beside.add(f"segment@{as_name}")
     if not options.no_ceiling:
         labelseg(workspace, "train-segmenter", "--as", "gt", "--labels", "masks")
         labelseg(workspace, "segment", "--as", "gt", "--model", "train-segmenter@gt", "--split", "val")
@@ -158,7 +170,7 @@ def main() -> None:
         beside |= {"train-segmenter@gt", "segment@gt"}
     result.stages(workspace)
     sized = [("cam", "train"), ("refine", "train"), ("propagate", "train")]
-    for instance, stored in [*sized, *([("cam@full", "train_fine")] if "cam@full" in chain.extras else [])]:
+    for instance, stored in [*sized, *([("cam@full", "train_fine")] if "cam@full" in extras else [])]:
         result.size(workspace, instance, stored)
     result.add("chain", "seconds of the stages of `labelseg run`", round(chain_seconds(workspace, beside)))
 
