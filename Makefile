@@ -32,6 +32,9 @@ test-browser: $(DEV)  ## run the tests of the page in a real browser, Chromium
 	$(BIN)/python -m pip install --quiet --editable '.[browser]'
 	$(BIN)/python -m pytest -m browser tests/browser
 
+test-cluster: $(DEV)  ## run the tests in which workers of Dask and shares of jobs are killed
+	$(BIN)/python -m pytest -m cluster tests
+
 lint: $(DEV)  ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -63,4 +66,4 @@ bench-scale: $(DEV)  ## measure what 1,000 and 10,000 tiny images cost; IMAGES="
 	$(BIN)/python -m benchmarks.scale $(or $(IMAGES),1000 10000)
 	$(BIN)/python docs/results_page.py
 
-.PHONY: help install demo test test-browser lint format docs docs-site interop bench bench-scale
+.PHONY: help install demo test test-browser test-cluster lint format docs docs-site interop bench bench-scale

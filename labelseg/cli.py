@@ -39,6 +39,7 @@ from labelseg.commands.running.status import status
 from labelseg.commands.running.sweep import sweep
 from labelseg.commands.running.tune import tune
 from labelseg.commands.running.upkeep import doctor, gc, verify
+from labelseg.commands.running.work import finish, work
 from labelseg.commands.setup.config import config
 from labelseg.commands.setup.data_sets import data
 from labelseg.commands.setup.demo import demo
@@ -52,7 +53,7 @@ from labelseg.stages import STAGES
 from labelseg.suggestions import suggestion
 
 COMMANDS = (
-    *(init, data, split, run, tune, sweep, status, evaluate, show, quality, report, view),
+    *(init, data, split, run, work, finish, tune, sweep, status, evaluate, show, quality, report, view),
     *(predict, export, import_masks, annotate, answers, budget),
     *(log, diff, dag, tag, config, verify, gc, demo, doctor),
 )

@@ -35,6 +35,7 @@ FLOORS = (
     ("pipeline.plan",),
     ("pipeline.engines",),
     ("pipeline.run",),
+    ("pipeline.shares",),
     ("training",),
     ("methods.few_masks", "methods.new_classes", "methods.active", "methods"),
     ("stages",),

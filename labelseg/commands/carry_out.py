@@ -15,7 +15,7 @@ from labelseg.errors import ItemsFailedError
 from labelseg.pipeline.declare.stage import Stage
 from labelseg.pipeline.instances import stage_of, table_of
 from labelseg.pipeline.plan.reasons import causes, reasons_text
-from labelseg.pipeline.run.options import RunOptions
+from labelseg.pipeline.run.options import ENGINES, RunOptions
 from labelseg.pipeline.run.report import NodeResult, Report
 from labelseg.results.history import paces
 from labelseg.results.outlook.findings import demand_masks, node_findings
@@ -46,11 +46,27 @@ DEVICE_OPTIONS = (
         help="Processes of map stages and of image loading; 0 works in this one.",
     ),
 )
+ENGINE_OPTIONS = (
+    click.option(
+        "--engine",
+        type=click.Choice(ENGINES),
+        default="local",
+        show_default=True,
+        help="What computes the items of maps: workers of this machine, or those of Dask; trainings run here.",
+    ),
+    click.option(
+        "--scheduler",
+        metavar="ADDRESS",
+        show_default="workers on this machine",
+        help="Scheduler of --engine dask, such as tcp://10.0.0.1:8786; its workers see this folder under the same path.",
+    ),
+)
 RUN_OPTIONS = (
     click.option("--retrain", is_flag=True, help="Train models again whose images changed."),
     click.option("--dry-run", is_flag=True, help="Only list what would be done, and why."),
     click.option("--keep-going", is_flag=True, help="When a stage fails, go on with what does not read it."),
     *DEVICE_OPTIONS,
+    *ENGINE_OPTIONS,
     no_wait,
 )
 

@@ -54,9 +54,9 @@ def lines(root: Path, word: str) -> list[str]:
     return [line.split()[1] for line in path.read_text().splitlines() if line.startswith(word)] if path.exists() else []
 
 
-def begin(root: Path, *options: str) -> subprocess.Popen:
+def begin(root: Path, *options: str, command: tuple[str, ...] = ("slow",)) -> subprocess.Popen:
     """Start the program in a group of its own, as a terminal does."""
-    words = [sys.executable, Path(__file__).parent / "slow_program.py", "-C", root, "slow", "--workers", "2", *options]
+    words = [sys.executable, Path(__file__).parent / "slow_program.py", "-C", root, *command, "--workers", "2", *options]
     env = {**os.environ, "SLOW_LOG": str(root / "log"), "PYTHONPATH": str(Path(__file__).parents[2])}
     return subprocess.Popen(words, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
@@ -97,6 +97,21 @@ def test_sigterm_in_the_middle_keeps_what_is_computed(root):
     plan = labelseg(root, "run", "--dry-run")
     assert f"{40 - len(computed)} of 40 images" in plan.stdout
     assert len(computed) < 40
+
+
+def test_sigterm_ends_a_share_which_goes_on_from_there(root, monkeypatch):
+    monkeypatch.setenv("SLOW_LOG", str(root / "log"))
+    share = ("work", "slow", "--shard", "1", "--shards", "2")
+    process = begin(root, command=share)
+    wait_for(root, "computed", 4)
+    process.terminate()
+    error = process.communicate(timeout=60)[1]
+    assert (process.returncode, error.splitlines()[-1]) == (143, f"Terminated. {GOES_ON}")
+    assert running(lines(root, "started")) == []
+    computed = set(lines(root, "computed"))
+    assert len(computed) < 20
+    again = labelseg(root, *share, "--workers", "0")
+    assert f"{20 - len(computed)} images of 20 computed" in again.stderr
 
 
 @pytest.mark.parametrize(("name", "code", "word"), [("SIGINT", 130, "Interrupted"), ("SIGTERM", 143, "Terminated")])

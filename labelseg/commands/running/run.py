@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import click
 
 from labelseg.commands.carry_out import carry_out, run_options
@@ -25,6 +27,8 @@ def run(
     keep_going: bool,
     device: str,
     workers: int | None,
+    engine: Literal["local", "dask"],
+    scheduler: str | None,
 ) -> None:
     """Bring the target of labelseg.toml and everything it reads up to date.
 
@@ -39,5 +43,7 @@ def run(
         keep_going=keep_going,
         device=device,
         workers=workers,
+        engine=engine,
+        scheduler=scheduler,
     )
     carry_out(invocation, None, None, {}, options)

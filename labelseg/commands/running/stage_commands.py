@@ -41,7 +41,20 @@ NAMED_GROUPS = {
         *("warmup_share", "clip_norm", "seed", "precision", "evaluate_every", "keep", "patience"),
     ),
 }
-OF_THE_CALL = ("as_name", "only", "force", "no_save", "retrain", "dry_run", "keep_going", "device", "workers", "help")
+OF_THE_CALL = (
+    "as_name",
+    "only",
+    "force",
+    "no_save",
+    "retrain",
+    "dry_run",
+    "keep_going",
+    "device",
+    "workers",
+    "engine",
+    "scheduler",
+    "help",
+)
 _METAVARS = {int: "INTEGER", float: "NUMBER", str: "TEXT"}
 
 
@@ -136,6 +149,8 @@ def _run_stage(invocation: Invocation, stage: Stage, given: Mapping[str, Any], v
         tag=UNSAVED if values["no_save"] else None,
         device=values["device"],
         workers=values["workers"],
+        engine=values["engine"],
+        scheduler=values["scheduler"],
         purpose=f"labelseg {stage.name}",
     )
     files = {name: located(invocation.root, value) for name, value in given.items() if names_path(declared_fields(stage)[name][0])}

@@ -10,6 +10,7 @@ import click
 
 from labelseg.commands.advice import as_typed
 from labelseg.commands.context import Invocation, pass_invocation, talk, tell
+from labelseg.commands.share_notes import tell_shares
 from labelseg.commands.tables import format_table, one_line, percent
 from labelseg.errors import ArtifactError, NotFreshError
 from labelseg.pipeline.plan.reasons import causes
@@ -38,6 +39,7 @@ def status(invocation: Invocation, as_json: bool, exit_code: bool) -> None:
     else:
         tell(_table(rows))
         _tell_worst(workspace)
+        tell_shares(workspace.folder)
     with suppress(OSError):  # digests that cannot be kept are computed again
         workspace.index.save()
     _refuse_unreadable(workspace, rows)

@@ -15,6 +15,7 @@ import click
 
 from labelseg.commands.carry_out import with_device
 from labelseg.commands.context import Invocation, no_wait, pass_invocation, talk, tell
+from labelseg.commands.share_notes import share_damages, tell_shares
 from labelseg.commands.tables import bytes_text
 from labelseg.errors import ArtifactError, LabelsegError
 from labelseg.pipeline.declare.config import FILE_NAME
@@ -49,6 +50,13 @@ def verify(invocation: Invocation, stage: str | None, repair: bool, device: str,
     said = list(troubles(workspace, stage))
     for text in [problem.text for problem in problems] + [trouble.text for trouble in said]:
         tell(text)
+    odd = share_damages(workspace.folder, stage)
+    for path, text in odd:
+        tell(text)
+        if repair:
+            path.unlink(missing_ok=True)
+            talk(f"{path} is removed; what the share computed is found again.")
+    tell_shares(workspace.folder, stage)
     if repair and said:
         for line in mend(said):
             talk(line)
@@ -69,8 +77,9 @@ def verify(invocation: Invocation, stage: str | None, repair: bool, device: str,
         if lacking and not problems and not said:
             count = counted(len(lacking), "tagged artifact lacks", "tagged artifacts lack")
             raise ArtifactError(f"what is left is sound, but {count} what was damaged.")
-    if problems or said:
-        raise ArtifactError(f"{counted(len(problems) + len(said), 'problem')} found.")
+    left = [*problems, *said, *([] if repair else odd)]
+    if left:
+        raise ArtifactError(f"{counted(len(left), 'problem')} found.")
     talk("All artifacts are what was written.")
 
 
@@ -90,6 +99,7 @@ def _lost(workspace: Workspace, kept: set[str]) -> list[str]:
 @click.command()
 @click.option("--dry-run", is_flag=True, help="Only list what would be removed.")
 @click.option("--unsaved", is_flag=True, help="Remove what --no-save has made as well.")
+@click.option("--shares", is_flag=True, help="Remove shares that are begun and not finished as well, with what they computed.")
 @click.option(
     "--keep-logs",
     type=click.IntRange(min=0),
@@ -100,11 +110,11 @@ def _lost(workspace: Workspace, kept: set[str]) -> list[str]:
 )
 @no_wait
 @pass_invocation
-def gc(invocation: Invocation, dry_run: bool, unsaved: bool, keep_logs: int) -> None:
+def gc(invocation: Invocation, dry_run: bool, unsaved: bool, shares: bool, keep_logs: int) -> None:
     """Remove artifacts that no stage or instance in labelseg.toml and no tag needs any more, and leftovers of interrupted work.
 
     Going back to parameters used before then computes again. Checkpoints of a training that would go on from them stay. What a record
-    might name that cannot be read stays, and no link is followed.
+    might name that cannot be read stays, and no link is followed. Of a stage of which shares are not finished (`labelseg work`) all stays.
     """
     from labelseg.pipeline.files.locks import workspace_lock
     from labelseg.pipeline.plan.runlog import Markers, old_logs
@@ -121,6 +131,7 @@ def gc(invocation: Invocation, dry_run: bool, unsaved: bool, keep_logs: int) -> 
             keep_checkpoints=wanted_keys(workspace),
             gone=[workspace.catalog.ref_path(ref.instance, ref.split, ref.tag) for ref in gone],
             logs=old_logs(workspace.folder, keep_logs, runs),
+            shares=shares,
             dry_run=dry_run,
         )
         forgotten = workspace.index.forget_missing()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
+from typing import Protocol
 
 from labelseg.errors import LabelsegError
 from labelseg.pipeline.engines.messages import Failed, MapJob, Message, Outcome, Task, Written
@@ -21,7 +22,19 @@ CHUNKS_A_WORKER = 4
 ITEMS_A_WORKER = 4
 
 
-def compute_items(job: MapJob, tasks: Sequence[Task], workers: int, watch: Callable[[Message], None]) -> Outcome:
+class Engine(Protocol):
+    """Computes the items of a map somewhere: it tells of each, once, that it is written or has failed, and loses none to a lost machine."""
+
+    def messages(self, job: MapJob, tasks: Sequence[Task], workers: int) -> Generator[Message]:
+        """Compute items and tell of them in any order; closing the generator ends the work."""
+
+    def account(self, device: str, seconds: float) -> tuple[str, float]:
+        """Tell on what the whole was computed and how long that took, given what was picked here and how long it took here."""
+
+
+def compute_items(
+    job: MapJob, tasks: Sequence[Task], workers: int, watch: Callable[[Message], None], engine: Engine | None = None
+) -> Outcome:
     """Compute items and write them into parts.
 
     Args:
@@ -29,6 +42,7 @@ def compute_items(job: MapJob, tasks: Sequence[Task], workers: int, watch: Calla
         tasks: The items.
         workers: Processes to spawn; 0 computes in this one.
         watch: Told everything that happens, as it happens.
+        engine: What computes; None is this machine.
 
     Returns:
         A place or a failure for every item.
@@ -36,7 +50,8 @@ def compute_items(job: MapJob, tasks: Sequence[Task], workers: int, watch: Calla
     Raises:
         LabelsegError: the stage could not start, or waits for a person. Parts written until then stay.
     """
-    messages = _here(job, tasks) if workers == 0 else _in_pool(job, tasks, workers)
+    local = _here(job, tasks) if workers == 0 else _in_pool(job, tasks, workers)
+    messages = local if engine is None else engine.messages(job, tasks, workers)
     outcome = Outcome()
     with closing(messages):  # so that workers end here too, if anything happens outside of them
         for message in messages:

@@ -13,7 +13,7 @@ from labelseg.errors import ArtifactError, DataError, LabelsegError, WaitingErro
 from labelseg.libraries import library_versions
 from labelseg.pipeline.declare.stage import names_path
 from labelseg.pipeline.engines.apart import run_apart
-from labelseg.pipeline.engines.engine import compute_items, share_out
+from labelseg.pipeline.engines.engine import Engine, compute_items, share_out
 from labelseg.pipeline.engines.inputs import Inputs
 from labelseg.pipeline.engines.messages import Computed, Failed, MapJob, Message, Outcome, Task
 from labelseg.pipeline.engines.progress import show_progress
@@ -55,11 +55,18 @@ class Execution:
         planner: Keys and items.
         standings: How the nodes stand that come before.
         log: The log of the run.
-        options: Device and workers.
+        options: Device, workers and engine.
+        engine: What computes the items of maps in place of the engine of the options.
     """
 
     def __init__(
-        self, workspace: WorkspaceLike, planner: Planner, standings: Mapping[NodeId, Standing], log: RunLog, options: RunOptions
+        self,
+        workspace: WorkspaceLike,
+        planner: Planner,
+        standings: Mapping[NodeId, Standing],
+        log: RunLog,
+        options: RunOptions,
+        engine: Engine | None = None,
     ) -> None:
         self._workspace = workspace
         self._store: Store = workspace.store
@@ -67,6 +74,7 @@ class Execution:
         self._standings = standings
         self._log = log
         self._options = options
+        self._engine = engine or _engine(options)
 
     def perform(self, decision: Decision, prospect: Prospect, *, forced: bool) -> Done:
         """Make the artifact of a node and publish it; one that was made before under the same key serves again.
@@ -84,34 +92,47 @@ class Execution:
         started = time.monotonic()
         if not work.entries:
             raise DataError(f"{node.instance}: split '{node.split}' has no images that everything it reads could be computed for.")
-        device = "cpu"
-        outcome = Outcome()
-        if work.todo:
-            self._demand_answers(decision, work)
-            # Only a stage that reads a model, or has one of its own, runs a network; all others gain more from many processes.
-            has_network = node.stage.has_network or any(parent.is_model for parent in node.parents)
-            device = self._workspace.pick_device(self._options.device.split(",")[0]) if has_network else "cpu"
-            tasks = [Task(entry, work.keys[entry.id]) for entry in work.todo]
-            workers = share_out(len(tasks), device, self._options.workers)
-            with show_progress(len(tasks), str(node.id)) as progress:
-
-                def watch(message: Message) -> None:
-                    if isinstance(message, Computed | Failed):
-                        progress.update(1)
-
-                outcome = compute_items(self._job(decision, device, workers), tasks, workers, watch)
-        for failure in outcome.failed:
-            self._log.failed_item(node.id, failure.id, failure.error, failure.trace)
+        outcome, device = self.compute(decision, work) if work.todo else (Outcome(), "cpu")
         if len(outcome.failed) == len(work.entries):
             raise LabelsegError(f"{node.id} failed on all {len(work.entries):,} images. The first: {_first(outcome.failed)}")
         places = {entry.id: outcome.places.get(entry.id) or work.places.get((entry.id, work.keys[entry.id])) for entry in work.entries}
         items = [ManifestItem(image_id, work.keys[image_id], *place) for image_id, place in places.items() if place is not None]
-        manifest = self._manifest(decision, items, device, time.monotonic() - started)
+        seconds = time.monotonic() - started
+        if self._engine is not None:
+            device, seconds = self._engine.account(device, seconds)
+        manifest = self._manifest(decision, items, device, seconds)
         order = {entry.id: position for position, entry in enumerate(work.entries)}
         manifest.failed = [{"id": f.id, "error": f.error} for f in sorted(outcome.failed, key=lambda f: order[f.id])]
         self._demand_parts(node.stage.name, {item.part for item in items})
         self._publish(manifest)
         return Done("computed" if work.todo else "reused", self._ref(decision, manifest), len(outcome.places), _first(outcome.failed))
+
+    def compute(self, decision: Decision, work: MapWork) -> tuple[Outcome, str]:
+        """Compute the items of a map that are to be computed, and log those that fail; publish nothing.
+
+        Returns:
+            What became of them, and the device.
+
+        Raises:
+            LabelsegError: the stage could not start, or waits for a person.
+        """
+        node = decision.node
+        self._demand_answers(decision, work)
+        # Only a stage that reads a model runs a network; all others gain more from many processes.
+        uses_model = any(parent.is_model for parent in node.parents)
+        device = self._workspace.pick_device(self._options.device.split(",")[0]) if uses_model else "cpu"
+        tasks = [Task(entry, work.keys[entry.id]) for entry in work.todo]
+        workers = share_out(len(tasks), device, self._options.workers)
+        with show_progress(len(tasks), str(node.id)) as progress:
+
+            def watch(message: Message) -> None:
+                if isinstance(message, Computed | Failed):
+                    progress.update(1)
+
+            outcome = compute_items(self._job(decision, device, workers), tasks, workers, watch, self._engine)
+        for failure in outcome.failed:
+            self._log.failed_item(node.id, failure.id, failure.error, failure.trace)
+        return outcome, device
 
     def _demand_answers(self, decision: Decision, work: MapWork) -> None:
         """Wait for people, where a map needs all of their answers.
@@ -265,6 +286,15 @@ class Execution:
                 if ref is not None:
                     found[parent.role] = (stage_of(parent.instance), ref.key)
         return found
+
+
+def _engine(options: RunOptions) -> Engine | None:
+    """Make the engine that is asked for; None for this machine, which needs none."""
+    if options.engine == "local":
+        return None
+    from labelseg.pipeline.engines.dask_engine import DaskEngine
+
+    return DaskEngine(options.scheduler)
 
 
 def _truth(decision: Decision) -> frozenset[str]:

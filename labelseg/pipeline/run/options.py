@@ -11,6 +11,8 @@ from labelseg.pipeline.files.locks import WAIT_SECONDS
 from labelseg.pipeline.instances import UNSAVED, check_tag
 from labelseg.pipeline.run.report import NodeResult
 
+ENGINES = ("local", "dask")
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
@@ -30,6 +32,8 @@ class RunOptions:
         replace_tag: What the tag keeps of the same names gives way. Under the tag ``unsaved``, which holds trials, it always does.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``.
         workers: Processes of map stages; 0 works in this process, None chooses.
+        engine: What computes the items of maps: ``local``, or ``dask``; trainings run here.
+        scheduler: Address of the Dask scheduler; None starts one with workers on this machine.
         on_event: Called with ``start`` when work on a node begins and ``done`` when a node is done.
         purpose: What the lock is held for, told to others who want it.
         wait: Seconds to wait for another process that works in the workspace; 0 raises ``LockedError`` at once.
@@ -47,6 +51,8 @@ class RunOptions:
     replace_tag: bool = False
     device: str = "auto"
     workers: int | None = None
+    engine: Literal["local", "dask"] = "local"
+    scheduler: str | None = None
     on_event: Callable[[Literal["start", "done"], NodeResult], None] | None = None
     purpose: str = "labelseg run"
     wait: float = WAIT_SECONDS
@@ -65,6 +71,10 @@ class RunOptions:
         self._demand("workers", self.workers is None or (whole and self.workers >= 0), "a whole number from 0, or None")
         number = isinstance(self.wait, int | float) and not isinstance(self.wait, bool)
         self._demand("wait", number and self.wait >= 0, "seconds from 0")
+        self._demand("engine", self.engine in ENGINES, " or ".join(ENGINES))
+        self._demand("scheduler", self.scheduler is None or isinstance(self.scheduler, str), "an address such as tcp://10.0.0.1:8786")
+        if self.scheduler is not None and self.engine != "dask":
+            raise UsageError(f"the scheduler {self.scheduler} is one of Dask, and the engine is {self.engine}. Give both: --engine dask")
         if self.replace_tag and self.tag is None:
             raise UsageError("RunOptions replace_tag: there is no tag to replace. Name one: tag='NAME'")
 

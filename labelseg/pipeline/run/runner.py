@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from labelseg import __version__
 from labelseg.errors import ItemsFailedError, LabelsegError, MissingArtifactError, WaitingError
+from labelseg.pipeline.engines.engine import Engine
 from labelseg.pipeline.engines.interruption import raise_if_heard
 from labelseg.pipeline.files.mishaps import MAP_MEMORY, TRAINING_MEMORY, explained, one_line
 from labelseg.pipeline.plan.decisions import Decision, Standing
@@ -53,12 +54,13 @@ def run(
         return plan.report if plan.options.dry_run else execute(plan)
 
 
-def execute(plan: Plan, on_event: Listener | None = None) -> Report:
+def execute(plan: Plan, on_event: Listener | None = None, engine: Engine | None = None) -> Report:
     """Do what a plan says, while its workspace is held. What it could not decide is decided when its turn comes, the rest is not again.
 
     Args:
         plan: The plan; it serves once.
         on_event: Called with ``start`` when work on a node begins and ``done`` when a node is done; None takes that of the options.
+        engine: What computes the items of maps; None takes that of the options.
 
     Returns:
         What was done.
@@ -70,7 +72,7 @@ def execute(plan: Plan, on_event: Listener | None = None) -> Report:
     """
     for table, values in plan.goal.writes:
         plan.workspace.write_config(table, values)
-    run = _Run(plan, on_event or plan.options.on_event)
+    run = _Run(plan, on_event or plan.options.on_event, engine)
     try:
         for step in plan.steps:
             run.visit(step)
@@ -84,12 +86,13 @@ def execute(plan: Plan, on_event: Listener | None = None) -> Report:
 class _Run:
     """One run: how each node stands, and what was done."""
 
-    def __init__(self, plan: Plan, on_event: Listener | None) -> None:
+    def __init__(self, plan: Plan, on_event: Listener | None, engine: Engine | None) -> None:
         self.plan = plan
         self.workspace = plan.workspace
         self.options: RunOptions = plan.options
         self.planner = plan.planner
         self.on_event = on_event
+        self.engine = engine
         self.log = RunLog(plan.workspace.folder)
         self.markers = Markers(plan.workspace.folder)
         self.report = Report(self.log.id)
@@ -150,7 +153,7 @@ class _Run:
             {"event": "start", "instance": node.instance, "split": node.split, "reasons": [str(reason) for reason in begun.reasons]}
         )
         self.markers.write(node.id, Marker("running", run=self.log.id))
-        execution = Execution(self.workspace, self.planner, self.standings, self.log, self.options)
+        execution = Execution(self.workspace, self.planner, self.standings, self.log, self.options, self.engine)
         try:
             with self._told(node):
                 done = execution.perform(decision, self._prospect(step, decision), forced=node.instance in self.options.force)

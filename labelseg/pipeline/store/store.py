@@ -127,12 +127,13 @@ class Store:
         *,
         gone: Collection[Path] = (),
         logs: Collection[Path] = (),
+        shares: bool = False,
         dry_run: bool = False,
     ) -> Swept:
         """Remove what is not kept, and ``tmp``; see ``sweeping.sweep``."""
         if not dry_run:
             self.forget_open()
-        return sweep(self.root, keep, keep_checkpoints, gone=gone, logs=logs, dry_run=dry_run)
+        return sweep(self.root, keep, keep_checkpoints, gone=gone, logs=logs, shares=shares, dry_run=dry_run)
 
     def _part(self, stage: str, part_id: str) -> OpenPart:
         """Open a part, or take it from the few used last."""

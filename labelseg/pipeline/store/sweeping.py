@@ -12,6 +12,7 @@ from pathlib import Path
 from labelseg.asides.making import is_held
 from labelseg.errors import ArtifactError
 from labelseg.pipeline.files.paths import remove, size_of, unlinked, unlistable
+from labelseg.pipeline.files.share_folders import FOLDER, begun_shares, hidden_shares
 from labelseg.pipeline.store.headers import PartHeader, part_paths
 from labelseg.pipeline.store.manifests import Catalog, Ref
 
@@ -50,7 +51,12 @@ def readable_headers(root: Path, stage: str) -> Iterator[PartHeader]:
 
 
 def clear_work(root: Path) -> None:
-    """Remove what work that was cut short has left under ``tmp``; call it under the workspace lock. What cannot go stays for ``gc``."""
+    """Remove what work that was cut short has left under ``tmp``; call it under the workspace lock. What cannot go stays for ``gc``.
+
+    Shares of a map, which are computed without the lock, may be at work: while any are begun, all of it stays.
+    """
+    if begun_shares(root) or hidden_shares(root):
+        return
     for path in unlinked(root, "tmp/*"):
         with suppress(OSError):
             remove(path)
@@ -63,6 +69,7 @@ def sweep(
     *,
     gone: Collection[Path] = (),
     logs: Collection[Path] = (),
+    shares: bool = False,
     dry_run: bool = False,
 ) -> Swept:
     """Remove manifests that are not kept, parts that no kept manifest names, checkpoints that are not kept, and everything under ``tmp``.
@@ -77,6 +84,7 @@ def sweep(
         keep_checkpoints: (stage, key) of the trainings whose checkpoints to keep, (stage, None) for all of a stage; None keeps all.
         gone: Refs to remove as well.
         logs: Folders of logs to remove as well.
+        shares: Whether shares go that were begun, with what they computed; else nothing goes of a stage of which any are, nor from ``tmp``.
         dry_run: Only count; nothing on disk changes.
     """
     catalog = Catalog(root)
@@ -85,6 +93,14 @@ def sweep(
     told += unreadable
     told += [f"No part goes from where it cannot be seen: {error}" for _, error in unlistable(root / "objects", 2)]
     named, lost = _named_parts(catalog, kept, told)
+    begun = [] if shares else begun_shares(root)
+    for name in sorted({name for name, _ in begun}):
+        lost.add(name)
+        told.append(
+            f"Nothing of {name} goes, because shares of it are not finished. Which: labelseg status. To remove them: labelseg gc --shares"
+        )
+    shut = [] if shares else hidden_shares(root)
+    told += [f"No part goes, because {error}" for error in shut]
     manifests = [
         path
         for path in unlinked(root, "manifests/*/*.json")
@@ -93,11 +109,12 @@ def sweep(
     parts = [
         path
         for path in unlinked(root, "objects/*/*/*.zarr")
-        if not unreadable and (path.parent.parent.name, path.stem) not in named and path.parent.parent.name not in lost
+        if not (unreadable or shut) and (path.parent.parent.name, path.stem) not in named and path.parent.parent.name not in lost
     ]
     # Some files, such as the index of the data, are written without the lock of the workspace.
     rubbish = [path for folder in WRITTEN_ASIDE for path in unlinked(root, f"{folder}.*.tmp") if not is_held(path)]
-    rubbish += unlinked(root, "tmp/*")
+    rubbish += [] if begun or shut else list(unlinked(root, "tmp/*"))
+    rubbish += list(unlinked(root, f"{FOLDER}/*")) if shares else []
     checkpoints = [] if keep_checkpoints is None else _checkpoints(catalog, set(keep_checkpoints))
     size = sum(map(size_of, [*manifests, *parts, *checkpoints, *rubbish, *logs]))
     unfinished = [] if unreadable else catalog.unfinished.names()

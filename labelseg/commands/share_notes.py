@@ -1,0 +1,44 @@
+"""What commands say of maps that are computed in shares."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from labelseg.commands.context import talk
+from labelseg.pipeline.files.share_folders import begun_shares, hidden_shares
+from labelseg.wording import counted
+
+
+def tell_shares(root: Path, stage: str | None = None) -> None:
+    """Say of which maps, of a stage or of all, shares are begun and not published, and what to do; nothing where there are none.
+
+    Args:
+        root: The ``.labelseg`` folder.
+        stage: Name of the stage; None tells of all.
+    """
+    for error in hidden_shares(root):
+        talk(str(error))
+    if not begun_shares(root):
+        return
+    from labelseg.pipeline.shares.share_records import unfinished_shares
+
+    for unfinished in unfinished_shares(root, stage):
+        job = unfinished.job
+        if job is None:
+            path = unfinished.folder.path
+            talk(unfinished.problem or f"{path} does not say whose shares these are. To remove all such: labelseg gc --shares")
+        else:
+            instance, split = job.instance, job.split
+            talk(
+                f"{instance} ({split}): {len(unfinished.done)} of {counted(job.shares, 'share')} are done, begun {job.created}. When all "
+                f"are: labelseg finish {instance} --split {split}; to give them up: labelseg finish {instance} --split {split} --forget"
+            )
+
+
+def share_damages(root: Path, stage: str | None = None) -> list[tuple[Path, str]]:
+    """List the records of shares that are not what was written, each with what is wrong."""
+    if not begun_shares(root):
+        return []
+    from labelseg.pipeline.shares.share_records import unfinished_shares
+
+    return [damage for unfinished in unfinished_shares(root, stage) for damage in unfinished.folder.damages()]
