@@ -26,7 +26,7 @@ echo "7;cluster"
 LABELSEG = r"""#!/bin/bash
 echo "labelseg $*" >> "$NOTES"
 case "$*" in
-  *"--shard 1 "*) kill -USR1 "$PPID"; trap 'exit 143' TERM; for k in $(seq 100); do sleep 0.1; done;;
+  *"--shard 1 "*) sleep 0.5; kill -USR1 "$PPID"; trap 'exit 143' TERM; for k in $(seq 100); do sleep 0.1; done;;
   *"--shard 2 "*) exit 3;;
 esac
 """

@@ -62,10 +62,11 @@ shares=$(sbatch --parsable <<'SHARE'
 #SBATCH --output={job.name}-%a.log
 #SBATCH --signal=B:USR1@{GRACE_SECONDS}
 again=0
-{job.command("work", "--shards", str(job.shares))} --shard "$SLURM_ARRAY_TASK_ID" --workers "${{SLURM_CPUS_PER_TASK:-1}}" &
-work=$!
+work=
 trap 'kill -TERM "$work"' TERM
 trap 'again=1; kill -TERM "$work"' USR1
+{job.command("work", "--shards", str(job.shares))} --shard "$SLURM_ARRAY_TASK_ID" --workers "${{SLURM_CPUS_PER_TASK:-1}}" &
+work=$!
 wait "$work"; code=$?
 while kill -0 "$work" 2>/dev/null; do wait "$work"; code=$?; done
 # The time limit came: the share goes on in another place of the queue. Being cancelled or pre-empted is Slurm's to decide.
