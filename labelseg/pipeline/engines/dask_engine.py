@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 ANSWER_SECONDS = 10.0  # how long a scheduler may take to answer
 PATIENCE_SECONDS = 30.0  # after which it is told that nobody works
 POLL_SECONDS = 0.02
+MOST_ITEMS = 512  # of a chunk: what was under way on a worker that is lost is computed again from the start of its chunk
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,8 @@ class DaskEngine:
         with _beacon(job) as call, self._client(workers) as client:
             there = client.nthreads()
             _demand_fit(client.run(_probe(call)))
-            yield from _Distribution(client, self.scheduler or "this machine", call).run(job, chunks(tasks, max(1, len(there))))
+            todo = [chunk[k : k + MOST_ITEMS] for chunk in chunks(tasks, max(1, len(there))) for k in range(0, len(chunk), MOST_ITEMS)]
+            yield from _Distribution(client, self.scheduler or "this machine", call).run(job, todo)
 
     def account(self, device: str, seconds: float) -> tuple[str, float]:
         """Tell on what the whole was computed, and how long that took: as it looks from here."""
