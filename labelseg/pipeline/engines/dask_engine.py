@@ -30,6 +30,7 @@ from labelseg.pipeline.engines.worker import Worker
 logger = logging.getLogger(__name__)
 
 ANSWER_SECONDS = 10.0  # how long a scheduler may take to answer
+DEADLY = 3  # times after which a chunk that comes back without result is not sent again
 PATIENCE_SECONDS = 30.0  # after which it is told that nobody works
 POLL_SECONDS = 0.02
 MOST_ITEMS = 512  # of a chunk: what was under way on a worker that is lost is computed again from the start of its chunk
@@ -172,6 +173,7 @@ class _Distribution:
         self._given: Any = None
         self._waiting: dict[Any, list[Task]] = {}
         self._deadly: list[str] = []
+        self._deaths: dict[str, int] = {}  # first item of a chunk -> times that it came back without result
 
     def run(self, job: MapJob, todo: Sequence[list[Task]]) -> Generator[Message]:
         """Compute chunks and tell what became of their items."""
@@ -228,6 +230,9 @@ class _Distribution:
 
         chunk = self._waiting.pop(future)
         if future.status in ("cancelled", "lost"):
+            if self._is_there() and self._died(chunk) < DEADLY:  # only what it was to be made of went with a worker
+                self._given = None
+                return [], [chunk]
             raise LabelsegError(
                 f"the Dask scheduler at {self._scheduler} is gone. What is finished stays; the same command goes on from there."
             )
@@ -242,6 +247,9 @@ class _Distribution:
                 return [], [chunk]
             if len(chunk) > 1:
                 return [], [[task] for task in chunk]
+            # Alone in its chunk it may still have waited behind another one, in a worker that this one took with it.
+            if self._died(chunk) < DEADLY:
+                return [], [chunk]
             self._deadly.append(chunk[0].entry.id)
             return [Computed(chunk[0].entry.id)], []
         if isinstance(error, ModuleNotFoundError) and (error.name or "").startswith("labelseg"):
@@ -249,6 +257,20 @@ class _Distribution:
                 f"a Dask worker that came later cannot load labelseg: {error}. Install version {self._call.version} there."
             ) from error
         raise error
+
+    def _died(self, chunk: list[Task]) -> int:
+        """Count how often a chunk came back without result."""
+        name = chunk[0].entry.id
+        self._deaths[name] = self._deaths.get(name, 0) + 1
+        return self._deaths[name]
+
+    def _is_there(self) -> bool:
+        """Whether the scheduler answers."""
+        try:
+            self._client.nthreads()
+        except Exception:  # whatever a broken connection raises
+            return False
+        return True
 
     def _tell_if_alone(self) -> None:
         """Tell that nobody works, where that is so."""
