@@ -118,9 +118,9 @@ class Execution:
         """
         node = decision.node
         self._demand_answers(decision, work)
-        # Only a stage that reads a model runs a network; all others gain more from many processes.
-        uses_model = any(parent.is_model for parent in node.parents)
-        device = self._workspace.pick_device(self._options.device.split(",")[0]) if uses_model else "cpu"
+        # Only a stage that reads a model, or has one of its own, runs a network; all others gain more from many processes.
+        has_network = node.stage.has_network or any(parent.is_model for parent in node.parents)
+        device = self._workspace.pick_device(self._options.device.split(",")[0]) if has_network else "cpu"
         tasks = [Task(entry, work.keys[entry.id]) for entry in work.todo]
         workers = share_out(len(tasks), device, self._options.workers)
         with show_progress(len(tasks), str(node.id)) as progress:

@@ -561,3 +561,13 @@ def test_a_model_of_other_parameters_never_serves(done):
     toy.set_image(done, "t900", 7)
     run(done)
     assert actions(run(done, "train-segmenter", params={"seed": 1}))["train-segmenter"] == "trained"
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_the_device_is_for_maps_that_run_a_network_read_from_a_model_or_their_own(root, monkeypatch, own):
+    stages = tuple(replace(stage, has_network=own) if stage.name == "refine" else stage for stage in toy.STAGES)
+    workspace = toy.ToyWorkspace(root, stages)
+    monkeypatch.setattr(workspace, "pick_device", lambda name: f"{name}, as picked")
+    workspace.run("refine", options=replace(HERE, device="cpu,cuda:1"))
+    devices = {name: workspace[name, "train"].manifest.device for name in ("cam", "refine")}
+    assert devices == {"cam": "cpu, as picked", "refine": "cpu, as picked" if own else "cpu"}
