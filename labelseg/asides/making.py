@@ -42,6 +42,15 @@ def aside(goal: Path, *, folder: bool = False) -> Iterator[Path]:
             os.close(held)
 
 
+@contextmanager
+def replacing(goal: Path) -> Iterator[Path]:
+    """Make a file that takes the place of ``goal`` once all went well; what killed processes left of it goes."""
+    with aside(goal) as there:
+        yield there
+        there.replace(goal)
+    clear_asides(goal.parent, goal.name)
+
+
 def clear_asides(folder: Path, name: str | None = None) -> int:
     """Remove what processes that were killed have left in a folder; what somebody is making stays.
 
@@ -63,19 +72,8 @@ def clear_asides(folder: Path, name: str | None = None) -> int:
 
 def is_held(path: Path) -> bool:
     """Whether somebody is making a file or folder right now, as far as locks tell."""
-    if fcntl is None:
-        return False
-    try:
-        held = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        return isinstance(error, BlockingIOError)
-    finally:
-        os.close(held)
-    return False
+    with _tried(path) as lock:
+        return isinstance(lock, BlockingIOError)
 
 
 def _made(goal: Path, folder: bool) -> tuple[Path, int | None]:
@@ -106,20 +104,36 @@ def _made(goal: Path, folder: bool) -> tuple[Path, int | None]:
 
 def _cleared(path: Path) -> bool:
     """Remove one unless somebody holds it."""
+    with _tried(path) as lock:
+        if lock is not None:
+            return False
+        try:
+            _remove(path)
+        except OSError:
+            return False
+    return True
+
+
+@contextmanager
+def _tried(path: Path) -> Iterator[OSError | None]:
+    """Try to lock a file or folder for a while; give None where that went well, else why it did not."""
     if fcntl is None:
-        return False
+        yield OSError("nothing is locked here")
+        return
     try:
         held = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
-        return False
+    except OSError as error:
+        yield error
+        return
     try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        _remove(path)
-    except OSError:
-        return False
+        refusal = None
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            refusal = error
+        yield refusal
     finally:
         os.close(held)
-    return True
 
 
 def _remove(path: Path) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import ceil
-from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
+from labelseg.data.dataset import image_file
 from labelseg.data.folder.images import image_size
 from labelseg.errors import LabelsegError
 from labelseg.pipeline.files.paths import size_of
@@ -109,9 +109,8 @@ def _side(dataset: Dataset, most: int = 9) -> float:
     ids = dataset.ids("all")
     for image_id in ids[:: -(-len(ids) // most)] if ids else ():
         try:
-            path, scaling = dataset.identity(image_id, "image"), dataset.scaling(image_id)
-            path = path[0] if isinstance(path, tuple) else path
-            size = scaling.work if scaling else image_size(path) if isinstance(path, Path) else dataset.image(image_id).shape[:2]
+            path, scaling = image_file(dataset, image_id), dataset.scaling(image_id)
+            size = scaling.work if scaling else image_size(path) if path is not None else dataset.image(image_id).shape[:2]
             sides.append(max(size))
         except LabelsegError:
             continue

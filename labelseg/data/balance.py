@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 
+from labelseg.data.dataset import image_file
 from labelseg.data.domains.sized_dataset import folder_of
 from labelseg.data.folder.findings import Finding
 from labelseg.data.folder.splits import ALL, HELD_OUT
@@ -148,9 +149,8 @@ def _copies(dataset: Dataset, name: str, held: Sequence[str], learned: Sequence[
     scored, twins = {*held}, []
     files = {}
     for image_id in (*held, *learned):
-        identity = dataset.identity(image_id, "image")
-        path = identity[0] if isinstance(identity, tuple) else identity
-        if isinstance(path, Path) and path.is_file():
+        path = image_file(dataset, image_id)
+        if path is not None and path.is_file():
             files[image_id] = path
     groups = [list(files)]
     for look in (_size, _ends, _whole):  # each on what the one before could not tell apart

@@ -53,6 +53,13 @@ def open_dataset(root: Path, table: Mapping[str, Any]) -> Dataset:
     return JointDataset(main, others) if others else main
 
 
+def image_file(dataset: Dataset, image_id: str) -> Path | None:
+    """Find the file of an image, at whatever size it is worked on; None where it is drawn and has none."""
+    identity = dataset.identity(image_id, "image")
+    path = identity[0] if isinstance(identity, tuple) else identity
+    return path if isinstance(path, Path) else None
+
+
 def _open_one(root: Path, table: Mapping[str, Any], where: str, main: Dataset | None = None) -> Dataset:
     """Open one data set; a further one has the classes of the main one."""
     for key, value in table.items():

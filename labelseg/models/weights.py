@@ -73,13 +73,10 @@ def missing_download(name: str) -> tuple[str, float, Path] | None:
     Returns:
         Address, megabytes and the file it becomes; None where that is there, or the backbone has no such weights.
     """
-    from labelseg.models.torchvision_shim import torchvision
-
-    if name not in torchvision.models.list_models():
+    weights = _published(name)
+    if weights is None or _cached(weights.url).exists():
         return None
-    weights = torchvision.models.get_model_weights(name).DEFAULT
-    cached = _cached(weights.url)
-    return None if cached.exists() else (weights.url, weights.meta["_file_size"], cached)
+    return weights.url, weights.meta["_file_size"], _cached(weights.url)
 
 
 def read_segmenter(spec: str) -> dict[str, NDArray]:
@@ -182,11 +179,9 @@ def load_arrays(net: nn.Module, arrays: Mapping[str, NDArray], source: str) -> N
 
 
 def _imagenet(name: str) -> Mapping[str, Tensor]:
-    from labelseg.models.torchvision_shim import torchvision
-
-    if name not in torchvision.models.list_models():
+    weights = _published(name)
+    if weights is None:
         raise UsageError(f"backbone {name} has no ImageNet weights. Give --weights none or the path of a file.")
-    weights = torchvision.models.get_model_weights(name).DEFAULT
     cached = _cached(weights.url)
     was_there = cached.exists()
     try:
@@ -199,6 +194,13 @@ def _imagenet(name: str) -> Mapping[str, Tensor]:
                 "Remove the file, and it is downloaded again; or give --weights FILE or none."
             ) from error
         raise DataError(f"ImageNet weights of {name}: {weights.url} cannot be loaded ({error}). Give --weights FILE or none.") from error
+
+
+def _published(name: str) -> Any:
+    """Find the ImageNet weights that torchvision has for a backbone; None where it has none."""
+    from labelseg.models.torchvision_shim import torchvision
+
+    return torchvision.models.get_model_weights(name).DEFAULT if name in torchvision.models.list_models() else None
 
 
 def _cached(url: str) -> Path:

@@ -15,7 +15,7 @@ from labelseg.class_ids import BACKGROUND
 from labelseg.data.domains.sized_dataset import KEY as LONG_SIDE
 from labelseg.data.domains.sized_dataset import check_long_side
 from labelseg.data.folder.image_ids import IMAGE_SUFFIXES, scan_files
-from labelseg.data.folder.images import image_size, read_image
+from labelseg.data.folder.images import read_image, scaling_of
 from labelseg.errors import DataError, MissingArtifactError, UsageError
 from labelseg.file_kinds import read_file
 from labelseg.ops.tiles import check_tiles
@@ -30,7 +30,7 @@ from labelseg.pipeline.plan.class_lists import mix_text, mixed_ids
 from labelseg.pipeline.plan.decisions import Entry
 from labelseg.pipeline.plan.keys import key_params
 from labelseg.results.standing import classes_of, load_manifest
-from labelseg.working_size import FILE_MASK, Scaling, enlarged, working_size
+from labelseg.working_size import FILE_MASK, Scaling, enlarged
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -69,9 +69,7 @@ class LooseImages:
 
     def scaling(self, image_id: str) -> Scaling | None:
         """The size of the file of an image and its working size; None where they are the same."""
-        size = image_size(self.files[image_id])
-        smaller = working_size(size, self.long_side)
-        return None if smaller == size else Scaling(size, smaller)
+        return scaling_of(self.files[image_id], self.long_side)
 
     def at_file_size(self) -> LooseImages:
         """The same images at the size of their files."""
@@ -148,12 +146,12 @@ def write_predictions(inputs: Inputs, wanted: Written) -> Callable[[Item], dict[
         from labelseg.data.formats.png import write_grey_png, write_overlay, write_palette_png
 
         arrays, scaling = compute(item), item.scaling()
+        mask = at_size_of_file(arrays.get(FILE_MASK, arrays["mask"]), scaling)
         for path in wanted.paths(item.id):
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.is_relative_to(wanted.folder / "masks"):
-                write_palette_png(at_size_of_file(arrays.get(FILE_MASK, arrays["mask"]), scaling), path)
+                write_palette_png(mask, path)
             elif path.is_relative_to(wanted.folder / "overlays"):
-                mask = at_size_of_file(arrays.get(FILE_MASK, arrays["mask"]), scaling)
                 write_overlay(mask, item.file_image(), path, clear_ids(inputs.classes))
             elif "confidence" not in arrays:
                 raise UsageError("--confidence: the stage writes no confidence. Leave it out.")

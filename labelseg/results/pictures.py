@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from labelseg.asides.making import aside, clear_asides
+from labelseg.asides.making import replacing
 from labelseg.data.formats.palette import paint_over, voc_palette
 from labelseg.errors import MissingExtraError, UsageError
 from labelseg.file_kinds import naming
@@ -94,10 +94,8 @@ def save_picture(picture: Image.Image, path: Path) -> None:
     form = Image.registered_extensions().get(path.suffix.lower())
     if form is None:
         raise UsageError(f"--plot {path}: expected a file name that ends as pictures do, such as {path.stem or 'sheet'}.png.")
-    with aside(path) as there, naming(path):
+    with naming(path), replacing(path) as there:
         picture.save(there, format=form)
-        there.replace(path)
-    clear_asides(path.parent, path.name)
 
 
 def paint_item(item: Mapping[str, NDArray[Any]], image: NDArray[np.uint8], clear: tuple[int, ...] = (0,)) -> NDArray[np.uint8] | None:
@@ -163,10 +161,8 @@ def plot_curves(curves: Sequence[Mapping[str, Any]], title: str, path: Path) -> 
         axes.set(title=name, xlabel="epoch")
         axes.grid(alpha=0.3)
     figure.suptitle(title)
-    with aside(path) as there, naming(path):
+    with naming(path), replacing(path) as there:
         figure.savefig(there, format=path.suffix.lower().removeprefix("."))
-        there.replace(path)
-    clear_asides(path.parent, path.name)
 
 
 def _is_number(curves: Sequence[Mapping[str, Any]], name: str) -> bool:

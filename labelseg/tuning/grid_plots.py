@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from labelseg.asides.making import aside, clear_asides
+from labelseg.asides.making import replacing
 from labelseg.errors import MissingExtraError, UsageError
 from labelseg.file_kinds import naming
 from labelseg.tuning.grid import Trial
@@ -42,10 +42,8 @@ def plot_trials(path: Path, title: str, grid: Mapping[str, Sequence[Any]], trial
     axes.grid(alpha=0.3)
     if others:
         axes.legend(fontsize="small")
-    with aside(path) as there, naming(path):
+    with naming(path), replacing(path) as there:
         figure.savefig(there, format=path.suffix.lower().removeprefix("."))
-        there.replace(path)
-    clear_asides(path.parent, path.name)
 
 
 def lines_of(grid: Mapping[str, Sequence[Any]], trials: Sequence[Trial]) -> dict[str, list[tuple[Any, float]]]:

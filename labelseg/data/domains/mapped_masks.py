@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from labelseg.data.domains.folder_view import FolderView
 from labelseg.data.folder.folder_dataset import FolderDataset
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class MappedMasks:
+class MappedMasks(FolderView):
     """A dataset that reads its masks through a table.
 
     Attributes:
@@ -28,52 +29,14 @@ class MappedMasks:
     table: bytes
     n_ids: int = 256
 
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Class names by id."""
-        return self.dataset.classes
-
-    @property
-    def has_background(self) -> bool:
-        """Whether class 0 is the background."""
-        return self.dataset.has_background
-
-    def splits(self) -> list[str]:
-        """Names of the splits."""
-        return self.dataset.splits()
-
-    def ids(self, split: str) -> list[str]:
-        """Sorted ids of a split."""
-        return self.dataset.ids(split)
-
-    def matches(self, name: str, exactly: bool = False) -> list[str]:
-        """List the ids that a name may mean."""
-        return self.dataset.matches(name, exactly)
-
-    def resolve(self, name: str, where: str) -> str:
-        """Find the id that a name means."""
-        return self.dataset.resolve(name, where)
-
-    def has(self, image_id: str, kind: Kind) -> bool:
-        """Whether there is an image, tags or a mask under this id."""
-        return self.dataset.has(image_id, kind)
-
     def identity(self, image_id: str, kind: Kind) -> Path | str | tuple[Path, str]:
         """What identifies the content; of a mask the file and the table."""
         found = self.dataset.identity(image_id, kind)
         return (found, self.table.hex()) if kind == "mask" and isinstance(found, Path) else found
 
-    def image_path(self, image_id: str) -> Path:
-        """The file of an image."""
-        return self.dataset.image_path(image_id)
-
     def image(self, image_id: str) -> NDArray[Any]:
         """Read an image, (H, W, 3) uint8 RGB."""
         return self.dataset.image(image_id)
-
-    def tags(self, image_id: str) -> tuple[int, ...] | None:
-        """Sorted ids of the classes in the image; None when unknown."""
-        return self.dataset.tags(image_id)
 
     def mask(self, image_id: str) -> NDArray[Any]:
         """Read the true mask, (H, W) uint8 class ids, 255 = ignore.

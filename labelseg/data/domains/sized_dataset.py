@@ -6,21 +6,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from labelseg.data.domains.folder_view import FolderView
 from labelseg.data.domains.mapped_masks import MappedMasks
 from labelseg.data.folder.folder_dataset import FolderDataset
 from labelseg.errors import UsageError
-from labelseg.working_size import SMALLEST, Scaling, working_size
+from labelseg.working_size import SMALLEST
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from labelseg.protocols import Kind
+    from labelseg.working_size import Scaling
 
 KEY = "long_side"
 
 
 @dataclass(frozen=True)
-class SizedDataset:
+class SizedDataset(FolderView):
     """A dataset whose images and masks are read at a working size; what is no larger than that is read as it is.
 
     Attributes:
@@ -30,36 +32,6 @@ class SizedDataset:
 
     dataset: FolderDataset | MappedMasks
     long_side: int
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Class names by id."""
-        return self.dataset.classes
-
-    @property
-    def has_background(self) -> bool:
-        """Whether class 0 is the background."""
-        return self.dataset.has_background
-
-    def splits(self) -> list[str]:
-        """Names of the splits."""
-        return self.dataset.splits()
-
-    def ids(self, split: str) -> list[str]:
-        """Sorted ids of a split."""
-        return self.dataset.ids(split)
-
-    def matches(self, name: str, exactly: bool = False) -> list[str]:
-        """List the ids that a name may mean."""
-        return self.dataset.matches(name, exactly)
-
-    def resolve(self, name: str, where: str) -> str:
-        """Find the id that a name means."""
-        return self.dataset.resolve(name, where)
-
-    def has(self, image_id: str, kind: Kind) -> bool:
-        """Whether there is an image, tags or a mask under this id."""
-        return self.dataset.has(image_id, kind)
 
     def identity(self, image_id: str, kind: Kind) -> Path | str | tuple[Path, str]:
         """What identifies the content; of images and masks the file and the working size."""
@@ -79,10 +51,6 @@ class SizedDataset:
 
         return read_image(self.dataset.image_path(image_id), self.long_side)
 
-    def tags(self, image_id: str) -> tuple[int, ...] | None:
-        """Sorted ids of the classes in the image; None when unknown."""
-        return self.dataset.tags(image_id)
-
     def mask(self, image_id: str) -> NDArray[Any]:
         """Read the true mask at the working size of its image, (h, w) uint8 class ids, 255 = ignore: the pixels nearest to its centres.
 
@@ -98,11 +66,9 @@ class SizedDataset:
         Raises:
             DataError: the id is unknown or the file cannot be read.
         """
-        from labelseg.data.folder.images import image_size
+        from labelseg.data.folder.images import scaling_of
 
-        size = image_size(self.dataset.image_path(image_id))
-        smaller = working_size(size, self.long_side)
-        return None if smaller == size else Scaling(size, smaller)
+        return scaling_of(self.dataset.image_path(image_id), self.long_side)
 
     def at_file_size(self) -> FolderDataset | MappedMasks:
         """The same images and masks at the size of their files."""
@@ -129,6 +95,6 @@ def check_long_side(value: Any, where: str) -> int:
 
 def folder_of(dataset: Any) -> Any:
     """Find the folder below what its images and masks are read through; anything else is returned as it is."""
-    while isinstance(dataset, SizedDataset | MappedMasks):
+    while isinstance(dataset, FolderView):
         dataset = dataset.dataset
     return dataset

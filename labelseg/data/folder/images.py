@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 from labelseg.class_ids import IGNORE
 from labelseg.errors import DataError
 from labelseg.file_kinds import odd_kind
-from labelseg.working_size import working_size
+from labelseg.working_size import Scaling, working_size
 
 # All that Pillow raises on damaged files.
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error, zlib.error, Image.DecompressionBombError)
@@ -58,6 +58,21 @@ def read_image(path: Path, long_side: int = 0) -> NDArray[np.uint8]:
     if image.mode[0] == "I" or image.mode == "F":
         return _grey_to_rgb(_grey(image, path))
     return np.array(_opaque(image))
+
+
+def scaling_of(path: Path, long_side: int) -> Scaling | None:
+    """The size of an image file, from its header, and the size it is worked on at; None where they are the same.
+
+    Args:
+        path: As of ``read_image``.
+        long_side: Pixels of the longer side that larger images are worked on at; 0 takes all as they are.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    size = image_size(path)
+    smaller = working_size(size, long_side)
+    return None if smaller == size else Scaling(size, smaller)
 
 
 def image_size(path: Path) -> tuple[int, int]:

@@ -65,8 +65,10 @@ def trust_class_shares(target: PseudoLabel, share: float, threshold: float) -> P
 
     Source: as the class-balanced self-training of Zou et al. 2018, within a batch.
     """
-    confidence = target.confidence.clone()
-    for class_id in target.label[target.valid].unique().tolist() if share > 0 else ():
+    if share <= 0:
+        return target
+    confidence = target.confidence
+    for class_id in target.label[target.valid].unique().tolist():
         pixels = target.valid & (target.label == class_id)
         found = target.confidence[pixels]
         least = found.topk(math.ceil(share * len(found))).values[-1]

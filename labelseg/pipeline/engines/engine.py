@@ -50,8 +50,10 @@ def compute_items(
     Raises:
         LabelsegError: the stage could not start, or waits for a person. Parts written until then stay.
     """
-    local = _here(job, tasks) if workers == 0 else _in_pool(job, tasks, workers)
-    messages = local if engine is None else engine.messages(job, tasks, workers)
+    if engine is not None:
+        messages = engine.messages(job, tasks, workers)
+    else:
+        messages = _here(job, tasks) if workers == 0 else _in_pool(job, tasks, workers)
     outcome = Outcome()
     with closing(messages):  # so that workers end here too, if anything happens outside of them
         for message in messages:

@@ -6,6 +6,8 @@ import errno
 import os
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from labelseg.errors import DiskFullError, LabelsegError, OutOfMemoryError
@@ -50,6 +52,18 @@ def is_disk_full(error: BaseException) -> bool:
 def ends_all(error: BaseException) -> bool:
     """Whether an error met while one item is computed would meet every other item as well."""
     return is_disk_full(error) or _number(error) in (errno.EROFS, errno.EMFILE, errno.ENFILE)
+
+
+@contextmanager
+def told_in_one_line(subject: str, folder: Path, memory: str) -> Iterator[None]:
+    """Raise what the machine does to the work as one line with the remedy; see ``explained``."""
+    try:
+        yield
+    except Exception as error:
+        told = explained(error, subject, folder, memory)
+        if told is None or told is error:
+            raise
+        raise told from error
 
 
 def explained(error: BaseException, subject: str, folder: Path, memory: str = "Take smaller images.") -> LabelsegError | None:

@@ -206,6 +206,11 @@ def as_it_stands(decision: Decision) -> Standing:
     return Standing(decision.ref.recipe if decision.ref is not None else {}, decision.ref, True)
 
 
+def standings_below(plan: Plan) -> dict[NodeId, Standing]:
+    """Map all but the last node of a plan to how it was made, for work on that one alone."""
+    return {step.decision.node.id: as_it_stands(step.decision) for step in plan.steps[:-1]}
+
+
 def idle_result(decision: Decision, action: Action) -> NodeResult:
     """Tell of a node for which nothing is done."""
     node, ref = decision.node, decision.ref

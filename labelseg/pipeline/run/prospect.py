@@ -119,12 +119,10 @@ def _finished_items(planner: Planner, decision: Decision, keys: Mapping[str, str
         with suppress(ArtifactError):
             manifest = planner.manifest(stage, decision.ref.key)
     named = [] if manifest is None else [item for item in manifest.items if keys.get(item.id) == item.key]
-    places: dict[tuple[str, str], Location] = {}
     # What is sealed is what was written: a sealed manifest names what a sealed part holds.
-    sealed = (
-        {part for part in {item.part for item in named} if is_sealed(part_path(root, stage, part))} if manifest and manifest.seal else ()
-    )
-    places |= {(item.id, item.key): Location(item.part, item.index, item.digest) for item in named if item.part in sealed}
+    parts = {item.part for item in named} if manifest is not None and manifest.seal else set()
+    sealed = {part for part in parts if is_sealed(part_path(root, stage, part))}
+    places = {(item.id, item.key): Location(item.part, item.index, item.digest) for item in named if item.part in sealed}
     missing = {(image_id, key) for image_id, key in keys.items() if (image_id, key) not in places}
     first = {(item.id, item.key): (item.part, item.index, item.digest) for item in named if (item.id, item.key) in missing}
     for part in headers_holding(root, stage, {key for _, key in missing}):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,7 +14,7 @@ from labelseg import __version__
 from labelseg.errors import ItemsFailedError, LabelsegError, MissingArtifactError, WaitingError
 from labelseg.pipeline.engines.engine import Engine
 from labelseg.pipeline.engines.interruption import raise_if_heard
-from labelseg.pipeline.files.mishaps import MAP_MEMORY, TRAINING_MEMORY, explained, one_line
+from labelseg.pipeline.files.mishaps import MAP_MEMORY, TRAINING_MEMORY, one_line, told_in_one_line
 from labelseg.pipeline.plan.decisions import Decision, Standing
 from labelseg.pipeline.plan.graph import Node, NodeId
 from labelseg.pipeline.plan.reasons import Reason
@@ -155,7 +155,7 @@ class _Run:
         self.markers.write(node.id, Marker("running", run=self.log.id))
         execution = Execution(self.workspace, self.planner, self.standings, self.log, self.options, self.engine)
         try:
-            with self._told(node):
+            with told_in_one_line(str(node.id), self.workspace.folder, TRAINING_MEMORY if node.is_model else MAP_MEMORY):
                 done = execution.perform(decision, self._prospect(step, decision), forced=node.instance in self.options.force)
         except WaitingError as error:
             self._lose(node, begun, "waiting", error, started)
@@ -216,18 +216,6 @@ class _Run:
         with suppress(OSError):
             if self.workspace.folder.is_dir():
                 self.log.event(values)
-
-    @contextmanager
-    def _told(self, node: Node) -> Iterator[None]:
-        """Tell what the machine does to the work in one line."""
-        try:
-            yield
-        except Exception as error:
-            memory = TRAINING_MEMORY if node.is_model else MAP_MEMORY
-            told = explained(error, str(node.id), self.workspace.folder, memory)
-            if told is None or told is error:
-                raise
-            raise told from error
 
     def _set_ref(self, ref: Ref) -> None:
         """Make an artifact what its instance stands for, under the tag if there is one."""

@@ -7,6 +7,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+RESOURCES = '          resources: {requests: {cpu: "4", memory: 8Gi}}\n'
 GRACE_SECONDS = 120  # before a time limit: what is computed is written, which takes seconds
 
 
@@ -120,34 +121,27 @@ spec:
           containerName: labelseg
           operator: In
           values: [2, 3]
-  template:
-    spec:
-      restartPolicy: Never
-      containers:
-        - name: labelseg
-          image: YOUR-IMAGE
-          command: {work}
-          resources: {{requests: {{cpu: "4", memory: 8Gi}}}}
-          volumeMounts:
-            - {{name: workspace, mountPath: {json.dumps(str(job.root))}}}
-      volumes:
-        - name: workspace
-          persistentVolumeClaim: {{claimName: YOUR-CLAIM}}
----
+{_template(job, work, RESOURCES)}---
 apiVersion: batch/v1
 kind: Job
 metadata:
   name: {job.name}-finish
 spec:
   backoffLimit: 0
+{_template(job, finish)}"""
+
+
+def _template(job: ScriptJob, command: str, further: str = "") -> str:
+    """Write the pod of a Job: one container with a command, and the workspace at its place."""
+    return f"""\
   template:
     spec:
       restartPolicy: Never
       containers:
         - name: labelseg
           image: YOUR-IMAGE
-          command: {finish}
-          volumeMounts:
+          command: {command}
+{further}          volumeMounts:
             - {{name: workspace, mountPath: {json.dumps(str(job.root))}}}
       volumes:
         - name: workspace

@@ -13,7 +13,7 @@ from labelseg.pipeline.engines.interruption import raise_if_heard
 from labelseg.pipeline.engines.messages import Failed, MapJob, Message, Task
 from labelseg.pipeline.plan.decisions import Decision
 from labelseg.pipeline.run.options import RunOptions
-from labelseg.pipeline.run.planning import IDLE, Plan, as_it_stands, choose_action, planned
+from labelseg.pipeline.run.planning import IDLE, Plan, choose_action, planned, standings_below
 from labelseg.pipeline.run.prospect import MapWork, look_up
 from labelseg.pipeline.run.report import NodeResult
 from labelseg.pipeline.run.runner import execute
@@ -157,8 +157,7 @@ def _sound_work(workspace: WorkspaceLike, plan: Plan) -> MapWork | None:
     if not damaged:
         return prospect.work
     mend_noted(workspace.store)
-    standings = {step.decision.node.id: as_it_stands(step.decision) for step in plan.steps[:-1]}
-    return look_up(plan.planner, decision, standings, forced=False).work
+    return look_up(plan.planner, decision, standings_below(plan), forced=False).work
 
 
 def _gather(workspace: WorkspaceLike, plan: Plan, decision: Decision, folder: ShareFolder, work: MapWork) -> Gathered:

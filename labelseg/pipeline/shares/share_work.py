@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from labelseg.errors import DataError, ItemsFailedError, UsageError
-from labelseg.pipeline.files.mishaps import MAP_MEMORY, explained
+from labelseg.pipeline.files.mishaps import MAP_MEMORY, told_in_one_line
 from labelseg.pipeline.instances import stage_of
-from labelseg.pipeline.plan.decisions import Decision, Entry
+from labelseg.pipeline.plan.decisions import Entry
 from labelseg.pipeline.plan.runlog import RunLog, now
 from labelseg.pipeline.run.execution import Execution
 from labelseg.pipeline.run.options import RunOptions
-from labelseg.pipeline.run.planning import IDLE, Plan, as_it_stands, choose_action, find_goal, make_plan
+from labelseg.pipeline.run.planning import IDLE, Plan, choose_action, find_goal, make_plan, standings_below
 from labelseg.pipeline.run.prospect import MapWork
 from labelseg.pipeline.shares.share_records import ShareFolder, ShareJob, ShareRecord, share_of
 from labelseg.pipeline.store.soundness import Notes
@@ -82,10 +81,9 @@ def work_share(workspace: WorkspaceLike, instance: str, split: str | None, share
     if mine.todo:
         asked = {"purpose": plan.options.purpose, "target": node.instance, "split": node.split, "share": share, "shares": shares}
         log.event({"event": "run", **asked})
-        standings = {step.decision.node.id: as_it_stands(step.decision) for step in plan.steps[:-1]}
         try:
-            with _told(workspace, decision):
-                outcome, device = Execution(workspace, plan.planner, standings, log, plan.options).compute(decision, mine)
+            with told_in_one_line(str(node.id), workspace.folder, MAP_MEMORY):
+                outcome, device = Execution(workspace, plan.planner, standings_below(plan), log, plan.options).compute(decision, mine)
         finally:
             log.end()
         places = outcome.places
@@ -131,15 +129,3 @@ def own_work(workspace: WorkspaceLike, work: MapWork, share: int, shares: int, s
 def share_entries(entries: Sequence[Entry], share: int, shares: int) -> list[Entry]:
     """List the items of a share."""
     return [entry for position, entry in enumerate(entries) if share_of(position, len(entries), shares) == share]
-
-
-@contextmanager
-def _told(workspace: WorkspaceLike, decision: Decision) -> Iterator[Any]:
-    """Tell what the machine does to the work in one line."""
-    try:
-        yield
-    except Exception as error:
-        told = explained(error, str(decision.node.id), workspace.folder, MAP_MEMORY)
-        if told is None or told is error:
-            raise
-        raise told from error

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from labelseg.data.dataset import image_file
 from labelseg.data.folder.images import image_size
 from labelseg.errors import LabelsegError
 from labelseg.working_size import FILE_MASK, enlarged
@@ -33,7 +33,7 @@ def mask_of_file(dataset: Dataset, image_id: str, arrays: Mapping[str, NDArray[A
 def at_file_size(values: NDArray[Any], dataset: Dataset, image_id: str) -> NDArray[Any]:
     """Spread values (h, w), such as confidences, over the file of an image as ``mask_of_file`` does."""
     try:
-        if not dataset.has(image_id, "image") or isinstance(dataset.identity(image_id, "image"), str):
+        if not dataset.has(image_id, "image") or image_file(dataset, image_id) is None:
             return values
         return enlarged(values, upright_size(dataset, image_id))
     except LabelsegError:
@@ -46,9 +46,8 @@ def upright_size(dataset: Dataset, image_id: str) -> tuple[int, int]:
     Raises:
         DataError: it cannot be read.
     """
-    identity = dataset.identity(image_id, "image")
-    path = identity[0] if isinstance(identity, tuple) else identity
-    if isinstance(path, Path):
+    path = image_file(dataset, image_id)
+    if path is not None:
         return image_size(path)
     height, width = dataset.image(image_id).shape[:2]
     return height, width

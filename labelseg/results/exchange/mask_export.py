@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from labelseg.class_ids import IGNORE
+from labelseg.data.dataset import image_file
 from labelseg.errors import DataError, UsageError
 from labelseg.exchange.writers.formats import FORMATS
 from labelseg.exchange.writers.publication import demand_new, published
@@ -170,9 +171,7 @@ def picture(workspace: Workspace, image_id: str) -> Picture:
         DataError: the data has no such image any more.
     """
     dataset = workspace.dataset.at_file_size()
-    identity = dataset.identity(image_id, "image")
-    path = identity[0] if isinstance(identity, tuple) else identity
-    return Picture(path if isinstance(path, Path) else None, lambda: dataset.image(image_id))
+    return Picture(image_file(dataset, image_id), lambda: dataset.image(image_id))
 
 
 def _common_suffix(workspace: Workspace, artifacts: Mapping[str, Artifact]) -> str:
