@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import gc
+import importlib
 import json
 import random
 import tempfile
@@ -10,7 +13,9 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from pkgutil import walk_packages
 
+import labelseg
 from benchmarks.faults.ground.places import Places
 from benchmarks.faults.kinds.corruptions import Corruptions
 from benchmarks.faults.kinds.hostile import Hostile
@@ -40,18 +45,17 @@ def kinds(places: Places, *, short: bool) -> dict[str, Try]:
 
 
 def load() -> None:
-    """Load once what every forked process uses."""
-    import importlib
-
-    for name in (
-        "torch", "zarr", "PIL.Image", "safetensors.torch", "safetensors.numpy", "click.testing", "tomlkit", "labelseg.cli",
-        "labelseg.results.scores", "labelseg.data.dataset", "labelseg.pipeline.run.execution", "labelseg.training.checkpoints",
-        "labelseg.data.formats.png",
-    ):  # fmt: skip
+    """Load once what every forked process uses: a process that loads modules of its own takes longer for that than for its trial."""
+    for found in walk_packages(labelseg.__path__, "labelseg."):
+        if not found.name.endswith("__main__"):
+            with contextlib.suppress(ImportError):  # an extra that is not installed
+                importlib.import_module(found.name)
+    for name in ("torch", "zarr", "PIL.Image", "safetensors.torch", "safetensors.numpy", "click.testing"):
         importlib.import_module(name)
     import torch
 
     torch.set_num_threads(1)
+    gc.freeze()  # forked processes look at their own objects only, and so copy little memory
 
 
 def campaign(base: Path, seed: int, counts: dict[str, int], stop: float, *, short: bool) -> list[Trial]:

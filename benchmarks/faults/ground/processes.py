@@ -11,8 +11,11 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+from click import Command
 
 from labelseg.pipeline.declare.stage import Stage
 
@@ -52,13 +55,19 @@ class Ended:
     crash: str = ""
 
 
+@cache
+def _program(stages: tuple[Stage, ...]) -> Command:
+    """The command line of these stages, made once."""
+    from labelseg.cli import make_program
+
+    return make_program(stages)
+
+
 def call(root: Path, words: Sequence[str], stages: Sequence[Stage]) -> Said:
     """Call the command line in this process."""
     from click.testing import CliRunner
 
-    from labelseg.cli import make_program
-
-    result = CliRunner().invoke(make_program(stages), ["-C", str(root), *words], prog_name="labelseg")
+    result = CliRunner().invoke(_program(tuple(stages)), ["-C", str(root), *words], prog_name="labelseg")
     crash = ""
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         frames = traceback.extract_tb(result.exception.__traceback__)
