@@ -68,7 +68,8 @@ def _flags(option: click.Option) -> str:
         return flags
     if isinstance(option.type, click.Choice):
         return _escaped(f"{flags} {'|'.join(option.type.choices)}")
-    return f"{flags} {option.metavar or option.type.name.upper()}"
+    named = option.metavar or option.type.name
+    return _escaped(f"{flags} {named if option.metavar or '|' in named else named.upper()}")
 
 
 def _default(option: click.Option) -> str:

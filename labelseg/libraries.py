@@ -16,6 +16,7 @@ LIBRARIES = (
     "pillow",
     "numba",
     "pydensecrf2",
+    "timm",
     "matplotlib",
     "click",
 )

@@ -53,7 +53,7 @@ FLOORS = (
 # Rooms of which the code below is no part: what the line says is all they may use, whatever lies lower.
 ONLY = {
     "ops": {"errors", "class_ids", "ops"},
-    "models": {"errors", "class_ids", "ops", "models"},
+    "models": {"errors", "class_ids", "suggestions", "ops", "models"},
     "data": {"errors", "file_kinds", "asides", "class_ids", "suggestions", "wording", "protocols", "working_size", "data"},
     "pipeline": {"errors", "file_kinds", "asides", "suggestions", "libraries", "protocols", "working_size", "answers", "pipeline"},
     "inference": {"errors", "file_kinds", "class_ids", "protocols", "ops", "models", "data", "inference"},

@@ -95,7 +95,9 @@ class BoundaryNet(nn.Module):
         maps = []
         for level, stride, reduce in zip(self.backbone.levels(x), (4, *self.backbone.strides), self.reduce, strict=True):
             reduced = reduce(level)
-            if stride > 4:  # enlarged by the whole ratio and cropped, so that cells stay where they are at odd sizes
+            if self.backbone.patch:  # cells cover the image evenly
+                reduced = _resize(reduced, (height, width))
+            elif stride > 4:  # enlarged by the whole ratio and cropped, so that cells stay where they are at odd sizes
                 reduced = F.interpolate(reduced, scale_factor=stride // 4, mode="bilinear", align_corners=False)
             maps.append(reduced.relu()[:, :, :height, :width])
         return self.edge(torch.cat(maps, dim=1))

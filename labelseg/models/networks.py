@@ -28,13 +28,17 @@ SEGMENTERS = "segmenter|pseudoseg"
 
 
 def describe(net: Network) -> dict[str, Any]:
-    """Describe the architecture of a network in JSON: ``network``, ``backbone``, ``output_stride``, ``dilate`` if false, ``settings``."""
+    """Describe the architecture of a network in JSON: ``network``, ``backbone``, ``output_stride``, ``dilate`` if false, ``settings``.
+
+    Beside these ``licence``, where the file of its first weights named one.
+    """
     name = next(name for name, kind in NETWORKS.items() if type(net) is kind)
     return {
         "network": name,
         "backbone": net.backbone.name,
         "output_stride": net.backbone.output_stride,
         **({} if net.backbone.dilate else {"dilate": False}),
+        **({"licence": net.backbone.licence} if net.backbone.licence else {}),
         "settings": dict(net.settings),
     }
 
@@ -69,6 +73,7 @@ def build_from(meta: Mapping[str, Any], tensors: Mapping[str, NDArray]) -> Netwo
     if meta.get("network") not in NETWORKS:
         raise ArtifactError(f"model: expected one of {', '.join(NETWORKS)}, got {meta.get('network')!r}.")
     backbone = build_backbone(meta["backbone"], meta["output_stride"], meta.get("dilate", True))
+    backbone.licence = meta.get("licence", "")
     net = NETWORKS[meta["network"]](backbone, **meta["settings"])
     load_arrays(net, {name: a for name, a in tensors.items() if not _is_helper(meta, name)}, f"model {meta['network']}")
     net.eval()

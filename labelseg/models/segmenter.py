@@ -12,7 +12,7 @@ from labelseg.errors import UsageError
 from labelseg.models.encoders.base import Backbone
 from labelseg.models.heads.atrous import AtrousHead
 from labelseg.models.heads.deeplabv2 import SummedPyramidHead
-from labelseg.models.heads.deeplabv3 import RATES, DeepLabV3Head
+from labelseg.models.heads.deeplabv3 import DeepLabV3Head, dilations
 from labelseg.models.heads.deeplabv3plus import DeepLabV3PlusHead, Norm
 from labelseg.models.heads.unimatch_head import UniMatchHead
 
@@ -63,7 +63,7 @@ class Segmenter(nn.Module):
         elif head == "deeplabv2":
             self.head = SummedPyramidHead(backbone.channels[-1], n_classes)
         elif head == "deeplabv3":
-            rates = RATES[backbone.output_stride]
+            rates = dilations(backbone.output_stride)
             self.head = DeepLabV3Head(backbone.channels[-1], n_classes, rates, width, norm, separable, pool)
         elif head == "deeplabv3plus":
             rates = tuple(rate * 16 // backbone.output_stride for rate in (6, 12, 18))

@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from labelseg.errors import DataError, UsageError
 from labelseg.models.encoders.base import Backbone
 from labelseg.models.encoders.registry import build_backbone
+from labelseg.models.encoders.timm_library.creation import is_of_timm, published_weights
 from labelseg.models.heads.unimatch_head import from_published_names
 
 _HEADS = ("classifier.", "fc.")
@@ -47,7 +48,8 @@ def load_weights(backbone: Backbone, spec: str) -> None:
     if spec == "none":
         return
     state = _imagenet(backbone.name) if spec == "imagenet" else _read_file(Path(spec))
-    load_state(backbone, _of_backbone(state), f"weights {spec} for {backbone.name}")
+    load_state(backbone, backbone.from_file(_of_backbone(state)), f"weights {spec} for {backbone.name}")
+    backbone.licence = "" if spec == "imagenet" else file_licence(Path(spec))
 
 
 def check_weights(name: str, path: Path, output_stride: int = 16) -> None:
@@ -64,7 +66,16 @@ def check_weights(name: str, path: Path, output_stride: int = 16) -> None:
     """
     with torch.device("meta"):  # names and shapes alone
         backbone = build_backbone(name, output_stride)
-    _demand_fit(backbone, _of_backbone(_read_file(path)), f"weights {path} for {name}")
+    _demand_fit(backbone, backbone.from_file(_of_backbone(_read_file(path))), f"weights {path} for {name}")
+
+
+def file_licence(path: Path) -> str:
+    """Read the licence that the metadata of a ``.safetensors`` file names; empty where it names none."""
+    if path.suffix != ".safetensors":
+        return ""
+    with safe_open(path, "pt") as file:
+        metadata = {name.lower(): value for name, value in (file.metadata() or {}).items()}
+    return metadata.get("license") or metadata.get("licence", "")
 
 
 def missing_download(name: str) -> tuple[str, float, Path] | None:
@@ -181,7 +192,7 @@ def load_arrays(net: nn.Module, arrays: Mapping[str, NDArray], source: str) -> N
 def _imagenet(name: str) -> Mapping[str, Tensor]:
     weights = _published(name)
     if weights is None:
-        raise UsageError(f"backbone {name} has no ImageNet weights. Give --weights none or the path of a file.")
+        raise UsageError(f"backbone {name} has no ImageNet weights{_published_elsewhere(name)}. Give --weights none or the path of a file.")
     cached = _cached(weights.url)
     was_there = cached.exists()
     try:
@@ -201,6 +212,17 @@ def _published(name: str) -> Any:
     from labelseg.models.torchvision_shim import torchvision
 
     return torchvision.models.get_model_weights(name).DEFAULT if name in torchvision.models.list_models() else None
+
+
+def _published_elsewhere(name: str) -> str:
+    """Tell where to get weights of a network that are never downloaded unasked."""
+    if not is_of_timm(name):
+        return ""
+    where = published_weights(name)
+    if "repository" not in where:
+        return " that come unasked"
+    licence = f" (licence {where['licence']})" if "licence" in where else ""
+    return f" that come unasked. Fetch a file: hf download {where['repository']} model.safetensors --local-dir .{licence}"
 
 
 def _cached(url: str) -> Path:

@@ -36,6 +36,7 @@ def make_backbone(inputs: Inputs, params: TrainingParams) -> Backbone:
         tensors = inputs.model("init").tensors
         own = {name.removeprefix("backbone."): tensor for name, tensor in tensors.items() if name.startswith("backbone.")}
         load_arrays(backbone, own, f"backbone of {params.init} for {params.backbone}")
+        backbone.licence = inputs.model("init").meta.get("licence", "")
     else:
         load_initial_weights(inputs, backbone, params.weights)
     if params.freeze_batchnorm:
@@ -47,6 +48,8 @@ def load_initial_weights(inputs: Inputs, backbone: Backbone, weights: str) -> No
     """Load initial weights into a backbone, as ``load_weights``; what is wrong names the instance and the command that sets them."""
     try:
         load_weights(backbone, weights)
+        if backbone.licence:
+            inputs.log({"weights": weights, "licence": backbone.licence})
     except LabelsegError as error:
         setting = f"{table_of(inputs.instance)}.weights"
         raise type(error)(f"{inputs.instance}: {error} Here: labelseg config {setting} FILE") from error

@@ -38,14 +38,18 @@ class TrainingParams:
     """Network, data and schedule of a training."""
 
     split: str = split_option("train", help="Split to train on.")
-    backbone: str = option("mobilenet_v2", help="Backbone of the network.", choices=BACKBONES)
+    backbone: str = option(
+        "mobilenet_v2", help="Backbone of the network; timm:NAME is one of the library timm.", choices=BACKBONES, beyond="timm:NAME"
+    )
     weights: str = file_option(
         "imagenet",
         help="Initial weights of the backbone: a .safetensors or .pth file, imagenet (torchvision), or none.",
         effective=takes_weights,
     )
     init: str = source("", help="Instance whose backbone is taken over instead of weights; empty takes weights.", kind="model")
-    output_stride: int = option(16, help="Stride of the backbone's last level: 8, 16 or 32.", minimum=8, maximum=32)
+    output_stride: int = option(
+        16, help="Stride of the backbone's last level: 8, 16 or 32; of a plain ViT its patch.", minimum=8, maximum=32
+    )
     dilate: bool = option(
         True,
         help="Dilate the convolutions after a stride that the output stride takes out; the published IRN network does not.",

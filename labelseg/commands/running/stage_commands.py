@@ -16,7 +16,7 @@ from labelseg.commands.context import Invocation
 from labelseg.commands.workspace_file import located
 from labelseg.errors import UsageError
 from labelseg.pipeline.declare.stage import Stage, names_path
-from labelseg.pipeline.declare.values import declared_fields, read_value
+from labelseg.pipeline.declare.values import declared_fields, listed_choices, read_value
 from labelseg.pipeline.instances import UNSAVED, is_named, join_instance, run_command
 from labelseg.pipeline.run.options import RunOptions
 
@@ -66,13 +66,20 @@ class Value(click.ParamType):
         self.field = field
         self.name = _metavar(declared_fields(stage)[field][0], kind)
 
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str | None:
+        """Show choices as they are written; all else in capitals."""
+        return f"[{self.name}]" if "|" in self.name else None
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Read a value; errors of the declaration reach the user as they are."""
         return read_value(self.stage, self.field, value, f"{self.stage.name} --{_dashed(self.field)}")
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """List the instances or splits that it may name."""
-        return completed(ctx, self.name, incomplete) if self.name in KNOWN else []
+        """List the instances, splits or choices that it may name."""
+        if self.name in KNOWN:
+            return completed(ctx, self.name, incomplete)
+        listed = listed_choices(declared_fields(self.stage)[self.field][0])
+        return [CompletionItem(choice) for choice in listed if choice.startswith(incomplete)]
 
 
 class StageCommand(click.Command):
@@ -177,13 +184,15 @@ def _parameter(stage: Stage, name: str, field: Field, kind: Any) -> click.Option
     if kind is bool:
         return click.Option([f"{flag}/--no-{_dashed(name)}"], default=field.default, show_default=True, help=text)
     choices = field.metadata.get("choices")
-    if choices and get_origin(kind) is not tuple:
+    if choices and not field.metadata.get("beyond") and get_origin(kind) is not tuple:
         return click.Option([flag], type=click.Choice(choices), default=field.default, show_default=True, help=text)
     return click.Option([flag], type=Value(stage, name, kind), default=_plain(field.default), show_default=True, help=text)
 
 
 def _metavar(field: Field, kind: Any) -> str:
-    """Name what an option takes: ``STAGE``, ``SPLIT``, ``FILE``, ``DIR``, or its type, ``NUMBER,...`` for several."""
+    """Name what an option takes: ``STAGE``, ``SPLIT``, ``FILE``, ``DIR``, its choices, or its type, ``NUMBER,...`` for several."""
+    if field.metadata.get("beyond"):
+        return "|".join(listed_choices(field))
     for declared, name in (("source", "STAGE"), ("split", "SPLIT"), ("file", "FILE"), ("folder", "DIR")):
         if field.metadata.get(declared):
             return name

@@ -17,7 +17,7 @@ from labelseg.errors import UsageError
 from labelseg.inference.predictor import Predictor, class_probabilities
 from labelseg.methods.active.adaptation_training import demand_all_classes
 from labelseg.models.adaptation import TwinSegmenter
-from labelseg.models.encoders.registry import build_backbone
+from labelseg.models.encoders.registry import build_like
 from labelseg.models.networks import helper_arrays, load_network, to_model
 from labelseg.models.segmenter import Segmenter
 from labelseg.models.weights import load_arrays, state_arrays
@@ -164,8 +164,7 @@ def twins(segmenter: Segmenter, second: str, noise: float, seed: int) -> TwinSeg
     """
     # The seed alone would give the weights that the first head began from, where that was trained under the same one.
     torch.manual_seed(int(np.random.SeedSequence((_SECOND, seed)).generate_state(1, np.uint64)[0]))
-    built = segmenter.backbone
-    other = Segmenter(build_backbone(built.name, built.output_stride, built.dilate), **segmenter.settings).head  # type: ignore[arg-type]
+    other = Segmenter(build_like(segmenter.backbone), **segmenter.settings).head  # type: ignore[arg-type]
     if second == "nudged":
         other.load_state_dict(segmenter.head.state_dict())
         nudge(list(other.parameters()), noise, seed)

@@ -15,7 +15,7 @@ from labelseg.data.label_maps import label_map
 from labelseg.errors import UsageError
 from labelseg.methods.new_classes.increments import SIGMOID, SOFTMAX, Increment, read_increment, single_class_refusal
 from labelseg.methods.new_classes.step_samples import LabelledCrop, MaskedCrop, StepSamples, item_classes, tagged
-from labelseg.models.encoders.registry import build_backbone
+from labelseg.models.encoders.registry import build_like
 from labelseg.models.localizer import Localizer, StepNetwork
 from labelseg.models.networks import helper_arrays, known_classes, load_network, to_model
 from labelseg.models.segmenter import Segmenter
@@ -202,8 +202,8 @@ def _weak_samples(inputs: Inputs, params: Params, increment: Increment) -> StepS
 
 def _new_segmenter(inputs: Inputs, params: Params, increment: Increment) -> Segmenter:
     """Build the segmenter of step 0."""
-    pool = params.crop // params.output_stride if params.head == "deeplabv3" else 0
     backbone = make_backbone(inputs, params)
+    pool = params.crop // backbone.output_stride if params.head == "deeplabv3" else 0
     return Segmenter(backbone, len(increment.class_ids), params.head, params.width, "group", params.separable, pool)  # type: ignore[arg-type]
 
 
@@ -222,8 +222,7 @@ def _grown(inputs: Inputs, params: Params, before: Model, increment: Increment) 
 
 def _with_classifier(old: Segmenter, weight: Tensor, bias: Tensor) -> Segmenter:
     """Copy a segmenter with another last layer."""
-    backbone = build_backbone(old.backbone.name, old.backbone.output_stride, old.backbone.dilate)
-    net = Segmenter(backbone, **{**old.settings, "n_classes": len(weight)})  # type: ignore[arg-type]
+    net = Segmenter(build_like(old.backbone), **{**old.settings, "n_classes": len(weight)})  # type: ignore[arg-type]
     state = {**old.state_dict(), f"{old.last_layer}.weight": weight, f"{old.last_layer}.bias": bias}
     load_state(net, state, "segmenter of the step before")
     return net

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, Self, get_args
 
 from torch import Tensor, nn
@@ -26,11 +26,17 @@ class Backbone(nn.Module):
         channels: Channels of the four taps.
         strides: Strides of the four taps.
         stem_channels: Channels of the stem.
+        patch: Side of the patches that the cells of all levels stand for; 0 of convolutional networks.
+        folds: Whether a BatchNorm that is listed behind a convolution is applied to what that gives.
+        licence: Licence of the weights, as their file names it; empty where nobody does.
     """
 
     name: str
     stem_channels: int
     channels: tuple[int, int, int, int]
+    patch = 0
+    folds = True
+    licence = ""
 
     def __init__(self, output_stride: int, dilate: bool = True) -> None:
         super().__init__()
@@ -60,6 +66,10 @@ class Backbone(nn.Module):
     def forward(self, x: Tensor) -> list[Tensor]:
         """Compute the four taps, finest first, of normalised images (B, 3, H, W)."""
         return self.levels(x)[1:]
+
+    def from_file(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Turn the tensors of a file of weights, of any shape, from their names there to those here; others keep their names."""
+        return dict(state)
 
     def freeze_batchnorm(self) -> Self:
         """Fix the statistics and the affine parameters of every BatchNorm, also under a later ``train()``."""

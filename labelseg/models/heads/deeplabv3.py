@@ -15,6 +15,11 @@ RATES: dict[int, tuple[int, ...]] = {8: (12, 24, 32), 16: (6, 12, 18), 32: (3, 6
 _SLOPE = 0.01
 
 
+def dilations(output_stride: int) -> tuple[int, ...]:
+    """Choose the dilations at an output stride: those of ``RATES``; at another stride they reach as far in pixels as at 16."""
+    return RATES.get(output_stride) or tuple(max(rate * 16 // output_stride, 1) for rate in RATES[16])
+
+
 class DeepLabV3Head(nn.Module):
     """Atrous spatial pyramid pooling, a pooled branch that is added, and one layer of classifiers.
 

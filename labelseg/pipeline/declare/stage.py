@@ -35,6 +35,7 @@ def option(
     *,
     help: str,
     choices: tuple[str, ...] | None = None,
+    beyond: str = "",
     minimum: float | None = None,
     maximum: float | None = None,
     shared: bool = False,
@@ -49,6 +50,7 @@ def option(
         default: Its default.
         help: One sentence.
         choices: Values it may have.
+        beyond: How other values than these look, such as ``timm:NAME``: they begin as it does up to the colon, and go on.
         minimum, maximum: Its bounds.
         shared: Whether all links of a chain have it in common: given for one of them, it is written to the table of the stage.
         effective: Tells from the parameters whether this one has an effect on results; where it has none, it stays out of the key.
@@ -58,7 +60,7 @@ def option(
             made before keeps its key.
         follows: What the value ``auto`` stands for; keys and records hold that.
     """
-    limits = {"choices": choices, "minimum": minimum, "maximum": maximum}
+    limits = {"choices": choices, "beyond": beyond, "minimum": minimum, "maximum": maximum}
     ways = {"shared": shared, "effective": effective, "formerly": formerly, "neutral": neutral, "follows": follows}
     return field(default=default, metadata={"help": help, **limits, **ways})
 

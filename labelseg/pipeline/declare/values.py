@@ -51,6 +51,18 @@ def read_value(stage: Stage, name: str, value: object, where: str) -> Any:
     return result
 
 
+def listed_choices(declared: Field) -> tuple[str, ...]:
+    """List the choices of a parameter as they are shown: the values it may have, then how others look; empty where all is open."""
+    choices, beyond = declared.metadata.get("choices") or (), declared.metadata.get("beyond")
+    return (*choices, beyond) if beyond else tuple(choices)
+
+
+def _lies_beyond(value: Any, declared: Field) -> bool:
+    """Whether a value has the form of those beyond the choices."""
+    start, colon, _ = (declared.metadata.get("beyond") or "").partition(":")
+    return bool(colon) and isinstance(value, str) and value.startswith(start + colon) and len(value) > len(start + colon)
+
+
 def _convert(value: object, kind: Any, where: str) -> Any:
     """Bring a value to a type: bool, int, float, str, a tuple of one of these, or one of these or None."""
     if get_origin(kind) in (Union, types.UnionType):
@@ -91,9 +103,10 @@ def _check_bounds(value: Any, declared: Field, where: str) -> None:
     for single in value if isinstance(value, tuple) else (value,):
         if single is None:
             continue
-        if choices is not None and single not in choices:
+        if choices is not None and single not in choices and not _lies_beyond(single, declared):
             near = suggestion(str(single), choices, listed="")
-            raise UsageError(f"{where}: expected one of {', '.join(choices)}, got {single!r}.{near}")
+            listed = ", ".join(listed_choices(declared))
+            raise UsageError(f"{where}: expected one of {listed}, got {single!r}.{near}")
         if low is not None and single < low:
             raise UsageError(f"{where}: expected at least {low}, got {single}.")
         if high is not None and single > high:

@@ -1,0 +1,1 @@
+"""Backbones of the library timm, by the names it gives them."""
