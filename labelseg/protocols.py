@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -64,6 +65,9 @@ class Dataset(Images, ImageNames, Protocol):
 
     def identity(self, image_id: str, kind: Kind) -> Path | str | tuple[Path, str]:
         """What identifies the content: a file, by its bytes, or a string, as it is, or both."""
+
+    def image_files(self, image_ids: Iterable[str]) -> Iterator[str] | None:
+        """Paths of the files of many images, in the same order; None where not their bytes alone identify images."""
 
     def at_file_size(self) -> Dataset:
         """The same data, images and masks at the size of their files."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,6 +56,9 @@ class ToyDataset:
         if kind == "tags":
             return json.dumps(self.tags(image_id))
         return self._image_path(image_id) if kind == "image" else self._mask_path(image_id)
+
+    def image_files(self, image_ids: Iterable[str]) -> None:
+        """Some files are read in another way."""
 
     def image(self, image_id: str) -> np.ndarray:
         text = self._image_path(image_id).read_text()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from labelseg.data.folder.folder_dataset import FolderDataset
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from labelseg.protocols import Kind
@@ -56,6 +57,10 @@ class FolderView:
     def image_path(self, image_id: str) -> Path:
         """The file of an image."""
         return self.dataset.image_path(image_id)
+
+    def image_files(self, image_ids: Iterable[str]) -> Iterator[str] | None:
+        """Paths of the files of many images."""
+        return self.dataset.image_files(image_ids)
 
     def tags(self, image_id: str) -> tuple[int, ...] | None:
         """Sorted ids of the classes in the image; None when unknown."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,6 +97,9 @@ class JointDataset:
         """What identifies the content."""
         _, inner, there = self._part(image_id)
         return there.identity(inner, kind)
+
+    def image_files(self, image_ids: Iterable[str]) -> None:
+        """Each data set has its own way of identifying images."""
 
     def image(self, image_id: str) -> NDArray[Any]:
         """Read an image, (H, W, 3) uint8 RGB."""

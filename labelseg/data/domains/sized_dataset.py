@@ -13,6 +13,8 @@ from labelseg.errors import UsageError
 from labelseg.working_size import SMALLEST
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
     from labelseg.protocols import Kind
@@ -40,6 +42,9 @@ class SizedDataset(FolderView):
             return found
         path, *read_as = found if isinstance(found, tuple) else (found,)
         return Path(path), " ".join([*map(str, read_as), f"{KEY} {self.long_side}"])
+
+    def image_files(self, image_ids: Iterable[str]) -> None:
+        """The working size identifies images as well."""
 
     def image(self, image_id: str) -> NDArray[Any]:
         """Read an image at its working size, (h, w, 3) uint8 RGB.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -135,6 +135,11 @@ class FolderDataset:
         if path is None:
             raise DataError(f"'{image_id}' has no mask{f' in {self.masks}' if self.masks else ''}.")
         return path
+
+    def image_files(self, image_ids: Iterable[str]) -> Iterator[str]:
+        """Paths of the files of images, which are identified by their bytes."""
+        start, files = os.fspath(self.images / "x")[:-1], self._index.files
+        return (start + files[image_id] for image_id in image_ids)
 
     def unused_masks(self) -> list[str]:
         """Masks that have the name of no image, as paths below their folder."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import unicodedata
 from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -34,13 +36,44 @@ def scan_files(folder: Path, suffixes: frozenset[str], leave_out: Path | None = 
         visited.add(real)
         with os.scandir(directory) as entries:
             for entry in entries:
-                if entry.name.startswith("."):
+                name = entry.name
+                if name.startswith("."):
                     continue
                 if entry.is_dir():
-                    pending.append((f"{prefix}{entry.name}/", entry.path))
-                elif os.path.splitext(entry.name)[1].lower() in suffixes:
-                    found.append(prefix + entry.name)
-    return sorted(found)
+                    pending.append((f"{prefix}{name}/", entry.path))
+                elif suffix_of(name).lower() in suffixes:
+                    found.append(prefix + name)
+    found.sort()
+    return found
+
+
+def suffix_of(name: str) -> str:
+    """The extension of a file, with its dot; of names that do not begin with a dot what ``os.path.splitext`` says, and quicker."""
+    dot = name.rfind(".")
+    return name[dot:] if dot > 0 else ""
+
+
+class FileNames(Mapping[str, str]):
+    """Path by id where each is an id and an extension: of a million images no path is held.
+
+    Args:
+        suffixes: Extension by id.
+    """
+
+    def __init__(self, suffixes: dict[str, str]) -> None:
+        self._suffixes = suffixes
+
+    def __getitem__(self, image_id: str) -> str:
+        return image_id + self._suffixes[image_id]
+
+    def __contains__(self, image_id: object) -> bool:
+        return image_id in self._suffixes
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._suffixes)
+
+    def __len__(self) -> int:
+        return len(self._suffixes)
 
 
 class ImageIndex:
@@ -56,7 +89,7 @@ class ImageIndex:
         self._leave_out = leave_out
 
     @cached_property
-    def files(self) -> dict[str, str]:
+    def files(self) -> Mapping[str, str]:
         """Relative path of each image by id, in the order of ids.
 
         Raises:
@@ -64,11 +97,18 @@ class ImageIndex:
         """
         if not self.folder.is_dir():
             raise DataError(f"{self.folder}: expected a folder of images, found none. Set images under [data] in labelseg.toml.")
-        by_stem: dict[str, list[str]] = defaultdict(list)
-        for file in scan_files(self.folder, IMAGE_SUFFIXES, self._leave_out):
-            by_stem[os.path.splitext(file)[0]].append(file)
-        if not by_stem:
+        found = scan_files(self.folder, IMAGE_SUFFIXES, self._leave_out)
+        if not found:
             raise DataError(f"{self.folder}: expected images ({', '.join(sorted(IMAGE_SUFFIXES))}), found none.")
+        stems = [file[: file.rindex(".")] for file in found]
+        suffixes = dict.fromkeys(sorted(stems), "")
+        if len(suffixes) == len(stems):
+            for stem, file in zip(stems, found, strict=True):
+                suffixes[stem] = sys.intern(file[len(stem) :])
+            return FileNames(suffixes)
+        by_stem: dict[str, list[str]] = defaultdict(list)
+        for stem, file in zip(stems, found, strict=True):
+            by_stem[stem].append(file)
         # In a.jpg, a.png, a.jpg.png the id a.jpg would be taken twice; such files keep their extension too.
         taken = {file for same in by_stem.values() if len(same) > 1 for file in same}
         files = {}

@@ -106,7 +106,7 @@ def fraction_splits(image_ids: Sequence[str], fractions: Mapping[str, float], se
     Returns:
         Sorted ids by split; the splits share no image.
     """
-    places = {image_id: _place(image_id, seed) for image_id in image_ids}
+    places = {image_id: _place(image_id, seed) for image_id in image_ids} if fractions else {}
     dealt: dict[str, list[str]] = {}
     low = 0.0
     for name in sorted(fractions):

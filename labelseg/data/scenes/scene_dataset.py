@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -121,6 +121,9 @@ class SceneDataset:
         name, number = self._parts(image_id)
         # Only the image depends on the light.
         return f"scene {VERSION}:{self.seed}:{name}:{number}:{self.style if kind == 'image' else kind}"
+
+    def image_files(self, image_ids: Iterable[str]) -> None:
+        """Scenes are drawn and have no files."""
 
     def image(self, image_id: str) -> NDArray[Any]:
         """Draw the image, (H, W, 3) uint8."""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import cast, overload
 
 from blake3 import blake3
 
@@ -29,13 +32,76 @@ def digest(*parts: bytes | str) -> str:
 
     Type and length of each part enter, so neither ``("ab", "c")`` and ``("a", "bc")`` nor ``"a"`` and ``b"a"`` collide.
     """
-    hasher, pieces = blake3(), []
-    for part in parts:
-        # A file name that is not UTF-8 reaches Python with surrogates, and must not stop the run.
-        data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
-        pieces += [(b"s%d:" if isinstance(part, str) else b"b%d:") % len(data), data]
-        if len(pieces) >= PIECES:
-            hasher.update(b"".join(pieces))
-            pieces.clear()
-    hasher.update(b"".join(pieces))
+    return digest_all(parts)
+
+
+def digest_all(parts: Iterable[bytes | str]) -> str:
+    """Digest texts and byte strings as ``digest`` does, holding some thousand of them at a time."""
+    hasher, rest = blake3(), iter(parts)
+    while batch := list(islice(rest, PIECES)):
+        texts = cast("list[str]", batch) if {*map(type, batch)} == {str} else []
+        text = "".join([f"s{len(part)}:{part}" for part in texts])
+        # Of other characters than those of ASCII the bytes count, which are more than the characters.
+        hasher.update(text.encode("ascii") if text.isascii() and text else b"".join(map(_framed, batch)))
     return hasher.hexdigest(length=DIGEST_BYTES)
+
+
+def _framed(part: bytes | str) -> bytes:
+    """Write a part behind its type and length."""
+    if isinstance(part, bytes):
+        return b"b%d:%s" % (len(part), part)
+    # A file name that is not UTF-8 reaches Python with surrogates, and must not stop the run.
+    data = part.encode("utf-8", "surrogatepass")
+    return b"s%d:%s" % (len(data), data)
+
+
+class DigestColumn(Sequence[str]):
+    """Digests of many things in order, 16 bytes each; other texts, such as ``absent``, may stand among them."""
+
+    def __init__(self, texts: Iterable[str] = ()) -> None:
+        self._bytes = bytearray()
+        self._others: dict[int, str] = {}
+        rest = iter(texts)
+        while batch := list(islice(rest, PIECES)):
+            self.extend(batch)
+
+    def extend(self, texts: Sequence[str]) -> None:
+        """Add digests, or other texts."""
+        joined = "".join(texts)
+        try:
+            values = bytes.fromhex(joined) if {*map(len, texts)} == {2 * DIGEST_BYTES} else b""
+        except ValueError:
+            values = b""
+        if values and values.hex() == joined:
+            self._bytes += values
+        elif len(texts) == 1:
+            self._others[len(self)] = texts[0]
+            self._bytes += bytes(DIGEST_BYTES)
+        else:
+            for text in texts:
+                self.extend((text,))
+
+    def __len__(self) -> int:
+        return len(self._bytes) // DIGEST_BYTES
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        if isinstance(index, int):
+            index = range(len(self))[index]
+            start = index * DIGEST_BYTES
+            return self._others[index] if index in self._others else self._bytes[start : start + DIGEST_BYTES].hex()
+        start, stop, step = index.indices(len(self))
+        if step != 1:
+            return [self[k] for k in range(start, stop, step)]
+        text, size = self._bytes[start * DIGEST_BYTES : stop * DIGEST_BYTES].hex(), 2 * DIGEST_BYTES
+        found = [text[k : k + size] for k in range(0, len(text), size)]
+        for place in self._others.keys() & range(start, stop) if self._others else ():
+            found[place - start] = self._others[place]
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        for start in range(0, len(self), PIECES):
+            yield from self[start : start + PIECES]

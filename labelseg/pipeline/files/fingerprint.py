@@ -2,70 +2,86 @@
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from blake3 import blake3
 
 from labelseg.errors import DataError
 from labelseg.file_kinds import odd_kind
-from labelseg.pipeline.files.atomic import may_only_read, write_atomically
+from labelseg.pipeline.files.atomic import may_only_read
 from labelseg.pipeline.files.digests import DIGEST_BYTES
+from labelseg.pipeline.files.file_table import Entry, FileTable
 
-FORMAT = 1
 RACY_NS = 2_000_000_000
 READ_BYTES = 1 << 20
+MOST_NEW = 1 << 16  # digests are written before more than that wait to be
 
 
 class FileIndex:
-    """Content digests of files, cached in a JSON file; losing that file costs time and nothing else."""
+    """Content digests of files, cached in JSON; losing that costs time and nothing else.
+
+    Args:
+        path: Where they are kept; what is absent or damaged counts as unknown.
+    """
 
     def __init__(self, path: Path) -> None:
-        """Open the index kept at ``path``; an absent or damaged one starts empty."""
         self.path = Path(path)
         self._from = os.path.join(os.getcwd(), "")
-        self._changed = False
-        self._entries = self._load()
+        self._table = FileTable(self.path)
 
-    def digest(self, path: Path) -> str:
+    def digest(self, path: str | os.PathLike[str]) -> str:
         """Digest the content of a file (32 hex characters), reading it only when it changed since the last time.
 
         Raises:
             DataError: there is no readable file at ``path``.
         """
-        name = os.fspath(path)
-        # Under one name from wherever labelseg is called; os.path.abspath would take as long as the lookup itself.
-        name = name if os.path.isabs(name) else self._from + name
-        try:
-            found = _identity(os.stat(name))
-            entry = self._entries.get(name)
-            if isinstance(entry, list) and entry[:3] == found and _is_digest(entry[3:]):
-                return entry[3]
-            if kind := odd_kind(name):
-                raise OSError(0, f"expected a file, found {kind}")
-            content = self._hash(name)
-        except OSError as error:
-            raise DataError(f"{path}: cannot be read: {error.strerror or error}. Restore the file or remove it from the data.") from error
-        return content
+        (found,) = self.digests((os.fspath(path),))
+        if isinstance(found, OSError):
+            raise DataError(f"{path}: cannot be read: {found.strerror or found}. Restore the file or remove it from the data.") from found
+        return found
+
+    def digests(self, names: Iterable[str]) -> Iterator[str | OSError]:
+        """Digest the content of files, as ``digest`` does, and quickest where their names come in order.
+
+        Args:
+            names: Paths.
+
+        Returns:
+            For each its digest, or why it has none.
+        """
+        start, look_up, look_at, is_absolute = self._from, self._table.get, os.stat, os.path.isabs
+        for given in names:
+            # Under one name from wherever labelseg is called; os.path.abspath would take as long as the lookup itself.
+            name = given if given[:1] == "/" or is_absolute(given) else start + given
+            try:
+                status = look_at(name)
+                entry = look_up(name)
+                if entry is not None and (status.st_size, status.st_mtime_ns, status.st_ino) == entry[:3]:
+                    yield entry[3]
+                    continue
+                if kind := odd_kind(name):
+                    raise OSError(0, f"expected a file, found {kind}")
+                found: str | OSError = self._hash(name)
+            except OSError as error:
+                found = error
+            yield found
 
     def forget_missing(self) -> int:
         """Drop what is remembered of files that are gone; return of how many."""
-        gone = [name for name in self._entries if not os.path.exists(name)]
+        gone = [name for name in self._table.unseen() if not os.path.exists(name)]
         for name in gone:
-            del self._entries[name]
-        self._changed |= bool(gone)
+            self._table.set(name, None)
         return len(gone)
 
     def save(self) -> None:
         """Write the index, in one step and only when it changed; who may only read the workspace goes without."""
-        if self._changed:
-            data = {"format": FORMAT, "files": self._entries}
-            with may_only_read():
-                write_atomically(self.path, json.dumps(data, separators=(",", ":")).encode())
-            self._changed = False
+        with may_only_read():
+            self._table.save()
 
     def _hash(self, name: str) -> str:
         """Hash a file and remember the digest, unless the file may still be changing."""
@@ -81,27 +97,14 @@ class FileIndex:
             after = _identity(os.fstat(file.fileno()))
         content = hasher.hexdigest(length=DIGEST_BYTES)
         # A second write within the clock's grain would leave size and time as they are: such a record could lie for ever.
-        if before == after and started - before[1] > RACY_NS:
-            self._entries[name] = [*before, content]
-            self._changed = True
-        elif self._entries.pop(name, None) is not None:
-            self._changed = True
+        is_settled = before == after and started - status.st_mtime_ns > RACY_NS
+        self._table.set(name, Entry(*before, content) if is_settled else None)
+        if self._table.waiting >= MOST_NEW:
+            with suppress(OSError):  # what cannot be kept is computed again
+                self.save()
         return content
 
-    def _load(self) -> dict[str, list]:
-        """Read the entries: path -> [size, mtime_ns, inode, digest]."""
-        try:
-            data = {} if odd_kind(self.path) else json.loads(self.path.read_bytes())
-            return dict(data["files"]) if data["format"] == FORMAT else {}
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            return {}
 
-
-def _is_digest(rest: list) -> bool:
-    """Whether what follows the identity in an entry is a digest and nothing else."""
-    return len(rest) == 1 and isinstance(rest[0], str) and len(rest[0]) == 2 * DIGEST_BYTES
-
-
-def _identity(status: os.stat_result) -> list[int]:
+def _identity(status: os.stat_result) -> tuple[int, int, int]:
     """What distinguishes one state of a file from another."""
-    return [status.st_size, status.st_mtime_ns, status.st_ino]
+    return status.st_size, status.st_mtime_ns, status.st_ino

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import chain
 
 from labelseg.errors import DataError
-from labelseg.pipeline.files.digests import digest
+from labelseg.pipeline.files.digests import DigestColumn, digest, digest_all
 from labelseg.pipeline.files.fingerprint import FileIndex
 from labelseg.protocols import Dataset, Kind
 
@@ -15,11 +17,11 @@ UNREADABLE = "unreadable"
 
 @dataclass
 class DataDigests:
-    """Content digests of the data, each looked up once."""
+    """Content digests of the data; those of a whole split are looked up once."""
 
     dataset: Dataset
     index: FileIndex
-    _items: dict[tuple[str, str], str] = field(default_factory=dict)
+    _columns: dict[tuple[str, str], DigestColumn] = field(default_factory=dict)
     _splits: dict[tuple[str, tuple[Kind, ...]], str] = field(default_factory=dict)
     _ids: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -35,12 +37,6 @@ class DataDigests:
         Raises:
             DataError: the table or the folder that would tell is wrong.
         """
-        name = (image_id, kind)
-        if name not in self._items:
-            self._items[name] = self._digest(image_id, kind)
-        return self._items[name]
-
-    def _digest(self, image_id: str, kind: Kind) -> str:
         if not self.dataset.has(image_id, kind):
             return ABSENT
         identity = self.dataset.identity(image_id, kind)
@@ -54,10 +50,22 @@ class DataDigests:
         except DataError:
             return UNREADABLE  # an item that reads it fails by itself, and the others are computed
 
+    def column(self, split: str, kind: Kind) -> DigestColumn:
+        """Digest the image, the tags or the mask of every image of a split, in the order of ``ids``; see ``item``."""
+        name = (split, kind)
+        if name not in self._columns:
+            files = self.dataset.image_files(self.ids(split)) if kind == "image" else None
+            if files is None:
+                texts: Iterable[str] = (self.item(image_id, kind) for image_id in self.ids(split))
+            else:
+                texts = (UNREADABLE if isinstance(found, OSError) else found for found in self.index.digests(files))
+            self._columns[name] = DigestColumn(texts)
+        return self._columns[name]
+
     def split(self, split: str, kinds: tuple[Kind, ...]) -> str:
         """Digest the ordered images of a split with the kinds of data that matter."""
         name = (split, kinds)
         if name not in self._splits:
-            rows = (text for i in self.ids(split) for text in (i, *(self.item(i, kind) for kind in kinds)))
-            self._splits[name] = digest(*kinds, *rows)
+            rows = zip(self.ids(split), *(self.column(split, kind) for kind in kinds), strict=True)
+            self._splits[name] = digest_all(chain(kinds, chain.from_iterable(rows)))
         return self._splits[name]

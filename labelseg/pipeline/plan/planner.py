@@ -171,14 +171,16 @@ class Planner:
                 stages[parent.role] = stage_of(parent.instance)
                 found[parent.role] = {item.id: item for item in self.manifest(stages[parent.role], ref.key).items}
         truth = [p.role for p in node.parents if at_home and p.node is None]
-        kinds = node.uses(split_param)
+        split = node.splits[split_param]
+        columns = {kind: self.data.column(split, kind) for kind in node.uses(split_param)}
+        masks = self.data.column(split, "mask") if truth else ()
         asked = node.asked if at_home else None
         entries = []
-        for image_id in self.data.ids(node.splits[split_param]):
+        for place, image_id in enumerate(self.data.ids(split)):
             if any(image_id not in items for items in found.values()):
                 continue
-            inputs: dict[str, str] = {kind: self.data.item(image_id, kind) for kind in kinds}
-            inputs |= {f"@{role}": self.data.item(image_id, "mask") for role in truth}
+            inputs: dict[str, str] = {kind: column[place] for kind, column in columns.items()}
+            inputs |= {f"@{role}": masks[place] for role in truth}
             if node.is_model and any(inputs[f"@{role}"] == ABSENT for role in truth):
                 continue
             reads = {}

@@ -11,6 +11,7 @@ def digest_of(names, contents, kinds=("image",)):
     """Digest of a split of images with these contents, whose tags are all unknown."""
     dataset = SimpleNamespace(
         ids=lambda split: names,
+        image_files=lambda image_ids: None,
         has=lambda image_id, kind: kind == "image",
         identity=lambda image_id, kind: contents[names.index(image_id)],
     )
