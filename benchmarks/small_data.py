@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, help="ImageNet weights of MobileNetV2; without: the download of torchvision")
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--recipe", choices=("tags", "tags-two-rounds"), default="tags")
+    parser.add_argument("--recipe", choices=("tags", "tags-one-round"), default="tags")
     parser.add_argument("--published", action="store_true", help="no fewest updates, no share of the warm-up, the last epoch")
     parser.add_argument("--set", action="append", default=[], metavar="TABLE.KEY=VALUE", help="a parameter to change")
     options = parser.parse_args()

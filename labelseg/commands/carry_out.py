@@ -23,6 +23,7 @@ from labelseg.wording import counted, some_of
 
 if TYPE_CHECKING:
     from labelseg.commands.expectations import Space
+    from labelseg.pipeline.declare.config import Config
     from labelseg.pipeline.plan.graph import Node
     from labelseg.workspace import Workspace
 
@@ -237,6 +238,7 @@ def closing_text(workspace: Workspace, report: Report) -> str:
     elif stage.has_masks:
         files = f"labelseg export {last.instance} --split {last.split} -o DIR"
         lines = [f"The masks of {_name(last)} are kept in {workspace.folder}. As files: {files}"]
+        lines += next_labels(workspace.config, last)
         lines.append(f"Next: {_next_look(workspace, last)}{_next_use(workspace, last, stage)}")
     elif stage.asks:
         lines = [f"Next: labelseg annotate {last.instance} --split {last.split}"]
@@ -259,6 +261,19 @@ def _next_look(workspace: Workspace, result: NodeResult) -> str:
     if any(workspace.dataset.has(image_id, "mask") for image_id in ids):
         return "labelseg evaluate"
     return f"labelseg show {result.instance} {shlex.quote(ids[0])} --split {result.split} --plot sheet.png"
+
+
+def next_labels(config: Config, result: NodeResult) -> list[str]:
+    """Name the commands that make masks of the training images with their tags, where instances beside the result are set up for that."""
+    lines, known = [], config.instances()
+    for instance in known:
+        if instance == result.instance or stage_of(instance) != stage_of(result.instance):
+            continue
+        params = config.params(instance)
+        if getattr(params, "tags", "") == "given" and params.model in known:
+            split = getattr(config.params(params.model), "split", result.split)
+            lines.append(f"Masks of the images that it learned from, with the help of their tags: {config.command(instance, split)}")
+    return lines
 
 
 def _next_use(workspace: Workspace, result: NodeResult, stage: Stage) -> str:

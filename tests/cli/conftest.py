@@ -38,6 +38,8 @@ def write_data(folder: Path) -> Path:
 
 def labelseg(root: Path, *words: object, stages=toy_chain.STAGES) -> Result:
     """Call the command line on a workspace; the commands that it names are as they would be if it were the current folder."""
+    if stages is toy_chain.STAGES and words[0] == "init" and "--recipe" not in words:
+        words = (*words, "--recipe", "tags-one-round")  # the other chain has instances of stages that the toys lack
     result = CliRunner().invoke(make_program(stages), ["-C", str(root), *map(str, words)], prog_name="labelseg")
     for stream in ("stdout_bytes", "stderr_bytes", "output_bytes"):
         setattr(result, stream, getattr(result, stream).replace(b"labelseg -C %s " % os.fsencode(root), b"labelseg "))

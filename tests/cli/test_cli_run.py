@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 import os
 import re
+from pathlib import Path
 
 import pytest
 from conftest import labelseg
 
+from labelseg.cli import STAGES
+from labelseg.commands.carry_out import next_labels
 from labelseg.commands.running import run as run_module
+from labelseg.pipeline.declare.config import Config
 from labelseg.pipeline.files.locks import workspace_lock
 from labelseg.pipeline.run.options import RunOptions
+from labelseg.pipeline.run.report import NodeResult
 
 
 def test_the_plan_comes_before_the_work_and_stdout_stays_empty(data, tmp_path):
@@ -211,3 +216,23 @@ def test_how_long_work_will_take_is_told_from_earlier_runs(root, data):
     assert header.split() == ["TO", "DO", "WORK", "ABOUT", "WHY"]
     assert re.search(r" s +parameter epochs", rows[0])
     assert re.search(r" s, [\d.]+ k?B in \d+ files? ", rows[1])
+
+
+OWN = "Masks of the images that it learned from, with the help of their tags: labelseg segment --as own --split "
+
+
+@pytest.mark.parametrize(
+    ("tables", "lines"),
+    [
+        ({"segment": {"own": {"tags": "given"}}}, [OWN + "train"]),
+        ({"segment": {"own": {"tags": "given"}}, "train-segmenter": {"split": "some"}}, [OWN + "some"]),
+        ({"segment": {"own": {"tags": "given", "model": "train-segmenter@gone"}}}, []),
+        ({"segment": {"own": {"scales": [1.0]}}}, []),
+        ({"segment": {"tags": "given"}}, []),
+        ({}, []),
+    ],
+)
+def test_an_instance_that_is_told_the_tags_is_the_next_one_for_the_training_images(tables, lines):
+    config = Config.from_tables(Path("labelseg.toml"), tables, STAGES, {})
+    for instance, expected in (("segment", lines), ("propagate", [])):
+        assert next_labels(config, NodeResult(instance=instance, split="val", action="computed")) == expected

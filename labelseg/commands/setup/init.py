@@ -69,8 +69,8 @@ SPLIT_FIRST = "; before it, to learn from some of the masks only: labelseg split
     type=click.Choice(list(RECIPES)),
     default="tags",
     show_default=True,
-    help="Chain to set up: tags learns from image tags; tags-two-rounds gives better masks for more time, with a second "
-    "AffinityNet that learns from the walk of the first; few-masks learns from the masks of a few images (see split); imported-masks "
+    help="Chain to set up: tags learns from image tags, with a second AffinityNet that learns from the walk of the first; tags-one-round "
+    "saves its time for worse masks; few-masks learns from the masks of a few images (see split); imported-masks "
     "learns from masks made elsewhere (see import-masks), and needs images and --classes alone.",
 )
 @click.option("--anyway", is_flag=True, help="Write labelseg.toml although errors were found in the data.")

@@ -14,7 +14,7 @@ Tables = dict[str, dict[str, Any]]
 
 # The defaults of stages are the published ones; these were found on photos with the default backbone (docs/affinitynet.md).
 _CRF = {"crf_sxy": 50.0, "crf_srgb": 5.0}
-PHOTOS: Tables = {
+ONE_ROUND: Tables = {
     "refine": {"alpha_low": 0.75, "alpha": 1.34, "alpha_high": 2.8, **_CRF},
     "propagate": {"scales": [1.25, 1.5, 1.75], "flip": True, "threshold": 0.55, "crf": True},
 }
@@ -46,7 +46,8 @@ TWO_ROUNDS: Tables = {
         **_CRF,
         "crf_weight": 4.0,
     },
-    "segment": {"classes": "train-classifier"},
+    "segment": {"classes": "train-classifier", "crf": True, **_CRF, "crf_weight": 4.0},
+    "segment.own": {"tags": "given"},
 }
 
 
@@ -72,9 +73,10 @@ class Recipe:
 
 
 FOUND_ON_PHOTOS = "Found on photos with a longer side of 320 pixels; docs/affinitynet.md explains how to find yours."
+OWN = "The images that the segmenter learned from, with their tags: better masks of them than those that it learned."
 RECIPES = {
-    "tags": Recipe("segment", "tags", PHOTOS, FOUND_ON_PHOTOS, photos_only=True),
-    "tags-two-rounds": Recipe("segment", "tags", TWO_ROUNDS, FOUND_ON_PHOTOS),
+    "tags": Recipe("segment", "tags", TWO_ROUNDS, FOUND_ON_PHOTOS, photos_only=True),
+    "tags-one-round": Recipe("segment", "tags", ONE_ROUND, FOUND_ON_PHOTOS, photos_only=True),
     "few-masks": Recipe("segment", "mask", {"segment": {"model": "train-unimatch"}}),
     "imported-masks": Recipe(
         "segment", "", {"override": {"of": ""}, "train-segmenter": {"labels": "override"}}, first="labelseg import-masks PATH"
@@ -115,7 +117,7 @@ def remarks(tables: Tables, recipe: str) -> dict[str, str]:
     """Say of tables where their values come from."""
     short = {name: SHORT for name, values in tables.items() if "min_updates" in values}
     found = RECIPES[recipe]
-    return {**short, **(dict.fromkeys(found.tables, found.remark) if found.remark else {})}
+    return {**short, **(dict.fromkeys(found.tables, found.remark) if found.remark else {}), "segment.own": OWN}
 
 
 def training_tables(stages: Iterable[Stage], survey: Survey, weights: str | None = None) -> dict[str, dict[str, Any]]:

@@ -51,7 +51,7 @@ def made(tmp_path_factory):
     (base / "labels.csv").write_text("image,labels\n" + "".join(f"{i},cat;dog\n" for i in IDS))
     (base / "classes.txt").write_text("\n".join(NAMES) + "\n")
     (base / "val.txt").write_text("b1\n")
-    assert call(base / "w", "init", "--from", base).exit_code == 0
+    assert call(base / "w", "init", "--from", base, "--recipe", "tags-one-round").exit_code == 0
     assert call(base / "w", "config", "data.long_side", 80).exit_code == 0
     done = call(base / "w", "spread", "--workers", 0)
     assert done.exit_code == 0, done.output

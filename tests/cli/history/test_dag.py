@@ -10,6 +10,7 @@ import pytest
 import toy_chain
 from conftest import labelseg
 
+from labelseg.pipeline.instances import stage_of
 from labelseg.results.dependencies import Dependency, Read, dependencies, mermaid
 from labelseg.stages import STAGES
 from labelseg.workspace import Workspace
@@ -81,9 +82,10 @@ def test_roles_go_by_the_options_that_a_person_can_type(data, tmp_path):
     assert labelseg(tmp_path / "w", "init", "--from", data, stages=STAGES).exit_code == 0
     found = {entry["instance"]: entry["reads"] for entry in json.loads(labelseg(tmp_path / "w", "dag", "--json", stages=STAGES).stdout)}
     assert [read["role"] for read in found["train-affinity"]] == ["affinity_labels"]
+    assert [read["role"] for read in found["train-affinity@two"]] == ["init", "affinity_labels"]
     assert "affinity-labels: affinity-labels (train)" in labelseg(tmp_path / "w", "dag", stages=STAGES).stdout
     named = {name: {field.name for field in fields(stage.params)} for name, stage in BY_NAME.items()}
-    assert all(read["role"] in named[name] for name, reads in found.items() for read in reads)
+    assert all(read["role"] in named[stage_of(name)] for name, reads in found.items() for read in reads)
 
 
 def test_what_is_recorded_goes_by_the_options_too(finished):
