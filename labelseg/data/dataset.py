@@ -13,6 +13,7 @@ from labelseg.data.domains.published_ids import id_table, label_map_ids
 from labelseg.data.domains.sized_dataset import KEY as LONG_SIDE
 from labelseg.data.domains.sized_dataset import SizedDataset, check_long_side
 from labelseg.data.folder.folder_dataset import FolderDataset
+from labelseg.data.folder.image_ids import IMAGE_SUFFIXES, Endings
 from labelseg.data.folder.labels import check_classes, read_classes
 from labelseg.data.folder.splits import check_fractions
 from labelseg.errors import DataError, UsageError
@@ -20,7 +21,8 @@ from labelseg.protocols import Dataset
 from labelseg.suggestions import suggestion
 
 PATH_KEYS = ("images", "labels", "masks", "splits", "voc")
-KEYS = (*PATH_KEYS, "classes", "fractions", "scenes", "label_map", LONG_SIDE)
+ENDING_KEYS = {"image_suffix": "image", "mask_suffix": "mask"}
+KEYS = (*PATH_KEYS, *ENDING_KEYS, "classes", "fractions", "scenes", "label_map", LONG_SIDE)
 VOC_CLASSES = (
     BACKGROUND, "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
     "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
@@ -35,7 +37,8 @@ def open_dataset(root: Path, table: Mapping[str, Any]) -> Dataset:
         table: ``images`` folder; ``labels`` table; ``masks`` folder; ``classes`` file or list; ``splits`` folder of
             ``*.txt`` lists, or several; ``fractions`` such as ``{val = 0.2, seed = 0}``; ``voc`` folder of VOC2012, whose
             parts the other keys may replace; ``scenes`` such as ``{train = 200, val = 100}`` for generated images; ``label_map``, the
-            name of published ids that masks hold; ``long_side``, pixels of the longer side that larger images are worked on at. Any other
+            name of published ids that masks hold; ``image_suffix`` and ``mask_suffix``, endings of names by which an image and its mask
+            differ; ``long_side``, pixels of the longer side that larger images are worked on at. Any other
             key that holds a table is the name of a further data set of the same classes; it has the ``long_side`` of the first unless it
             names one.
 
@@ -111,6 +114,7 @@ def _open_one(root: Path, table: Mapping[str, Any], where: str, main: Dataset | 
         split_lists=split_folders(root, table),
         fractions={name: value for name, value in fractions.items() if name != "seed"},
         fraction_seed=fractions.get("seed", 0),
+        endings=_endings(table, where),
     )
     at_file_size: FolderDataset | MappedMasks = dataset
     if ids:
@@ -128,6 +132,15 @@ def split_folders(root: Path, table: Mapping[str, Any]) -> tuple[Path, ...]:
         lists = _voc_folder(root / table["voc"]) / "ImageSets/Segmentation"
         return (lists,) if lists.is_dir() else ()
     return tuple(root / part for part in ([value] if isinstance(value, str | Path) else value))
+
+
+def _endings(table: Mapping[str, Any], where: str) -> Endings:
+    """Read the keys ``image_suffix`` and ``mask_suffix``: endings of names, without extension."""
+    given = {key: table[key] for key in ENDING_KEYS if key in table}
+    for key, value in given.items():
+        if not isinstance(value, str) or "/" in value or Path(value).suffix.lower() in IMAGE_SUFFIXES:
+            raise UsageError(f"{where} {key}: expected what names end in before the extension, such as '_mask', got {value!r}.")
+    return Endings(**{ENDING_KEYS[key]: value for key, value in given.items()})
 
 
 def _classes_source(root: Path, table: Mapping[str, Any], default: tuple[str, ...] | None, where: str) -> Path | tuple[str, ...] | None:

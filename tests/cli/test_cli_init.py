@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from safetensors.torch import save_file
 from labelseg.cli import STAGES
 from labelseg.commands.setup.recipes import TWO_ROUNDS, recipe_tables
 from labelseg.commands.setup.survey import Survey
+from labelseg.data.dataset import open_dataset
 from labelseg.models.encoders.registry import build_backbone
 
 
@@ -95,6 +97,30 @@ def test_a_training_does_not_validate_on_what_is_not_there(data, tmp_path):
     assert labelseg(tmp_path / "w", "init", "--from", data, stages=STAGES).exit_code == 0
     assert tables(tmp_path / "w")["train-segmenter"].keys() == {"warmup_share", "min_updates"}
     assert tables(tmp_path / "w")["train-classifier"]["validation"] == "val"
+
+
+def test_masks_under_another_ending_are_told_and_read_by_it(data, tmp_path):
+    for path in (data / "masks").iterdir():
+        path.rename(path.with_stem(f"{path.stem}_L"))
+    without = labelseg(tmp_path / "w", "init", "--from", data)
+    assert "Name those to labelseg init: --mask-suffix _L; in labelseg.toml under [data]" in without.stderr
+    (data / "masks" / "b1_L.png").rename(data / "masks" / "b1.png")
+    told = labelseg(tmp_path / "w", "init", "--from", data)
+    assert re.search(r"4 masks with the name of no image: a1_L\.png.*: not used\. They are named .*--mask-suffix _L;", told.stderr)
+    (data / "masks" / "b1.png").rename(data / "masks" / "b1_L.png")
+    assert labelseg(tmp_path / "w", "config", "data.mask_suffix", "_L").exit_code == 0
+    assert labelseg(tmp_path / "v", "init", "--from", data, "--mask-suffix", "_L").exit_code == 0
+    for root in (tmp_path / "w", tmp_path / "v"):
+        assert tables(root)["data"]["mask_suffix"] == "_L"
+        dataset = open_dataset(root, tables(root)["data"])
+        assert [dataset.has(image_id, "mask") for image_id in dataset.ids("all")] == [True] * 5
+    assert labelseg(tmp_path / "v", "data", "add", "other", "--images", data / "images", "--masks", data / "masks").exit_code == 0
+    words = ["--images", data / "images", "--masks", data / "masks", "--mask-suffix", "_L"]
+    added = labelseg(tmp_path / "v", "data", "add", "more", *words)
+    assert re.search(r"more:train +5 +5", added.stdout), added.output
+    wrong = labelseg(tmp_path / "x", "init", "--from", data, "--mask-suffix", "_L.png")
+    assert wrong.exit_code == 2
+    assert "[data] mask_suffix: expected what names end in before the extension, such as '_mask', got '_L.png'" in wrong.stderr
 
 
 def test_a_share_can_be_held_out(data, tmp_path):

@@ -25,6 +25,11 @@ def file_option(help: str) -> dict[str, Any]:
     return {"type": click.Path(exists=True, dir_okay=False, path_type=Path), "metavar": "FILE", "help": help}
 
 
+def ending_option(whose: str) -> dict[str, Any]:
+    """Declare an option that gives what names end in."""
+    return {"metavar": "ENDING", "help": f"What names of {whose} end in before the extension, where an image and its mask differ in that."}
+
+
 def share_option(help: str) -> dict[str, Any]:
     """Declare an option that gives a share between 0 and 1."""
     return {"type": click.FloatRange(0, 1, min_open=True, max_open=True), "metavar": "SHARE", "help": help}

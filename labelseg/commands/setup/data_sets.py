@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from labelseg.commands.context import Invocation, no_wait, pass_invocation, talk, tell
-from labelseg.commands.setup.data_options import file_option, folder_option, scenes_option, share_option
+from labelseg.commands.setup.data_options import ending_option, file_option, folder_option, scenes_option, share_option
 from labelseg.commands.tables import format_table
 from labelseg.commands.workspace_file import written_path
 from labelseg.errors import UsageError
@@ -25,6 +25,8 @@ def data() -> None:
 @click.argument("name")
 @click.option("--images", **folder_option("Folder of images: jpg, png, webp, bmp, tiff."))
 @click.option("--masks", **folder_option("True masks, to evaluate or to answer questions with; index or palette PNG, 255 = ignore."))
+@click.option("--image-suffix", **ending_option("images, such as _leftImg8bit,"))
+@click.option("--mask-suffix", **ending_option("masks, such as _mask or _gtFine_labelIds,"))
 @click.option("--classes", **file_option("Class names, where the masks count them in another order than those of the first data set."))
 @click.option("--splits", **folder_option("Folder of lists of images, such as train.txt and val.txt."))
 @click.option("--val", **share_option("Share of the images to hold out as val."))
@@ -41,6 +43,8 @@ def add(
     splits: Path | None,
     val: float | None,
     label_map: str | None,
+    image_suffix: str | None,
+    mask_suffix: str | None,
     scenes: int | None,
 ) -> None:
     """Add a data set under NAME, such as target; nothing is copied.
@@ -60,9 +64,10 @@ def add(
         paths = {"images": images, "masks": masks, "classes": classes, "splits": splits}
         table = {key: written_path(workspace.root, path) for key, path in paths.items() if path is not None}
         table |= {"fractions": {"val": val, "seed": 0}} if val else {}
-        table |= {"label_map": label_map} if label_map else {}
+        named = {"label_map": label_map, "image_suffix": image_suffix, "mask_suffix": mask_suffix}
+        table |= {key: value for key, value in named.items() if value}
     else:
-        if masks or classes or splits or val or label_map:
+        if masks or classes or splits or val or label_map or image_suffix or mask_suffix:
             raise UsageError(f"data add {name}: scenes have masks and splits of their own. Leave out all options but --scenes.")
         own = workspace.config.data.get("scenes", {})
         seed = own.get("seed", 0) + 1 if isinstance(own, dict) else 1

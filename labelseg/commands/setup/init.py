@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from labelseg.commands.context import Invocation, pass_invocation, talk, tell
-from labelseg.commands.setup.data_options import file_option, folder_option, path_option, scenes_option, share_option
+from labelseg.commands.setup.data_options import ending_option, file_option, folder_option, path_option, scenes_option, share_option
 from labelseg.commands.setup.recipes import RECIPES, recipe_tables, remarks
 from labelseg.commands.setup.survey import Survey, proposed_side, survey_data, survey_report
 from labelseg.commands.workspace_file import exists_error, workspace_text, write_new, written_path
@@ -58,6 +58,8 @@ SPLIT_FIRST = "; before it, to learn from some of the masks only: labelseg split
         "evaluate, not to train from tags.",
     ),
 )
+@click.option("--image-suffix", **ending_option("images, such as _leftImg8bit,"))
+@click.option("--mask-suffix", **ending_option("masks, such as _mask or _gtFine_labelIds,"))
 @click.option("--classes", **file_option("Class names, one a line; line k names class k of the masks; background first if there is one."))
 @click.option("--splits", **folder_option("Folder of lists of images, such as train.txt and val.txt."))
 @click.option("--val", **share_option("Share of the images to hold out as the split val, unless a list defines it."))
@@ -83,6 +85,8 @@ def init(
     weights: Path | None,
     recipe: str,
     anyway: bool,
+    image_suffix: str | None,
+    mask_suffix: str | None,
     **paths: Path | None,
 ) -> None:
     """Look at the data and write labelseg.toml.
@@ -98,7 +102,8 @@ def init(
     parts = _parts(source, paths)
     converted = _convert(invocation.root, parts)
     try:
-        data = _data_table(invocation.root, source, parts, val, scenes)
+        endings = {key: ending for key, ending in (("image_suffix", image_suffix), ("mask_suffix", mask_suffix)) if ending}
+        data = {**_data_table(invocation.root, source, parts, val, scenes), **endings}
         dataset = open_dataset(invocation.root, data)
         survey = _survey(dataset, data, recipe, weights, anyway)
     except BaseException:

@@ -11,6 +11,8 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from labelseg.commands.tables import format_table
+from labelseg.data.folder.file_checks import naming_of_masks
+from labelseg.data.folder.folder_dataset import FolderDataset
 from labelseg.errors import DataError
 
 if TYPE_CHECKING:
@@ -81,7 +83,8 @@ def proposed_side(survey: Survey, *, from_tags: bool) -> int:
 def _check_found(dataset: Dataset, survey: Survey, table: Mapping[str, Any]) -> None:
     """Refuse labels and masks that belong to none of the images."""
     if "masks" in table and not survey.masked["all"]:
-        raise DataError(f"{table['masks']}: none of its masks has the name of an image, such as {dataset.ids('all')[0]}.png.")
+        naming = naming_of_masks(dataset, dataset.unused_masks()) if isinstance(dataset, FolderDataset) else ""
+        raise DataError(f"{table['masks']}: none of its masks has the name of an image. {naming}")
     if "labels" in table and not survey.tagged["all"]:
         raise DataError(f"{table['labels']}: names none of the images.")
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,7 +16,7 @@ from PIL import Image
 from labelseg.class_ids import IGNORE
 from labelseg.data.folder.findings import Finding, Level
 from labelseg.data.folder.folder_dataset import FolderDataset
-from labelseg.data.folder.image_ids import IMAGE_SUFFIXES, MASK_SUFFIXES, scan_files
+from labelseg.data.folder.image_ids import IMAGE_SUFFIXES, MASK_SUFFIXES, fitting_endings, scan_files
 from labelseg.data.folder.images import EXIF_ORIENTATION, UNREADABLE, image_size
 from labelseg.errors import DataError
 from labelseg.wording import counted, some_of
@@ -40,6 +43,22 @@ LIKE_MASKS = (*PICTURES, ".jpg", ".jpeg", ".webp", ".npz", ".json", ".xml", ".ma
 HEADERS, MASKS, QUICKLY = 2000, 100, 16  # files looked at, evenly over all
 MEGAPIXELS = 50  # above which a photo is told
 T = TypeVar("T")
+
+
+def naming_of_masks(dataset: FolderDataset, unused: Sequence[str]) -> str:
+    """Say how masks that fit no image come to fit.
+
+    Args:
+        unused: Their paths below the folder of masks.
+    """
+    ids = dataset.ids("all")
+    endings = fitting_endings(ids, (os.path.splitext(name)[0] for name in unused))
+    if endings is None:
+        return f"Name a mask as its image: {ids[0]}.png."
+    given = {key: ending for key, ending in (("image-suffix", endings.image), ("mask-suffix", endings.mask)) if ending}
+    options = " ".join(f"--{key} {shlex.quote(ending)}" for key, ending in given.items())
+    keys = ", ".join(f"{key.replace('-', '_')} = {json.dumps(ending)}" for key, ending in given.items())
+    return f"They are named as their images but for endings. Name those to labelseg init: {options}; in labelseg.toml under [data]: {keys}."
 
 
 def evenly(names: Sequence[T], most: int) -> Sequence[T]:
@@ -155,11 +174,8 @@ def _strange_names(dataset: FolderDataset) -> Iterator[Finding]:
     assert dataset.masks is not None
     unused = dataset.unused_masks()
     if unused:
-        endings = Counter(Path(name).stem.rpartition("_")[2] for name in unused if "_" in Path(name).stem)
-        ending, often = endings.most_common(1)[0] if endings else ("", 0)
-        hint = f" They end in _{ending}, which their images do not." if often == len(unused) > 1 else ""
         what = f"{counted(len(unused), 'mask')} with the name of no image: {some_of(unused)}"
-        yield Finding("warning", str(dataset.masks), what, "not used", f"Name a mask as its image: {dataset.ids('all')[0]}.png.{hint}")
+        yield Finding("warning", str(dataset.masks), what, "not used", naming_of_masks(dataset, unused))
     others = Counter(Path(name).suffix.lower() for name in scan_files(dataset.masks, frozenset(LIKE_MASKS)))
     if dataset.masks.resolve() != dataset.images.resolve() and others:
         kinds = ", ".join(f"{count:,} {suffix}" for suffix, count in others.most_common())

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from labelseg.class_ids import BACKGROUND
 from labelseg.data.folder.findings import Finding
-from labelseg.data.folder.image_ids import ImageIndex, MaskIndex
+from labelseg.data.folder.image_ids import Endings, ImageIndex, MaskIndex
 from labelseg.data.folder.label_tables import LabelTable, class_folders, labels_in, read_table
 from labelseg.data.folder.labels import infer_classes, read_classes, read_labels, read_voc_annotation
 from labelseg.data.folder.splits import ALL, HELD_OUT, USUAL_ORDER, find_lists, fraction_splits, names_images, order_names, read_split
@@ -39,6 +39,7 @@ class FolderDataset:
         split_lists: Folders of lists.
         fractions: Share of the images by split, dealt out among the images that no list of ``val`` or ``test`` holds.
         fraction_seed: Seed of that dealing.
+        endings: Of the names of images and masks, where those differ.
     """
 
     images: Path
@@ -49,6 +50,7 @@ class FolderDataset:
     split_lists: tuple[Path, ...] = ()
     fractions: Mapping[str, float] = field(default_factory=dict)
     fraction_seed: int = 0
+    endings: Endings = field(default_factory=Endings)
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
@@ -205,7 +207,7 @@ class FolderDataset:
 
     @cached_property
     def _masks(self) -> MaskIndex | None:
-        return None if self.masks is None else MaskIndex(self.masks, self._index)
+        return None if self.masks is None else MaskIndex(self.masks, self._index, self.endings)
 
     @cached_property
     def _read_splits(self) -> dict[str, list[str]]:

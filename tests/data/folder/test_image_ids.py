@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from labelseg.data.folder.image_ids import ImageIndex, MaskIndex
+from labelseg.data.folder.image_ids import Endings, ImageIndex, MaskIndex, fitting_endings
 from labelseg.errors import DataError
 
 
@@ -68,6 +68,40 @@ def test_a_mask_lies_at_the_path_of_its_image_or_has_its_unique_stem(tmp_path: P
     found = {image_id: masks.path(image_id) for image_id in images.ids}
     expected = {"x/a": "x/a.png", "y/a": None, "x/b": "b.png", "c.jpg": "c.jpg.png", "c.png": None, "d": None}
     assert found == {image_id: file and tmp_path / "masks" / file for image_id, file in expected.items()}
+
+
+def test_masks_are_found_by_an_ending_that_their_images_have_not(tmp_path: Path) -> None:
+    names = ("aachen/a_1_leftImg8bit.png", "bonn/b_2_leftImg8bit.png", "c.png")
+    images = ImageIndex(touch(tmp_path / "images", *names))
+    kinds = ("labelIds", "color", "instanceIds")
+    folder = touch(
+        tmp_path / "masks", "c_labelIds.png", "c.png", *(f"{name}_{kind}.png" for kind in kinds for name in ("aachen/a_1", "b_2"))
+    )
+    masks = MaskIndex(folder, images, Endings("_leftImg8bit", "_labelIds"))
+    found = [masks.path(image_id) for image_id in images.ids]
+    assert found == [folder / "aachen/a_1_labelIds.png", folder / "b_2_labelIds.png", folder / "c_labelIds.png"]
+    assert masks.files == ["aachen/a_1_labelIds.png", "b_2_labelIds.png", "c_labelIds.png"]
+    assert MaskIndex(folder, images).path("aachen/a_1_leftImg8bit") is None
+
+
+@pytest.mark.parametrize(
+    ("images", "masks", "found"),
+    [
+        (["a", "b"], ["a_L", "b_L"], Endings("", "_L")),
+        (["x/a_1", "a_2"], ["a_1-mask", "y/a_2-mask", "other"], Endings("", "-mask")),
+        (
+            ["u_0_leftImg8bit", "v_1_leftImg8bit"],
+            ["u_0_gtFine_labelIds", "v_1_gtFine_labelIds"],
+            Endings("_leftImg8bit", "_gtFine_labelIds"),
+        ),
+        (["a_rgb", "b_rgb"], ["a", "b"], Endings("_rgb", "")),
+        (["a", "b"], ["c_L", "d_L"], None),
+        (["a", "b", "c"], ["a_L", "x", "y"], None),
+        (["a"], [], None),
+    ],
+)
+def test_endings_by_which_masks_fit_images_are_found(images, masks, found) -> None:
+    assert fitting_endings(images, masks) == found
 
 
 def test_two_masks_of_one_image_are_an_error(tmp_path: Path) -> None:
