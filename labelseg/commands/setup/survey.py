@@ -11,8 +11,6 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from labelseg.commands.tables import format_table
-from labelseg.data.folder.file_checks import naming_of_masks
-from labelseg.data.folder.folder_dataset import FolderDataset
 from labelseg.errors import DataError
 
 if TYPE_CHECKING:
@@ -82,6 +80,9 @@ def proposed_side(survey: Survey, *, from_tags: bool) -> int:
 
 def _check_found(dataset: Dataset, survey: Survey, table: Mapping[str, Any]) -> None:
     """Refuse labels and masks that belong to none of the images."""
+    from labelseg.data.folder.file_checks import naming_of_masks
+    from labelseg.data.folder.folder_dataset import FolderDataset
+
     if "masks" in table and not survey.masked["all"]:
         naming = naming_of_masks(dataset, dataset.unused_masks()) if isinstance(dataset, FolderDataset) else ""
         raise DataError(f"{table['masks']}: none of its masks has the name of an image. {naming}")
