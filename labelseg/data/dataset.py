@@ -13,8 +13,9 @@ from labelseg.data.domains.published_ids import id_table, label_map_ids
 from labelseg.data.domains.sized_dataset import KEY as LONG_SIDE
 from labelseg.data.domains.sized_dataset import SizedDataset, check_long_side
 from labelseg.data.folder.folder_dataset import FolderDataset
-from labelseg.data.folder.image_ids import IMAGE_SUFFIXES, Endings
+from labelseg.data.folder.image_ids import IMAGE_SUFFIXES
 from labelseg.data.folder.labels import check_classes, read_classes
+from labelseg.data.folder.mask_names import Endings
 from labelseg.data.folder.splits import check_fractions
 from labelseg.errors import DataError, UsageError
 from labelseg.protocols import Dataset

@@ -16,8 +16,9 @@ from PIL import Image
 from labelseg.class_ids import IGNORE
 from labelseg.data.folder.findings import Finding, Level
 from labelseg.data.folder.folder_dataset import FolderDataset
-from labelseg.data.folder.image_ids import IMAGE_SUFFIXES, MASK_SUFFIXES, fitting_endings, scan_files
+from labelseg.data.folder.image_ids import IMAGE_SUFFIXES, scan_files
 from labelseg.data.folder.images import EXIF_ORIENTATION, UNREADABLE, image_size
+from labelseg.data.folder.mask_names import MASK_SUFFIXES, fitting_endings
 from labelseg.errors import DataError
 from labelseg.wording import counted, some_of
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from labelseg.class_ids import BACKGROUND
 from labelseg.data.folder.findings import Finding
-from labelseg.data.folder.image_ids import Endings, ImageIndex, MaskIndex
+from labelseg.data.folder.image_ids import ImageIndex
 from labelseg.data.folder.label_tables import LabelTable, class_folders, labels_in, read_table
 from labelseg.data.folder.labels import infer_classes, read_classes, read_labels, read_voc_annotation
+from labelseg.data.folder.mask_names import Endings, MaskIndex
 from labelseg.data.folder.splits import ALL, HELD_OUT, USUAL_ORDER, find_lists, fraction_splits, names_images, order_names, read_split
 from labelseg.errors import DataError, UsageError
 from labelseg.protocols import Kind

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from labelseg.data.folder.image_ids import MASK_SUFFIXES, scan_files
+from labelseg.data.folder.image_ids import scan_files
 from labelseg.data.folder.images import UNREADABLE, read_mask
 from labelseg.data.folder.labels import read_classes
+from labelseg.data.folder.mask_names import MASK_SUFFIXES
 from labelseg.data.formats.palette import voc_palette
 from labelseg.errors import DataError
 from labelseg.exchange.readers.incoming import ClassNames, Incoming

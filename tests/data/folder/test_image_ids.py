@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from labelseg.data.folder.image_ids import Endings, ImageIndex, MaskIndex, fitting_endings
+from labelseg.data.folder.image_ids import ImageIndex
+from labelseg.data.folder.mask_names import Endings, MaskIndex, fitting_endings
 from labelseg.errors import DataError
 
 
