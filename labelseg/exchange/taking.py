@@ -118,6 +118,18 @@ def _sizes(path: Path) -> list[tuple[int, int]]:
     return sizes if len(set(sizes)) == 1 else sizes[:1]
 
 
+def _frames(path: Path) -> Iterator[Image.Image]:
+    """Read the frames of a stack."""
+    sizes = _sizes(path)
+    try:
+        with Image.open(path) as image:
+            for k in range(len(sizes)):
+                image.seek(k)
+                yield image.copy()
+    except UNREADABLE as error:
+        raise DataError(f"{path}: expected a whole stack of {counted(len(sizes), 'frame')}: {error}. Save it anew.") from error
+
+
 def _take_stacks(path: Path, out: Path, what: str, taken: Taken, stem: str = "") -> Path:
     """Write each frame of a stack, or of all files of a folder, to a file of its own: ``NAME/0000.tif``."""
     if path.is_file() and path.suffix.lower() not in STACKS:
@@ -130,11 +142,9 @@ def _take_stacks(path: Path, out: Path, what: str, taken: Taken, stem: str = "")
     for name in files:
         target = out / (Path(stem) if stem else Path(name).with_suffix(""))
         target.mkdir(parents=True, exist_ok=True)
-        with Image.open(folder / name) as image:
-            for k in range(len(_sizes(folder / name))):
-                image.seek(k)
-                image.copy().save(target / f"{k:04}.tif", compression="tiff_deflate")
-                count += 1
+        for k, frame in enumerate(_frames(folder / name)):
+            frame.save(target / f"{k:04}.tif", compression="tiff_deflate")
+            count += 1
     taken.parts[what] = out
     taken.told.append(f"{what}: {path} is {counted(len(files), 'stack')} of {counted(count, 'frame')}, each written to a file in {out}")
     return out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import pickle
 import sys
 import warnings
@@ -30,6 +31,11 @@ _COUNTER = "num_batches_tracked"
 _WRAPPERS = ("state_dict", "model_ema", "model")
 # Checkpoints hold scores as numpy numbers, which are passed over: only tensors are taken.
 _PASSED_OVER = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar", "numpy.dtype")
+
+# What torch and safetensors raise where a file is none of theirs, or was cut or changed.
+_UNREADABLE = (
+    SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, TypeError, AttributeError, LookupError, OSError,
+)  # fmt: skip
 
 
 def load_weights(backbone: Backbone, spec: str) -> None:
@@ -240,23 +246,25 @@ def _of_backbone(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _read_file(path: Path) -> Mapping[str, Tensor]:
     if not path.is_file():
         raise DataError(f"weights {path}: no such file. Give none, imagenet or the path of a .safetensors or .pth file.")
+    if path.suffix not in (".safetensors", ".pth", ".pt"):
+        raise UsageError(f"weights {path}: expected a .safetensors, .pth or .pt file.")
     state: Any
     try:
         if path.suffix == ".safetensors":
             state = load_file(path)
-        elif path.suffix in (".pth", ".pt"):
+        else:
             with torch.serialization.safe_globals([(_PassedOver, name) for name in _PASSED_OVER]), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # about how a file was pickled, which helps nobody here
                 state = torch.load(path, map_location="cpu", weights_only=True)
-        else:
-            raise UsageError(f"weights {path}: expected a .safetensors, .pth or .pt file.")
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except _UNREADABLE as error:
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise
         # Never the text of the library, which advises to load pickles that may run anything.
         reason = _kind_of(path) or "cut short or changed"
         raise DataError(f"weights {path}: not a readable file of tensors ({reason}).") from error
     if isinstance(state, dict):
         state = next((state[name] for name in _WRAPPERS if isinstance(state.get(name), dict)), state)
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
         raise DataError(
             f"weights {path}: expected named tensors, alone or under one of {', '.join(_WRAPPERS)}; found {_described(state)}. "
             "Save the tensors of the network: torch.save(net.state_dict(), FILE)"

@@ -18,6 +18,7 @@ from labelseg.pipeline.store.manifests import Ref
 
 FORMAT = 1
 FOLDER = "quality"
+ROUNDING = 1e-6
 Parts = Mapping[str, float | bool | None]
 
 
@@ -92,6 +93,19 @@ def kept_measured(folder: Path, instance: str, split: str) -> Measured | None:
         if values["format"] != FORMAT or (values["instance"], values["split"]) != (instance, split):
             return None
         images = tuple(ImageQuality(**image) for image in values["images"])
-        return Measured(instance, split, values["digests"], images)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError, LabelsegError):
+        return Measured(instance, split, dict(values["digests"]), images) if all(map(_sound, images)) else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, LabelsegError):
         return None
+
+
+def _sound(image: ImageQuality) -> bool:
+    """Whether the values of an image are such as are measured."""
+    own = (image.quality, image.agreement, image.kept, image.confidence, image.miou, *image.iou.values())
+    parts = [part for of_class in image.classes.values() for part in of_class.values()]
+    names = (image.id, image.key, *image.iou, *image.classes)
+    return all(map(_is_share, (*own, *parts))) and None not in image.iou.values() and all(isinstance(name, str) for name in names)
+
+
+def _is_share(value: object) -> bool:
+    """Whether a value is None, a yes or no, or a number in [0, 1], rounding apart."""
+    return value is None or (isinstance(value, int | float) and -ROUNDING <= value <= 1 + ROUNDING)

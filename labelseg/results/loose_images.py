@@ -229,12 +229,7 @@ class Predictions:
 
     def done(self) -> set[str]:
         """List the images whose files are there already, made by the same models and parameters from the same photos."""
-        journal = self.wanted.folder / JOURNAL
-        try:
-            lines = list(map(_line, read_file(journal).splitlines()))
-        except OSError:
-            return set()
-        noted = {line[0]: line[1] for line in lines if isinstance(line, list) and len(line) == 2 and isinstance(line[0], str)}
+        noted = noted_in(self.wanted.folder / JOURNAL)
         return {
             name
             for name in self._files.keys() & noted.keys()
@@ -280,6 +275,15 @@ class Predictions:
         """Say what the files of an image are made from: models, parameters and the photo as it stands."""
         status = self._files[name].stat()
         return f"{self._made_by} {status.st_size} {status.st_mtime_ns}"
+
+
+def noted_in(journal: Path) -> dict[str, Any]:
+    """Read which images were finished, and what each was made from; lines that are no such notes count as none."""
+    try:
+        lines = list(map(_line, read_file(journal).splitlines()))
+    except OSError:
+        return {}
+    return {line[0]: line[1] for line in lines if isinstance(line, list) and len(line) == 2 and isinstance(line[0], str)}
 
 
 def _line(line: bytes) -> Any:

@@ -3,10 +3,37 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
 import random
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
-ODD: tuple[Any, ...] = (None, True, -1, 2**70, 1e308, "", "x", "../../x", "a\0b", "\ud800", [], {}, [[]], {"a": []}, [1, [2, [3]]])
+from labelseg.errors import LabelsegError
+from labelseg.pipeline.files.seals import BLANK, seal
+
+TRIALS = 100
+ODD: tuple[Any, ...] = (
+    None,
+    True,
+    -1,
+    2**70,
+    10**400,
+    1e308,
+    float("nan"),
+    float("inf"),
+    "",
+    "x",
+    "../../x",
+    "a\0b",
+    "\ud800",
+    [],
+    {},
+    [[]],
+    {"a": []},
+    [1, [2, [3]]],
+)
 ODD_TEXTS = (
     "",
     "\0",
@@ -64,8 +91,71 @@ def value_changed(data: bytes, rng: random.Random) -> bytes:
     return json.dumps(document).encode()
 
 
+def resealed(data: bytes, rng: random.Random) -> bytes:
+    """Change a value, and put the seal right again: what stands in it is to be looked at as well."""
+    document = json.loads(value_changed(data, rng))
+    if not isinstance(document, dict):
+        return json.dumps(document).encode()
+    document.pop("seal", None)
+    return seal(json.dumps({**document, "seal": BLANK}).encode())
+
+
+def line_changed(data: bytes, rng: random.Random) -> bytes:
+    """Change a value in a line of JSON, without a seal or with one that fits; at times name a key of it twice."""
+    lines = data.splitlines()
+    at = rng.randrange(len(lines))
+    way = rng.randrange(3)
+    if way == 2:
+        lines[at] = lines[at][:-1] + b"," + rng.choice(lines[at][1:-1].split(b", ")) + b"}"
+    else:
+        changed = json.loads(value_changed(lines[at], rng))
+        lines[at] = json.dumps(changed).encode()
+        if way and isinstance(changed, dict):
+            changed.pop("seal", None)
+            lines[at] = seal(json.dumps({**changed, "seal": BLANK}).encode())
+    return b"\n".join(lines) + b"\n"
+
+
 def _spots(value: Any) -> Any:
     """Every (container, key) in a document."""
     for key in list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
         yield value, key
         yield from _spots(value[key])
+
+
+def only(root: Path, pattern: str) -> Path:
+    """The one file of a kind."""
+    (found,) = root.glob(pattern)
+    return found
+
+
+def replaced(data: bytes, texts: Mapping[bytes, bytes]) -> bytes:
+    """Put texts in the places of others."""
+    for text, other in texts.items():
+        data = data.replace(text, other)
+    return data
+
+
+def crashes(
+    root: Path, pattern: str, read: Callable[[Path], Any], change: Callable[[bytes, random.Random], bytes], trials: int = TRIALS
+) -> list[str]:
+    """Change a file in many ways and read it; what came out that is no error of labelseg, with the file that did it."""
+    path = only(root, pattern)
+    data = path.read_bytes()
+    # What differs from machine to machine stays out of the change, so that the same changes are tried everywhere.
+    own = {b"@root": os.fsencode(root), b"@node": platform.node().encode()}
+    plain = replaced(data, {text: name for name, text in own.items()})
+    rng = random.Random(pattern)
+    found = []
+    try:
+        for _ in range(trials):
+            path.write_bytes(replaced(change(plain, rng), own))
+            try:
+                read(root)
+            except LabelsegError:
+                continue
+            except Exception as error:
+                found.append(f"{type(error).__name__}: {error} of {path.read_bytes()[:300]!r}"[:500])
+    finally:
+        path.write_bytes(data)
+    return found

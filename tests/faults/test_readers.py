@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
-import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +16,6 @@ from torch.nn import Linear
 from benchmarks.faults.ground.processes import call
 from benchmarks.faults.ground.toys import STAGES, Momentum
 from labelseg.data.dataset import open_dataset
-from labelseg.errors import LabelsegError
 from labelseg.pipeline.declare.config import Config
 from labelseg.pipeline.files.fingerprint import FileIndex
 from labelseg.pipeline.plan.graph import NodeId
@@ -31,9 +27,8 @@ from labelseg.pipeline.store.store import Store
 from labelseg.results.scores import open_ref
 from labelseg.training.checkpoints import Checkpoints, Progress
 from labelseg.workspace import Workspace
-from tests.faults.mutations import bytes_changed, value_changed
+from tests.faults.mutations import bytes_changed, crashes, value_changed
 
-TRIALS = 100
 KEY = "0123456789abcdef" * 2
 NAMES = ("background", "cat", "dog")
 TOML = """\
@@ -42,6 +37,11 @@ images = "images"
 labels = "labels.csv"
 masks = "masks"
 classes = "classes.txt"
+splits = "splits"
+long_side = 64
+
+[data.town]
+images = "images"
 splits = "splits"
 
 [run]
@@ -148,12 +148,6 @@ def config(root: Path) -> None:
         found.split_of(instance)
 
 
-def only(root: Path, pattern: str) -> Path:
-    """The one file of a kind."""
-    (found,) = root.glob(pattern)
-    return found
-
-
 JSON_FILES: dict[str, tuple[str, Callable[[Path], Any]]] = {
     "manifest": (".labelseg/manifests/spread/*.json", artifact),
     "ref": (".labelseg/refs/spread/*.json", artifact),
@@ -170,40 +164,11 @@ OTHER_FILES: dict[str, tuple[str, Callable[[Path], Any]]] = {
     "best state of a checkpoint": (".labelseg/checkpoints/*/*/best-1.safetensors", checkpoint),
     "labelseg.toml": ("labelseg.toml", config),
     "labelseg.toml, for the status": ("labelseg.toml", everything),
+    "labelseg.toml, for the data": ("labelseg.toml", dataset),
     "label table": ("labels.csv", dataset),
     "class list": ("classes.txt", dataset),
     "list of a split": ("splits/train.txt", dataset),
 }
-
-
-def replaced(data: bytes, texts: Mapping[bytes, bytes]) -> bytes:
-    """Put texts in the places of others."""
-    for text, other in texts.items():
-        data = data.replace(text, other)
-    return data
-
-
-def crashes(root: Path, pattern: str, read: Callable[[Path], Any], change: Callable[[bytes, random.Random], bytes]) -> list[str]:
-    """Change a file in many ways and read it; what came out that is no error of labelseg, with the file that did it."""
-    path = only(root, pattern)
-    data = path.read_bytes()
-    # What differs from machine to machine stays out of the change, so that the same changes are tried everywhere.
-    own = {b"@root": os.fsencode(root), b"@node": platform.node().encode()}
-    plain = replaced(data, {text: name for name, text in own.items()})
-    rng = random.Random(pattern)
-    found = []
-    try:
-        for _ in range(TRIALS):
-            path.write_bytes(replaced(change(plain, rng), own))
-            try:
-                read(root)
-            except LabelsegError:
-                continue
-            except Exception as error:
-                found.append(f"{type(error).__name__}: {error} of {path.read_bytes()[:300]!r}"[:500])
-    finally:
-        path.write_bytes(data)
-    return found
 
 
 def test_the_workspace_reads_well_as_long_as_nothing_is_changed(root):

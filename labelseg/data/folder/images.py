@@ -19,7 +19,10 @@ from labelseg.file_kinds import odd_kind
 from labelseg.working_size import Scaling, working_size
 
 # All that Pillow raises on damaged files.
-UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error, zlib.error, Image.DecompressionBombError)
+UNREADABLE = (
+    OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, AttributeError, ArithmeticError, NotImplementedError,
+    struct.error, zlib.error, Image.DecompressionBombError,
+)  # fmt: skip
 EXIF_ORIENTATION = 0x0112
 SIDEWAYS = (5, 6, 7, 8)
 TURNS = {

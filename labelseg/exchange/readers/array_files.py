@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -14,9 +16,15 @@ from numpy.typing import NDArray
 from zarr.errors import BaseZarrError
 
 from labelseg.errors import DataError
+from labelseg.file_kinds import demand_file
 
 UNNAMED = ""
 _STARTS = (b"\x93NUMPY", b"PK\x03\x04", b"\x80")  # of npy, npz, and of Python objects, which numpy refuses
+# What numpy, zarr and their codecs raise where bytes are not what they wrote.
+_UNREADABLE = (
+    OSError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RuntimeError, EOFError, SyntaxError, MemoryError,
+    tokenize.TokenError, struct.error, zipfile.BadZipFile, zlib.error, BaseZarrError,
+)  # fmt: skip
 _SAVE = "Save plain arrays, without pickle: np.savez_compressed(file, NAME=array)"
 
 
@@ -35,6 +43,7 @@ def read_arrays(path: Path) -> dict[str, Any]:
     try:
         if path.is_dir():
             return _read_zarr(path)
+        demand_file(path)
         with open(path, "rb") as file:
             start = file.read(len(_STARTS[0]))
             file.seek(0)
@@ -42,7 +51,7 @@ def read_arrays(path: Path) -> dict[str, Any]:
                 raise ValueError("it begins otherwise than such a file")
             found = np.load(file, allow_pickle=False)
             return {name: found[name] for name in found.files} if isinstance(found, np.lib.npyio.NpzFile) else {UNNAMED: found}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+    except _UNREADABLE as error:
         if "pickle" in str(error) or "Object arrays" in str(error):
             raise DataError(f"{path}: expected arrays of numbers, found Python objects, which are never loaded. {_SAVE}") from error
         raise DataError(
@@ -68,10 +77,7 @@ def take_array(arrays: Mapping[str, Any], name: str, path: Path) -> NDArray[Any]
 
 def _read_zarr(path: Path) -> dict[str, Any]:
     """Read an array with its attributes, or the arrays of a group with those of the group."""
-    try:
-        node = zarr.open(path, mode="r")
-        if isinstance(node, zarr.Array):
-            return {**dict(node.attrs), UNNAMED: np.asarray(node[...])}
-        return {**dict(node.attrs), **{name: np.asarray(array[...]) for name, array in node.arrays()}}
-    except BaseZarrError as error:
-        raise ValueError(str(error)) from error
+    node = zarr.open(path, mode="r")
+    if isinstance(node, zarr.Array):
+        return {**dict(node.attrs), UNNAMED: np.asarray(node[...])}
+    return {**dict(node.attrs), **{name: np.asarray(array[...]) for name, array in node.arrays()}}

@@ -31,7 +31,7 @@ def read_coco(path: Path, names: ClassNames) -> Iterator[Incoming]:
     """
     content = load_json(path)
     images, annotations = list_of(content, "images", str(path)), list_of(content, "annotations", str(path))
-    categories = {category.get("id"): category.get("name") for category in list_of(content, "categories", str(path))}
+    categories = {_number_of(category, path): category.get("name") for category in list_of(content, "categories", str(path))}
     if any("segments_info" in annotation for annotation in annotations):
         raise DataError(f"{path}: expected COCO instances, found panoptic segments. Export instances.")
     own: dict[Any, list[dict[str, Any]]] = defaultdict(list)
@@ -49,7 +49,7 @@ def coco_tags(path: Path) -> tuple[list[ImageTags], tuple[str, ...]]:
     """Read the categories of the annotations of each image, crowds among them, and the names of all categories, by their numbers."""
     content = load_json(path)
     listed = sorted(list_of(content, "categories", str(path)), key=lambda category: str(category.get("id")).zfill(12))
-    names = {category.get("id"): str(category.get("name")) for category in listed}
+    names = {_number_of(category, path): str(category.get("name")) for category in listed}
     held: dict[Any, set[str]] = defaultdict(set)
     for annotation in list_of(content, "annotations", str(path)):
         number, image = annotation.get("category_id"), annotation.get("image_id")
@@ -64,6 +64,18 @@ def coco_tags(path: Path) -> tuple[list[ImageTags], tuple[str, ...]]:
         labels = held.get(number, set()) if isinstance(number, int | str) else set()
         found.append(ImageTags(name, f"{path} image {name or position}", tuple(n for n in names.values() if n in labels)))
     return found, tuple(dict.fromkeys(names.values()))
+
+
+def _number_of(category: dict[str, Any], path: Path) -> int | str:
+    """Return the id of a category.
+
+    Raises:
+        DataError: it is none.
+    """
+    number = category.get("id")
+    if not isinstance(number, int | str):
+        raise DataError(f"{path}: expected an id of the category {category.get('name')!r}, found {number!r}. Export it anew.")
+    return number
 
 
 def is_coco(content: Any) -> bool:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import lzma
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,9 +19,12 @@ from labelseg.class_ids import IGNORE
 from labelseg.data.folder.images import UNREADABLE
 from labelseg.errors import DataError
 from labelseg.exchange.readers.incoming import ClassNames, Incoming, demand_size
+from labelseg.file_kinds import demand_file
 
 MASKS, LABELS = "SegmentationClass/", "labelmap.txt"
 LARGEST = 1 << 28  # bytes of a mask in an archive, unpacked
+# What an archive raises whose bytes are not what was written, or that is packed or locked in a way that Python does not know.
+UNPACKABLE = (OSError, ValueError, RuntimeError, EOFError, LookupError, struct.error, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
 Colour = tuple[int, ...]
 
 
@@ -59,16 +65,17 @@ def _opened(path: Path) -> tuple[list[str], Callable[[str], bytes]]:
         files = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file())
         return files, lambda file: (path / file).read_bytes()
     try:
+        demand_file(path)
         with zipfile.ZipFile(path) as archive:
             files = sorted(entry.filename for entry in archive.infolist() if not entry.is_dir())
-    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+    except UNPACKABLE as error:
         raise DataError(f"{path}: expected a zip archive, it cannot be read: {error}.") from error
 
     def load(file: str) -> bytes:
         try:
             with zipfile.ZipFile(path) as archive, archive.open(file) as inner:
                 data = inner.read(LARGEST + 1)
-        except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError, RuntimeError, EOFError) as error:
+        except UNPACKABLE as error:
             raise DataError(f"{path} {file}: it cannot be unpacked: {error}.") from error
         if len(data) > LARGEST:
             raise DataError(f"{path} {file}: expected at most {LARGEST:,} bytes, got more.")
@@ -85,7 +92,7 @@ def _colours(data: bytes, where: str) -> dict[Colour, str]:
             continue
         name, *rest = line.strip().split(":")
         parts = rest[0].split(",") if rest else []
-        if len(parts) != 3 or not all(part.strip().isdecimal() and int(part) < 256 for part in parts):
+        if len(parts) != 3 or not all(part.strip().isdecimal() and len(part.strip()) <= 3 and int(part) < 256 for part in parts):
             raise DataError(f"{where} line {number}: expected name:red,green,blue::, got {line.strip()[:60]!r}.")
         found[tuple(int(part) for part in parts)] = name
     return found

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelseg.errors import DataError
+from labelseg.exchange.readers.cvat import LARGEST, UNPACKABLE
 from labelseg.exchange.readers.incoming import ClassNames, ImageTags, Incoming, demand_size
 from labelseg.exchange.shapes.run_lengths import decode_shape
-from labelseg.file_kinds import read_file
+from labelseg.file_kinds import demand_file, read_file
 
 FILE = "annotations.xml"
 REGIONS = ("polygon", "mask")
@@ -69,13 +70,16 @@ def _root(path: Path) -> ElementTree.Element:
         DataError: it cannot be read, or is something else.
     """
     try:
+        demand_file(path)
         if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                data = archive.read(FILE)
+            with zipfile.ZipFile(path) as archive, archive.open(FILE) as inner:
+                data = inner.read(LARGEST + 1)
+            if len(data) > LARGEST:
+                raise ValueError(f"it has more than {LARGEST:,} bytes")
         else:
             data = read_file(path)
         root = ElementTree.fromstring(data)
-    except (OSError, KeyError, ValueError, LookupError, RuntimeError, zipfile.BadZipFile, ElementTree.ParseError, RecursionError) as error:
+    except (*UNPACKABLE, ElementTree.ParseError) as error:
         raise DataError(
             f"{path}: expected {FILE} of CVAT, found none that can be read: {error}. Export as 'CVAT for images 1.1'."
         ) from error

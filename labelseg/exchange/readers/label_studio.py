@@ -44,7 +44,8 @@ def label_studio_tags(path: Path) -> tuple[list[ImageTags], tuple[str, ...]]:
         labels: list[str] = []
         for result in _results(last):
             value = result.get("value") if isinstance(result, dict) else None
-            lists = [given for key, given in (value or {}).items() if key == "choices" or key.endswith("labels")]
+            shown = value.items() if isinstance(value, dict) else ()
+            lists = [given for key, given in shown if key == "choices" or key.endswith("labels")]
             labels += [label for given in lists if isinstance(given, list) for label in given if isinstance(label, str)]
         found.append(ImageTags(_image_name(task["data"]), where, tuple(dict.fromkeys(labels))))
     return found, tuple(sorted({label for tags in found for label in tags.labels}))
@@ -128,5 +129,5 @@ def _polygon(points: Any, size: tuple[int, int], where: str) -> NDArray[np.bool_
     """Draw a polygon whose corners are given as percent of the width and the height."""
     try:
         return decode_shape([[share * side / 100 for point in points for share, side in zip(point, size[::-1], strict=True)]], size)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{where}: expected corners as pairs of percent: {error}.") from error

@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 from labelseg.errors import MissingExtraError
 
+FAR = 10  # sides of the image that a corner may lie away from it
+LARGEST = 1e300  # JSON knows larger whole numbers than there are floats
+
 
 def encode_runs(mask: NDArray[np.uint8]) -> dict[str, Any]:
     """Write a mask (H, W) uint8 of 0 and 1 as ``{"size": [H, W], "counts": text}``."""
@@ -31,8 +34,11 @@ def decode_shape(shape: Any, size: tuple[int, int]) -> NDArray[np.bool_]:
     """
     library = coco_masks()
     if isinstance(shape, list):
-        if not shape or not all(isinstance(ring, list) and len(ring) >= 6 and all(_is_number(n) for n in ring) for ring in shape):
+        if not shape or not all(isinstance(ring, list) and len(ring) >= 6 and all(map(_is_number, ring)) for ring in shape):
             raise ValueError("expected polygons of three corners or more")
+        # The library walks along every side, pixel by pixel.
+        if far := next((n for ring in shape for n in ring if not abs(n) <= FAR * max(size)), None):
+            raise ValueError(f"expected corners in the image or near it, got one at {far:.3g}")
         return library.decode(library.merge(library.frPyObjects(shape, *size))).astype(bool)
     if not isinstance(shape, dict) or not isinstance(shape.get("size"), list) or not isinstance(shape.get("counts"), list | str):
         raise ValueError("expected polygons or run lengths")
@@ -82,4 +88,4 @@ def coco_masks() -> Any:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and np.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and -LARGEST < value < LARGEST

@@ -14,6 +14,7 @@ from labelseg.answers.answer_files import Answer, Point
 from labelseg.answers.questions import Question
 from labelseg.class_ids import IGNORE
 from labelseg.errors import DataError
+from labelseg.file_kinds import demand_file, read_file
 from labelseg.ops.active.strategies import seeded
 from labelseg.suggestions import suggestion
 
@@ -88,6 +89,7 @@ def table_answers(path: Path, dataset: Dataset, questions: Sequence[Question], w
 
 def _table_rows(path: Path, dataset: Dataset, asked: dict[Point, Question]) -> Iterator[tuple[str, Answer]]:
     """Read the rows of a table, each with where it stands."""
+    demand_file(path)
     with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
         rows = csv.DictReader(file)
         try:
@@ -115,7 +117,7 @@ def _count(text: str | None, where: str) -> int:
 def _studio_rows(path: Path, dataset: Dataset, asked: dict[Point, Question]) -> Iterator[tuple[str, Answer]]:
     """Read the keypoints of an export of Label Studio; each answers the nearest pixel that was asked, at most 3 pixels away."""
     try:
-        tasks = json.loads(path.read_text(encoding="utf-8"))
+        tasks = json.loads(read_file(path))
         for number, task in enumerate(tasks):
             where = f"{path} task {number}"
             image = dataset.resolve(Path(str(task["data"]["image"])).stem, where)
@@ -123,7 +125,7 @@ def _studio_rows(path: Path, dataset: Dataset, asked: dict[Point, Question]) -> 
                 for result in annotation["result"]:
                     if result["type"] == "keypointlabels":
                         yield where, _keypoint(result, image, asked, where)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{path}: expected an export of Label Studio as JSON, with keypoint labels, got something else.") from error
@@ -136,7 +138,7 @@ def _keypoint(result: dict[str, Any], image: str, asked: dict[Point, Question], 
     own = [point[1:] for point in asked if point[0] == image]
     near = [(float(np.hypot(*(spot - place))), place) for place in own]
     distance, place = min(near, default=(np.inf, (0, 0)))
-    if distance > NEAR:
+    if not distance <= NEAR:
         raise DataError(
             f"{where}: no pixel of {image} within {NEAR} of row {spot[0]:.0f}, column {spot[1]:.0f} was asked. Remove the point."
         )
