@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, get_args
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,9 +14,10 @@ from labelseg.models.heads.atrous import AtrousHead
 from labelseg.models.heads.deeplabv2 import SummedPyramidHead
 from labelseg.models.heads.deeplabv3 import DeepLabV3Head, dilations
 from labelseg.models.heads.deeplabv3plus import DeepLabV3PlusHead, Norm
+from labelseg.models.heads.dpt import DptHead
 from labelseg.models.heads.unimatch_head import UniMatchHead
 
-Head = Literal["atrous", "deeplabv2", "deeplabv3plus", "deeplabv3", "unimatch"]
+Head = Literal["atrous", "deeplabv2", "deeplabv3plus", "deeplabv3", "unimatch", "dpt"]
 Perturb = Callable[[list[Tensor]], list[Tensor]]
 
 
@@ -28,8 +29,8 @@ class Segmenter(nn.Module):
         n_classes: Number of classes, background included where the data has one.
         head: ``atrous``: two 3x3 convolutions of rate 12 (psa.md 1.10); ``deeplabv2``: four summed ones; ``deeplabv3plus``: Chen et al.
             2018; ``deeplabv3``: without the stride-4 tap, of class-incremental steps; ``unimatch``: DeepLabV3+ as in the published
-            checkpoints of UniMatch.
-        width: Channels inside of the latter three of these.
+            checkpoints of UniMatch; ``dpt``: all four taps of a plain vision transformer, as in those of UniMatch V2.
+        width: Channels inside of the latter four of these.
         norm: Normalisation of ``deeplabv3plus`` and ``deeplabv3``; ``group`` does not care about the batch size.
         separable: Depthwise-separable 3x3 convolutions there: several times cheaper.
         pool: As in ``DeepLabV3Head``.
@@ -54,8 +55,8 @@ class Segmenter(nn.Module):
         self.settings = {"n_classes": n_classes, "head": head, "width": width, "norm": norm, "separable": separable}
         if pool:
             self.settings["pool"] = pool
-        self.align_corners = head in ("unimatch", "deeplabv2")
-        self.last_layer = {"unimatch": "head.classifier", "deeplabv2": ""}.get(head, "head.classify")
+        self.align_corners = head in ("unimatch", "deeplabv2", "dpt")
+        self.last_layer = {"unimatch": "head.classifier", "deeplabv2": "", "dpt": "head.scratch.output_conv.2"}.get(head, "head.classify")
         self.backbone = backbone
         self.head: nn.Module
         if head == "atrous":
@@ -71,8 +72,15 @@ class Segmenter(nn.Module):
         elif head == "unimatch":
             rates = tuple(rate * 16 // backbone.output_stride for rate in (6, 12, 18))
             self.head = UniMatchHead(backbone.channels[0], backbone.channels[-1], n_classes, rates, width)
+        elif head == "dpt":
+            if not backbone.patch:
+                raise UsageError(
+                    f"head dpt reads the tokens of a plain vision transformer, and {backbone.name} is none. "
+                    "Name one, such as --backbone timm:vit_small_patch14_dinov2, or another head: --head deeplabv3plus"
+                )
+            self.head = DptHead(backbone.channels[-1], n_classes, width)
         else:
-            raise UsageError(f"head of the segmenter: expected atrous, deeplabv2, deeplabv3plus, deeplabv3 or unimatch, got {head!r}.")
+            raise UsageError(f"head of the segmenter: expected one of {', '.join(get_args(Head))}, got {head!r}.")
 
     def forward(self, x: Tensor, perturb: Perturb | None = None) -> Tensor:
         """Compute logits (B, K, H, W) of normalised images (B, 3, H, W).

@@ -22,6 +22,7 @@ from labelseg.errors import DataError, UsageError
 from labelseg.models.encoders.base import Backbone
 from labelseg.models.encoders.registry import build_backbone
 from labelseg.models.encoders.timm_library.creation import is_of_timm, published_weights
+from labelseg.models.heads.dpt import without_idle
 from labelseg.models.heads.unimatch_head import from_published_names
 
 _HEADS = ("classifier.", "fc.")
@@ -110,7 +111,8 @@ def read_segmenter(spec: str) -> dict[str, NDArray]:
     """
     state = {name.removeprefix("module."): value for name, value in _read_file(Path(spec)).items()}
     published = "head.b0.0.weight" in state
-    return {name: value.numpy() for name, value in (from_published_names(state) if published else state).items()}
+    own = from_published_names(state) if published else without_idle(state)
+    return {name: value.numpy() for name, value in own.items()}
 
 
 def load_overlapping(net: nn.Module, arrays: Mapping[str, NDArray], source: str) -> None:

@@ -30,7 +30,7 @@ def has_inner_width(params: Any) -> bool:
 
 def may_be_separable(params: Any) -> bool:
     """Whether the head of a segmenter may have depthwise-separable convolutions."""
-    return params.head not in ("atrous", "deeplabv2", "unimatch")
+    return params.head not in ("atrous", "deeplabv2", "unimatch", "dpt")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,8 +33,8 @@ class FewMaskParams(EvaluatedTrainingParams):
     )
     head: str = option(
         "deeplabv3plus",
-        help="Head: DeepLabV3+, two atrous convolutions, or DeepLabV3+ as in published checkpoints of UniMatch.",
-        choices=("deeplabv3plus", "atrous", "unimatch"),
+        help="Head: DeepLabV3+, two atrous convolutions, DPT on a plain ViT as in UniMatch V2, or that of published UniMatch checkpoints.",
+        choices=("deeplabv3plus", "atrous", "dpt", "unimatch"),
     )
     width: int = option(
         256, help="Channels inside of the head; two atrous convolutions have none to choose.", minimum=16, effective=has_inner_width

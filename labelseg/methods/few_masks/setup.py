@@ -93,7 +93,8 @@ def take_over(net: Segmenter, inputs: Inputs, params: FewMaskParams) -> None:
     if params.init:
         load_overlapping(net, inputs.model("init").tensors, f"head of {params.init}")
     elif params.weights not in ("none", "imagenet"):
-        load_overlapping(net, read_segmenter(params.weights), f"head of {params.weights}")
+        tensors = {name: tensor for name, tensor in read_segmenter(params.weights).items() if not name.startswith("backbone.")}
+        load_overlapping(net, tensors, f"head of {params.weights}")
 
 
 def watcher(kept: nn.Module, data: FewMasks, inputs: Inputs, params: FewMaskParams) -> Watcher | None:

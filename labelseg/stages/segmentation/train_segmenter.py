@@ -18,9 +18,11 @@ class Params(EvaluatedTrainingParams):
 
     labels: str = source("propagate", help="Instance that provides the masks to learn, or masks for the ground truth.", kind="labels")
     head: str = option(
-        "deeplabv3plus", help="Head: DeepLabV3+, or the paper's two atrous convolutions.", choices=("deeplabv3plus", "atrous")
+        "deeplabv3plus",
+        help="Head: DeepLabV3+, the paper's two atrous convolutions, or DPT on a plain ViT.",
+        choices=("deeplabv3plus", "atrous", "dpt"),
     )
-    width: int = option(256, help="Channels inside DeepLabV3+.", minimum=16, effective=has_inner_width)
+    width: int = option(256, help="Channels inside DeepLabV3+ or DPT.", minimum=16, effective=has_inner_width)
     separable: bool = option(
         True, help="Depthwise-separable convolutions in DeepLabV3+: several times cheaper.", effective=may_be_separable
     )

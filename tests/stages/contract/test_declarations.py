@@ -147,12 +147,14 @@ VALUES = {
     "tile": (256,),
 }
 # Further changes: of what is read, and of what needs two of them.
+FOR_OTHER_NETWORKS = ("dpt",)  # not the tiny one: below, with one of theirs
+PLAIN_VIT = {"head": "dpt", "backbone": "timm:test_vit", "weights": "none", "output_stride": 16}
 FURTHER = {
     "train-affinity": [{"init": "train-classifier"}],
     "segment": [{"classes": "train-classifier"}, {"tags": "given"}],
-    "train-segmenter": [{"labels": "masks"}, {"init": "train-classifier"}],
+    "train-segmenter": [{"labels": "masks"}, {"init": "train-classifier"}, PLAIN_VIT],
     "train-pseudoseg": [{"init": "train-segmenter"}, {"labels": "propagate"}],
-    "train-unimatch": [{"init": "train-segmenter"}, {"hold": 0.3}],
+    "train-unimatch": [{"init": "train-segmenter"}, {"hold": 0.3}, PLAIN_VIT],
     "features": [{"model": "train-classifier"}],
     "import-scores": [{"tags": "file"}],
     "ask": [{"of": "segment"}],
@@ -204,7 +206,7 @@ def others(stage, name):
     if isinstance(declared.default, str) and not declared.metadata.get("choices"):
         raise LookupError(f"{stage.name}: other parameters depend on {name}. Give values of it in VALUES.")
     choices = declared.metadata.get("choices") or [another(declared.default, declared)]
-    return [choice for choice in choices if choice != declared.default]
+    return [choice for choice in choices if choice not in (declared.default, *FOR_OTHER_NETWORKS)]
 
 
 def changes(instance):
