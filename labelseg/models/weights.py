@@ -59,21 +59,24 @@ def load_weights(backbone: Backbone, spec: str) -> None:
     backbone.licence = "" if spec == "imagenet" else file_licence(Path(spec))
 
 
-def check_weights(name: str, path: Path, output_stride: int = 16) -> None:
-    """Check that a file of weights fits a backbone.
+def check_weights(name: str, spec: str, output_stride: int = 16) -> None:
+    """Check that there is a backbone and that it can begin from weights, as far as that can be told without a download.
 
     Args:
-        name: One of the backbones there are.
-        path: A ``.safetensors``, ``.pth`` or ``.pt`` file.
+        name: Of the backbone.
+        spec: As of ``load_weights``.
         output_stride: Of the backbone.
 
     Raises:
-        DataError: the file cannot be read, or does not fit.
-        UsageError: it has another suffix; there is no such backbone.
+        DataError: a file cannot be read, or does not fit.
+        UsageError: a file has another suffix; there is no such backbone, or it has no such weights.
     """
     with torch.device("meta"):  # names and shapes alone
         backbone = build_backbone(name, output_stride)
-    _demand_fit(backbone, backbone.from_file(_of_backbone(_read_file(path))), f"weights {path} for {name}")
+    if spec == "imagenet":
+        _demand_published(name)
+    elif spec != "none":
+        _demand_fit(backbone, backbone.from_file(_of_backbone(_read_file(Path(spec)))), f"weights {spec} for {name}")
 
 
 def file_licence(path: Path) -> str:
@@ -198,9 +201,7 @@ def load_arrays(net: nn.Module, arrays: Mapping[str, NDArray], source: str) -> N
 
 
 def _imagenet(name: str) -> Mapping[str, Tensor]:
-    weights = _published(name)
-    if weights is None:
-        raise UsageError(f"backbone {name} has no ImageNet weights{_published_elsewhere(name)}. Give --weights none or the path of a file.")
+    weights = _demand_published(name)
     cached = _cached(weights.url)
     was_there = cached.exists()
     try:
@@ -213,6 +214,14 @@ def _imagenet(name: str) -> Mapping[str, Tensor]:
                 "Remove the file, and it is downloaded again; or give --weights FILE or none."
             ) from error
         raise DataError(f"ImageNet weights of {name}: {weights.url} cannot be loaded ({error}). Give --weights FILE or none.") from error
+
+
+def _demand_published(name: str) -> Any:
+    """Find the ImageNet weights that torchvision has for a backbone, or say what there is in their place."""
+    weights = _published(name)
+    if weights is None:
+        raise UsageError(f"backbone {name} has no ImageNet weights{_published_elsewhere(name)}. Give --weights none or the path of a file.")
+    return weights
 
 
 def _published(name: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -207,6 +208,43 @@ def test_weights_of_another_network_are_refused_before_anything_is_written(data,
     labelseg(tmp_path / "w", "config", "train-classifier.weights", other, stages=STAGES)
     told = labelseg(tmp_path / "w", "run", "--dry-run", stages=STAGES).stderr
     assert "error: weights of train-classifier" in told and "config train-classifier.weights FILE" in told
+
+
+@pytest.fixture
+def vit_weights(tmp_path):
+    """A file of weights of a tiny transformer of timm, whose metadata names a licence."""
+    path = tmp_path / "vit.safetensors"
+    with torch.device("meta"):
+        state = build_backbone("timm:test_vit", 16).state_dict()
+    save_file({name: torch.zeros(tensor.shape) for name, tensor in state.items()}, path, metadata={"license": "mit"})
+    return path
+
+
+def test_a_backbone_of_timm_and_its_weights_are_those_of_all_trainings(data, tmp_path, vit_weights):
+    result = labelseg(tmp_path / "w", "init", "--from", data, "--backbone", "timm:test_vit", "--weights", vit_weights, stages=STAGES)
+    assert result.exit_code == 0, result.stderr
+    assert f"note: weights of the trainings: {vit_weights} has the licence mit, as the file itself says." in result.stderr
+    written = tables(tmp_path / "w")
+    trainings = [stage.name for stage in STAGES if any(f.name == "backbone" for f in fields(stage.params)) and stage.kind == "model"]
+    assert {"train-classifier", "train-affinity", "train-segmenter", "train-unimatch", "wilson"} < set(trainings)
+    for name in trainings:
+        assert (written[name]["backbone"], written[name]["weights"]) == ("timm:test_vit", str(vit_weights)), name
+    assert "licence mit" in labelseg(tmp_path / "w", "run", "--dry-run", stages=STAGES).stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "told"),
+    [
+        (["--backbone", "timm:test_vitt"], 1, "knows no network of that name. Did you mean 'timm:test_vit"),
+        (["--backbone", "timm:test_vit"], 1, "hf download timm/test_vit.r160_in1k model.safetensors"),
+        (["--backbone", "timm:"], 2, "init --backbone: expected one of mobilenet_v2"),
+        (["--backbone", "resnet19"], 2, "timm:NAME, got 'resnet19'. Did you mean 'resnet18'?"),
+    ],
+)
+def test_a_backbone_that_no_training_can_begin_from_is_refused(data, tmp_path, given, code, told):
+    result = labelseg(tmp_path / "w", "init", "--from", data, *given, stages=STAGES)
+    assert result.exit_code == code and told in result.stderr
+    assert not (tmp_path / "w").exists()
 
 
 def test_a_download_to_come_is_told_with_its_size_and_place(data, tmp_path, monkeypatch):

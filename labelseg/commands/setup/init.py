@@ -16,13 +16,16 @@ from labelseg.commands.setup.recipes import RECIPES, recipe_tables, remarks
 from labelseg.commands.setup.survey import Survey, proposed_side, survey_data, survey_report
 from labelseg.commands.workspace_file import exists_error, workspace_text, write_new, written_path
 from labelseg.data.dataset import open_dataset
+from labelseg.data.folder.findings import Finding
 from labelseg.data.folder.folder_dataset import FolderDataset
 from labelseg.data.folder.image_ids import ImageIndex
 from labelseg.data.folder.splits import names_images
 from labelseg.data.inspection import inspect
 from labelseg.errors import DataError, UsageError
 from labelseg.pipeline.declare.config import FILE_NAME
-from labelseg.results.outlook.initial_weights import file_findings
+from labelseg.pipeline.declare.values import read_value
+from labelseg.results.outlook.initial_weights import network_findings
+from labelseg.stages.tags import train_classifier
 from labelseg.wording import counted, some_of
 
 if TYPE_CHECKING:
@@ -65,6 +68,9 @@ SPLIT_FIRST = "; before it, to learn from some of the masks only: labelseg split
 @click.option("--val", **share_option("Share of the images to hold out as the split val, unless a list defines it."))
 @click.option("--voc", **folder_option("Folder of Pascal VOC 2012."))
 @click.option("--scenes", **scenes_option("Built-in synthetic scenes"))
+@click.option(
+    "--backbone", metavar="NAME", help="Backbone of all trainings, such as resnet50 or timm:NAME; see: labelseg train-classifier --help"
+)
 @click.option("--weights", **file_option("Initial weights of the backbone for all trainings: .safetensors or .pth."))
 @click.option(
     "--recipe",
@@ -82,6 +88,7 @@ def init(
     source: Path | None,
     val: float | None,
     scenes: int | None,
+    backbone: str | None,
     weights: Path | None,
     recipe: str,
     anyway: bool,
@@ -105,7 +112,7 @@ def init(
         endings = {key: ending for key, ending in (("image_suffix", image_suffix), ("mask_suffix", mask_suffix)) if ending}
         data = {**_data_table(invocation.root, source, parts, val, scenes), **endings}
         dataset = open_dataset(invocation.root, data)
-        survey = _survey(dataset, data, recipe, weights, anyway)
+        survey = _survey(dataset, data, recipe, _network_findings(backbone, weights), anyway)
     except BaseException:
         if converted:
             shutil.rmtree(converted)  # after an error nothing is left behind
@@ -117,8 +124,8 @@ def init(
             "at the size of the files: long_side in labelseg.toml. At full size: labelseg config data.long_side --unset"
         )
     invocation.root.mkdir(parents=True, exist_ok=True)
-    initial = written_path(invocation.root, weights) if weights else None
-    tables = recipe_tables(recipe, invocation.stages, survey, photos=scenes is None, weights=initial)
+    network = {"backbone": backbone, "weights": written_path(invocation.root, weights) if weights else None}
+    tables = recipe_tables(recipe, invocation.stages, survey, photos=scenes is None, network={k: v for k, v in network.items() if v})
     split = "val" if "val" in survey.images else "train"
     write_new(target, workspace_text(data, RECIPES[recipe].target, split, tables, remarks(tables, recipe)))
     first = f"{RECIPES[recipe].first}, then " if RECIPES[recipe].first else ""
@@ -150,8 +157,8 @@ def _convert(root: Path, parts: dict[str, Path]) -> Path | None:
     return out
 
 
-def _survey(dataset: Dataset, data: Mapping[str, Any], recipe: str, weights: Path | None, anyway: bool) -> Survey:
-    """Look at the data and the initial weights, and tell what is found.
+def _survey(dataset: Dataset, data: Mapping[str, Any], recipe: str, network: list[Finding], anyway: bool) -> Survey:
+    """Look at the data, and tell what is found in it and in the network of the trainings.
 
     Raises:
         DataError: something in it makes the result wrong, or the recipe cannot be fed.
@@ -162,8 +169,7 @@ def _survey(dataset: Dataset, data: Mapping[str, Any], recipe: str, weights: Pat
     survey = survey_data(dataset, data)
     tell(survey_report(survey))
     _check_recipe(recipe, survey, dataset)
-    findings = inspect(dataset, tags=from_tags)
-    findings += file_findings(DEFAULT_BACKBONE, weights, "the trainings", "--weights FILE") if weights else ()
+    findings = [*inspect(dataset, tags=from_tags), *network]
     for finding in findings:
         talk(str(finding))
     if (errors := sum(finding.level == "error" for finding in findings)) and not anyway:
@@ -171,6 +177,14 @@ def _survey(dataset: Dataset, data: Mapping[str, Any], recipe: str, weights: Pat
             f"{counted(errors, 'error')} in the data, nothing was written. Mend what is told above, or write all the same: --anyway"
         )
     return survey
+
+
+def _network_findings(backbone: str | None, weights: Path | None) -> list[Finding]:
+    """Look at the backbone and the file of weights that all trainings are to have, where one of them is named."""
+    if not backbone and not weights:
+        return []
+    read_value(train_classifier.STAGE, "backbone", backbone or DEFAULT_BACKBONE, "init --backbone")
+    return list(network_findings(backbone or DEFAULT_BACKBONE, str(weights or "imagenet"), "the trainings", "--weights FILE"))
 
 
 def _data_table(root: Path, source: Path | None, parts: Mapping[str, Path], val: float | None, scenes: int | None) -> dict[str, Any]:

@@ -91,7 +91,7 @@ WARMUP_SHARE = 0.1
 SHORT = "Few images: unless epochs are set, they are passed until there are as many updates as min_updates."
 
 
-def recipe_tables(name: str, stages: Iterable[Stage], survey: Survey, *, photos: bool, weights: str | None = None) -> Tables:
+def recipe_tables(name: str, stages: Iterable[Stage], survey: Survey, *, photos: bool, network: Mapping[str, str] | None = None) -> Tables:
     """Choose the parameters of every stage of a recipe.
 
     Args:
@@ -99,13 +99,13 @@ def recipe_tables(name: str, stages: Iterable[Stage], survey: Survey, *, photos:
         stages: All there are.
         survey: What is in the data.
         photos: Whether the images are photos, and not the built-in scenes.
-        weights: Path of the initial weights.
+        network: Backbone and path of the initial weights of all trainings, as far as they are named.
 
     Returns:
         Table of ``labelseg.toml`` -> parameters that differ from the defaults.
     """
     recipe, known = RECIPES[name], list(stages)
-    tables = training_tables(known, survey, weights)
+    tables = training_tables(known, survey, network)
     for table, values in recipe.tables.items() if photos or not recipe.photos_only else ():
         stage = next((stage for stage in known if stage.name == table.partition(".")[0]), None)
         if stage is not None:
@@ -120,8 +120,8 @@ def remarks(tables: Tables, recipe: str) -> dict[str, str]:
     return {**short, **(dict.fromkeys(found.tables, found.remark) if found.remark else {}), "segment.own": OWN}
 
 
-def training_tables(stages: Iterable[Stage], survey: Survey, weights: str | None = None) -> dict[str, dict[str, Any]]:
-    """Choose the parameters of the trainings: the weights, and the validation split where it has what a training is evaluated on."""
+def training_tables(stages: Iterable[Stage], survey: Survey, network: Mapping[str, str] | None = None) -> dict[str, dict[str, Any]]:
+    """Choose the parameters of the trainings: the network, and the validation split where it has what a training is evaluated on."""
     tables: dict[str, dict[str, Any]] = {}
     for stage in stages:
         if stage.kind != "model":
@@ -134,8 +134,8 @@ def training_tables(stages: Iterable[Stage], survey: Survey, weights: str | None
             if any(f.name == "keep" for f in fields(stage.params)):
                 values["keep"] = "best"
         values.update(_short_schedule(stage, survey))
-        if weights and any(f.name == "weights" for f in fields(stage.params)):
-            values["weights"] = weights
+        known = {f.name for f in fields(stage.params)}
+        values.update({name: value for name, value in (network or {}).items() if name in known})
     return tables
 
 

@@ -25,19 +25,24 @@ def weight_findings(nodes: Iterable[tuple[Stage, Any]]) -> Iterator[Finding]:
         if _takes_weights(declared, params):
             asked.setdefault((params.backbone, params.weights), (declared.name, params))
     for (backbone, weights), (stage, params) in asked.items():
-        if weights == "imagenet":
-            yield from download_findings(backbone, stage)
-        elif weights != "none":
-            remedy = f"labelseg config {stage}.weights FILE; or name their network: labelseg config {stage}.backbone NAME"
-            yield from file_findings(backbone, Path(weights), stage, remedy, params.output_stride)
+        remedy = f"labelseg config {stage}.weights FILE; or name their network: labelseg config {stage}.backbone NAME"
+        yield from network_findings(backbone, weights, stage, remedy, params.output_stride)
 
 
-def file_findings(backbone: str, path: Path, stage: str, remedy: str, output_stride: int = 16) -> Iterator[Finding]:
-    """Tell why a file of weights cannot be loaded into a backbone, if it cannot; the remedy is how to name others."""
-    from labelseg.models.weights import check_weights
+def network_findings(backbone: str, weights: str, stage: str, remedy: str, output_stride: int = 16) -> Iterator[Finding]:
+    """Tell why a training cannot begin from a backbone and its weights, if it cannot; else of what licence they are, or to be downloaded.
+
+    Args:
+        backbone: Its name.
+        weights: A file, ``imagenet`` or ``none``.
+        stage: What begins from them.
+        remedy: How to name others.
+        output_stride: Of the backbone.
+    """
+    from labelseg.models.weights import check_weights, file_licence
 
     try:
-        check_weights(backbone, path, output_stride)
+        check_weights(backbone, weights, output_stride)
     except LabelsegError as error:
         yield Finding(
             "error",
@@ -46,6 +51,11 @@ def file_findings(backbone: str, path: Path, stage: str, remedy: str, output_str
             f"{stage} would end before it begins",
             f"Give weights of {backbone}: {remedy}",
         )
+        return
+    if weights == "imagenet":
+        yield from download_findings(backbone, stage)
+    elif weights != "none" and (licence := file_licence(Path(weights))):
+        yield Finding("note", f"weights of {stage}", f"{weights} has the licence {licence}, as the file itself says")
 
 
 def download_findings(backbone: str, stage: str) -> Iterator[Finding]:
