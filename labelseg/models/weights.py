@@ -107,12 +107,15 @@ def read_segmenter(spec: str) -> dict[str, NDArray]:
         spec: Path of a ``.safetensors``, ``.pth`` or ``.pt`` file.
 
     Returns:
-        Name -> array with the shape of the tensor, under the names of this project; other files keep their names.
+        Name -> array with the shape of the tensor, under the names of this project; empty for a file of another network, which has no
+        tensors of a ``backbone``.
 
     Raises:
         DataError: the file cannot be read.
     """
     state = {name.removeprefix("module."): value for name, value in _read_file(Path(spec)).items()}
+    if not any(name.startswith("backbone.") for name in state):
+        return {}  # a classifier may have a head too
     published = "head.b0.0.weight" in state
     own = from_published_names(state) if published else without_idle(state)
     return {name: value.numpy() for name, value in own.items()}

@@ -122,6 +122,19 @@ def test_other_backbones_have_no_such_head():
         Segmenter(build_backbone("tiny", 16), 3, "dpt")
 
 
+def test_the_head_of_a_classifier_is_no_head_of_a_segmenter(tmp_path):
+    torch.manual_seed(0)
+    weights = str(tmp_path / "vit.pth")
+    classifier = timm.create_model("test_vit")
+    torch.save(classifier.state_dict(), weights)
+    assert "head.weight" in classifier.state_dict()
+    net = Segmenter(build_backbone("timm:test_vit", 16), 3, "dpt", 8)
+    before = {name: tensor.clone() for name, tensor in net.head.state_dict().items()}
+    load_weights(net.backbone, weights)
+    take_over(net, None, SimpleNamespace(take="network", init="", weights=weights))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in net.head.state_dict().items())
+
+
 def published_checkpoint(path, net, backbone):
     """Save a network as the published training does: names of DINOv2, a unit that nothing passes through, a teacher beside it."""
     state = {f"module.head.{name}": tensor for name, tensor in net.head.state_dict().items()}
