@@ -71,7 +71,7 @@ def without_questions(workspace: Path, method: str, rounds: int) -> list[str]:
     options = {
         "source only": ["--adversarial", "0", "--answer-weight", "0"],
         "adversarial only": ["--answer-weight", "0"],
-        "fully supervised": ["--answers", "masks"],
+        "fully supervised": ["--answers", "masks", "--answer-weight", "1"],
     }[method]
     before, models = WARM_UP, []
     if method == "source only":
