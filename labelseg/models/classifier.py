@@ -36,7 +36,8 @@ class Classifier(nn.Module):
 
     def cam(self, x: Tensor) -> Tensor:
         """Compute class activation maps (B, K, h, w) >= 0 of normalised images (B, 3, H, W), before any normalisation."""
-        return self.classify(self.backbone(x)[-1]).relu()
+        maps = self.classify(self.backbone(x)[-1]).relu()
+        return maps.sqrt() if self.backbone.root_of_maps else maps
 
     def features(self, x: Tensor) -> Tensor:
         """Compute features to compare places by: the last two taps, each of unit length, on the grid of the finer one.

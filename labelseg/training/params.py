@@ -10,7 +10,7 @@ from labelseg.pipeline.declare.stage import file_option, option, source, split_o
 
 Number = TypeVar("Number", int, float)
 
-BACKBONES = ("mobilenet_v2", "resnet18", "resnet50", "resnet101", "resnet50_deep", "resnet101_deep", "tiny")
+BACKBONES = ("mobilenet_v2", "resnet18", "resnet50", "resnet101", "resnet50_deep", "resnet101_deep", "resnet38", "vgg16", "tiny")
 
 
 def takes_weights(params: Any) -> bool:

@@ -12,7 +12,7 @@ import click
 
 from labelseg.commands.context import Invocation, pass_invocation, talk, tell
 from labelseg.commands.setup.data_options import ending_option, file_option, folder_option, path_option, scenes_option, share_option
-from labelseg.commands.setup.recipes import RECIPES, recipe_tables, remarks
+from labelseg.commands.setup.recipes import CHAINS, PRESETS, RECIPES, first_backbone, recipe_tables, remarks
 from labelseg.commands.setup.survey import Survey, proposed_side, survey_data, survey_report
 from labelseg.commands.workspace_file import exists_error, workspace_text, write_new, written_path
 from labelseg.data.dataset import open_dataset
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from labelseg.protocols import Dataset
 
 CONVERTED = "converted"
-DEFAULT_BACKBONE = "mobilenet_v2"  # which every recipe begins with
 FROM_MASKS = "--recipe few-masks --classes FILE"
 ELSEWHERE = "--recipe imported-masks --classes FILE"
 LABEL_FILES = ("labels.csv", "image_labels.csv")
@@ -81,6 +80,12 @@ SPLIT_FIRST = "; before it, to learn from some of the masks only: labelseg split
     "saves its time for worse masks; few-masks learns from the masks of a few images (see split); imported-masks "
     "learns from masks made elsewhere (see import-masks), and needs images and --classes alone.",
 )
+@click.option(
+    "--preset",
+    type=click.Choice(list(PRESETS)),
+    help="In place of a recipe: the settings of a paper for Pascal VOC, written out. psa is AffinityNet with ResNet-38, which needs "
+    "--weights; irn has ResNet-50.",
+)
 @click.option("--anyway", is_flag=True, help="Write labelseg.toml although errors were found in the data.")
 @pass_invocation
 def init(
@@ -91,6 +96,7 @@ def init(
     backbone: str | None,
     weights: Path | None,
     recipe: str,
+    preset: str | None,
     anyway: bool,
     image_suffix: str | None,
     mask_suffix: str | None,
@@ -103,6 +109,9 @@ def init(
     and what each was taken for is told. A labelseg.toml that is there is never overwritten. What is found in the data
     that will make the result wrong is told, and refused; `labelseg doctor` and `labelseg run --dry-run` tell it again.
     """
+    if preset and backbone:
+        raise UsageError(f"init --preset {preset} has the backbone of its paper. Leave out --backbone, or --preset.")
+    chain = preset or recipe
     target = invocation.root / FILE_NAME
     if target.exists():
         raise exists_error(target)
@@ -112,12 +121,12 @@ def init(
         endings = {key: ending for key, ending in (("image_suffix", image_suffix), ("mask_suffix", mask_suffix)) if ending}
         data = {**_data_table(invocation.root, source, parts, val, scenes), **endings}
         dataset = open_dataset(invocation.root, data)
-        survey = _survey(dataset, data, recipe, _network_findings(backbone, weights), anyway)
+        survey = _survey(dataset, data, chain, _network_findings(chain, backbone, weights), anyway)
     except BaseException:
         if converted:
             shutil.rmtree(converted)  # after an error nothing is left behind
         raise
-    if side := proposed_side(survey, from_tags=RECIPES[recipe].needs == "tags"):
+    if side := proposed_side(survey, from_tags=CHAINS[chain].needs == "tags"):
         data["long_side"] = side
         talk(
             f"Images of {survey.pixels / 1e6:.1f} megapixels (median) are worked on at a longer side of {side:,} pixels, and masks written "
@@ -125,11 +134,11 @@ def init(
         )
     invocation.root.mkdir(parents=True, exist_ok=True)
     network = {"backbone": backbone, "weights": written_path(invocation.root, weights) if weights else None}
-    tables = recipe_tables(recipe, invocation.stages, survey, photos=scenes is None, network={k: v for k, v in network.items() if v})
+    tables = recipe_tables(chain, invocation.stages, survey, photos=scenes is None, network={k: v for k, v in network.items() if v})
     split = "val" if "val" in survey.images else "train"
-    write_new(target, workspace_text(data, RECIPES[recipe].target, split, tables, remarks(tables, recipe)))
-    first = f"{RECIPES[recipe].first}, then " if RECIPES[recipe].first else ""
-    talk(f"Wrote {target}. Next: {first}labelseg run{SPLIT_FIRST if recipe == 'few-masks' else ''}")
+    write_new(target, workspace_text(data, CHAINS[chain].target, split, tables, remarks(tables, chain)))
+    first = f"{CHAINS[chain].first}, then " if CHAINS[chain].first else ""
+    talk(f"Wrote {target}. Next: {first}labelseg run{SPLIT_FIRST if chain == 'few-masks' else ''}")
 
 
 def _parts(source: Path | None, paths: Mapping[str, Path | None]) -> dict[str, Path]:
@@ -163,7 +172,7 @@ def _survey(dataset: Dataset, data: Mapping[str, Any], recipe: str, network: lis
     Raises:
         DataError: something in it makes the result wrong, or the recipe cannot be fed.
     """
-    from_tags = RECIPES[recipe].needs == "tags"
+    from_tags = CHAINS[recipe].needs == "tags"
     if from_tags and isinstance(dataset, FolderDataset) and dataset.labels is None and dataset.annotations is None:
         raise _no_tags(dataset)
     survey = survey_data(dataset, data)
@@ -179,12 +188,13 @@ def _survey(dataset: Dataset, data: Mapping[str, Any], recipe: str, network: lis
     return survey
 
 
-def _network_findings(backbone: str | None, weights: Path | None) -> list[Finding]:
-    """Look at the backbone and the file of weights that all trainings are to have, where one of them is named."""
-    if not backbone and not weights:
+def _network_findings(chain: str, backbone: str | None, weights: Path | None) -> list[Finding]:
+    """Look at the backbone and the file of weights that all trainings are to have, where one of them or a paper is named."""
+    if not backbone and not weights and chain not in PRESETS:
         return []
-    read_value(train_classifier.STAGE, "backbone", backbone or DEFAULT_BACKBONE, "init --backbone")
-    return list(network_findings(backbone or DEFAULT_BACKBONE, str(weights or "imagenet"), "the trainings", "--weights FILE"))
+    first = backbone or first_backbone(chain)
+    read_value(train_classifier.STAGE, "backbone", first, "init --backbone")
+    return list(network_findings(first, str(weights or "imagenet"), "the trainings", "--weights FILE"))
 
 
 def _data_table(root: Path, source: Path | None, parts: Mapping[str, Path], val: float | None, scenes: int | None) -> dict[str, Any]:
@@ -232,7 +242,7 @@ def _no_tags(dataset: Dataset) -> DataError:
 
 def _check_recipe(recipe: str, survey: Survey, dataset: Dataset) -> None:
     """Refuse a recipe that the data cannot feed."""
-    needs = RECIPES[recipe].needs
+    needs = CHAINS[recipe].needs
     if needs == "tags" and not survey.tagged["train"]:
         raise _no_tags(dataset)
     if needs == "mask" and not survey.masked["train"]:

@@ -6,11 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from labelseg.commands.setup.presets import IRN, PSA, Tables
 from labelseg.commands.setup.survey import Survey
 from labelseg.pipeline.declare.stage import Stage
 from labelseg.training.params import schedule
-
-Tables = dict[str, dict[str, Any]]
 
 # The defaults of stages are the published ones; these were found on photos with the default backbone (docs/affinitynet.md).
 _CRF = {"crf_sxy": 50.0, "crf_srgb": 5.0}
@@ -62,6 +61,7 @@ class Recipe:
         remark: What to say above these tables.
         photos_only: Whether the parameters are for photos alone: built-in scenes are left at the defaults of stages.
         first: Command that comes before ``labelseg run``, or empty.
+        published: Whether schedules are those of a paper, whatever the number of images: the last epoch is kept, and none is added.
     """
 
     target: str
@@ -70,6 +70,7 @@ class Recipe:
     remark: str = ""
     photos_only: bool = False
     first: str = ""
+    published: bool = False
 
 
 FOUND_ON_PHOTOS = "Found on photos with a longer side of 320 pixels; docs/affinitynet.md explains how to find yours."
@@ -82,6 +83,13 @@ RECIPES = {
         "segment", "", {"override": {"of": ""}, "train-segmenter": {"labels": "override"}}, first="labelseg import-masks PATH"
     ),
 }
+_AS_PUBLISHED = "As published for Pascal VOC with {}; docs/affinitynet.md says where this differs from the papers' code."
+PRESETS = {
+    "psa": Recipe("segment", "tags", PSA, _AS_PUBLISHED.format("ResNet-38"), published=True),
+    "irn": Recipe("segment", "tags", IRN, _AS_PUBLISHED.format("ResNet-50"), published=True),
+}
+DEFAULT_BACKBONE = "mobilenet_v2"  # of all chains that name none
+CHAINS = {**RECIPES, **PRESETS}
 # Below these a training on few images ends before it has learned: found on 30 and 100 images (benchmarks/small_data.py).
 # The methods of few masks train the same segmenter, and get the same.
 FEWEST_UPDATES = {"train-classifier": 200, "train-affinity": 150, "train-segmenter": 500, "train-unimatch": 500, "train-pseudoseg": 500}
@@ -95,7 +103,7 @@ def recipe_tables(name: str, stages: Iterable[Stage], survey: Survey, *, photos:
     """Choose the parameters of every stage of a recipe.
 
     Args:
-        name: One of ``RECIPES``.
+        name: One of ``CHAINS``.
         stages: All there are.
         survey: What is in the data.
         photos: Whether the images are photos, and not the built-in scenes.
@@ -104,8 +112,10 @@ def recipe_tables(name: str, stages: Iterable[Stage], survey: Survey, *, photos:
     Returns:
         Table of ``labelseg.toml`` -> parameters that differ from the defaults.
     """
-    recipe, known = RECIPES[name], list(stages)
-    tables = training_tables(known, survey, network)
+    recipe, known = CHAINS[name], list(stages)
+    tables = training_tables(known, survey, network, published=recipe.published)
+    if recipe.published:  # trainings beside the chain have other backbones, which its weights do not fit
+        tables = {table: values for table, values in tables.items() if table in recipe.tables}
     for table, values in recipe.tables.items() if photos or not recipe.photos_only else ():
         stage = next((stage for stage in known if stage.name == table.partition(".")[0]), None)
         if stage is not None:
@@ -113,15 +123,25 @@ def recipe_tables(name: str, stages: Iterable[Stage], survey: Survey, *, photos:
     return tables
 
 
+def first_backbone(name: str) -> str:
+    """Name the backbone of the first training of a chain."""
+    return CHAINS[name].tables.get("train-classifier", {}).get("backbone", DEFAULT_BACKBONE)
+
+
 def remarks(tables: Tables, recipe: str) -> dict[str, str]:
     """Say of tables where their values come from."""
     short = {name: SHORT for name, values in tables.items() if "min_updates" in values}
-    found = RECIPES[recipe]
+    found = CHAINS[recipe]
     return {**short, **(dict.fromkeys(found.tables, found.remark) if found.remark else {}), "segment.own": OWN}
 
 
-def training_tables(stages: Iterable[Stage], survey: Survey, network: Mapping[str, str] | None = None) -> dict[str, dict[str, Any]]:
-    """Choose the parameters of the trainings: the network, and the validation split where it has what a training is evaluated on."""
+def training_tables(
+    stages: Iterable[Stage], survey: Survey, network: Mapping[str, str] | None = None, *, published: bool = False
+) -> dict[str, dict[str, Any]]:
+    """Choose the parameters of the trainings: the network, and the validation split where it has what a training is evaluated on.
+
+    Unless schedules are to be the published ones, the best epoch on it is kept, and little data is passed more often.
+    """
     tables: dict[str, dict[str, Any]] = {}
     for stage in stages:
         if stage.kind != "model":
@@ -131,9 +151,9 @@ def training_tables(stages: Iterable[Stage], survey: Survey, network: Mapping[st
         kinds = uses.get("validation", ()) if isinstance(uses, Mapping) else ()
         if kinds and not stage.home and all(survey.holds("val", kind) for kind in kinds):
             values["validation"] = "val"
-            if any(f.name == "keep" for f in fields(stage.params)):
+            if any(f.name == "keep" for f in fields(stage.params)) and not published:
                 values["keep"] = "best"
-        values.update(_short_schedule(stage, survey))
+        values.update({} if published else _short_schedule(stage, survey))
         known = {f.name for f in fields(stage.params)}
         values.update({name: value for name, value in (network or {}).items() if name in known})
     return tables

@@ -28,6 +28,7 @@ class Backbone(nn.Module):
         stem_channels: Channels of the stem.
         patch: Side of the patches that the cells of all levels stand for; 0 of convolutional networks.
         folds: Whether a BatchNorm that is listed behind a convolution is applied to what that gives.
+        root_of_maps: Whether class activation maps are square roots of what the last tap gives, as published for VGG-16.
         licence: Licence of the weights, as their file names it; empty where nobody does.
     """
 
@@ -36,6 +37,7 @@ class Backbone(nn.Module):
     channels: tuple[int, int, int, int]
     patch = 0
     folds = True
+    root_of_maps = False
     licence = ""
 
     def __init__(self, output_stride: int, dilate: bool = True) -> None:

@@ -10,7 +10,9 @@ from labelseg.models.encoders.base import Backbone
 from labelseg.models.encoders.mobilenet_v2 import MobileNetV2
 from labelseg.models.encoders.resnet import ResNet
 from labelseg.models.encoders.timm_library.creation import is_of_timm, is_plain_transformer
+from labelseg.models.encoders.resnet38 import ResNet38
 from labelseg.models.encoders.tiny import TinyNet
+from labelseg.models.encoders.vgg16 import VGG16
 
 
 def _deep_stem(name: str, output_stride: int, dilate: bool) -> Backbone:
@@ -36,6 +38,8 @@ BACKBONES: dict[str, Callable[[int, bool], Backbone]] = {
     "resnet101": partial(ResNet, "resnet101"),
     "resnet50_deep": partial(_deep_stem, "resnet50_deep"),
     "resnet101_deep": partial(_deep_stem, "resnet101_deep"),
+    "resnet38": ResNet38,
+    "vgg16": VGG16,
 }
 
 
