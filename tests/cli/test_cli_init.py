@@ -19,6 +19,7 @@ from labelseg.commands.setup.recipes import TWO_ROUNDS, recipe_tables
 from labelseg.commands.setup.survey import Survey
 from labelseg.data.dataset import open_dataset
 from labelseg.models.encoders.registry import build_backbone
+from labelseg.pipeline.declare.config import Config
 
 
 def tables(root: Path) -> dict:
@@ -359,3 +360,33 @@ def test_photos_from_a_camera_get_a_working_size(data, tmp_path, height, words, 
     assert (f"Images of 2.0 megapixels (median) are worked on at a longer side of {side:,} pixels" in result.stderr) == bool(side)
     assert "masks are written at the size of the files" in (tmp_path / "large/labelseg.toml").read_text() or not side
     assert ("labelseg config data.long_side 512" in result.stdout) == (not side)
+
+
+def test_a_preset_writes_the_settings_of_its_paper_whatever_the_number_of_images(data, tmp_path):
+    assert labelseg(tmp_path / "w", "init", "--from", data, "--preset", "irn", stages=STAGES).exit_code == 0
+    found = tables(tmp_path / "w")
+    assert {key: found["train-affinity"][key] for key in ("kind", "radius", "epochs", "dilate")} == {
+        "kind": "irn", "radius": 10, "epochs": 3, "dilate": False
+    }  # fmt: skip
+    assert (found["propagate"]["beta"], found["propagate"]["threshold"]) == (10.0, 0.25)
+    assert found["train-classifier"]["validation"] == "val"
+    assert not {"keep", "min_updates", "warmup_share"} & found["train-classifier"].keys()
+    assert "train-unimatch" not in found
+    assert "# As published for Pascal VOC with ResNet-50" in (tmp_path / "w" / "labelseg.toml").read_text()
+    for table in ("train-classifier", "cam", "refine", "affinity-labels", "train-affinity", "propagate", "train-segmenter"):
+        Config.load(tmp_path / "w", STAGES, {}).params(table)
+
+
+def test_the_preset_of_affinitynet_needs_weights_of_its_backbone(data, tmp_path):
+    refused = labelseg(tmp_path / "w", "init", "--from", data, "--preset", "psa", stages=STAGES)
+    assert refused.exit_code == 1
+    assert "backbone resnet38 has no ImageNet weights" in refused.stderr
+    assert labelseg(tmp_path / "w", "init", "--from", data, "--preset", "psa", "--anyway", stages=STAGES).exit_code == 0
+    found = tables(tmp_path / "w")
+    assert found["train-classifier"]["backbone"] == found["train-affinity"]["backbone"] == "resnet38"
+    assert (found["propagate"]["start"], found["propagate"]["alpha"]) == ("psa", 16.0)
+    for table in ("train-classifier", "cam", "refine", "train-affinity", "propagate", "train-segmenter"):
+        Config.load(tmp_path / "w", STAGES, {}).params(table)
+    both = labelseg(tmp_path / "v", "init", "--from", data, "--preset", "psa", "--backbone", "resnet50", stages=STAGES)
+    assert both.exit_code == 2
+    assert "Leave out --backbone, or --preset" in both.stderr

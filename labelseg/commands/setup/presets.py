@@ -6,7 +6,7 @@ from typing import Any
 
 Tables = dict[str, dict[str, Any]]
 
-# Momentum is the weight decay, as a shifted argument of the published code makes it; the rate of ResNet-38 is that of its users, not of the paper.
+# Momentum is the weight decay, as a shifted argument of the published code makes it; the rate is that of the users of ResNet-38.
 _RESNET38: dict[str, Any] = {"backbone": "resnet38", "output_stride": 8, "freeze_blocks": 4, "crop": 448, "warmup": 0}
 _PSA_STEPS: dict[str, Any] = {"optimizer": "sgd", "lr": 0.01, "momentum": 0.0005, "weight_decay": 0.0005}
 PSA: Tables = {

@@ -9,8 +9,8 @@ from labelseg.errors import UsageError
 from labelseg.models.encoders.base import Backbone
 from labelseg.models.encoders.mobilenet_v2 import MobileNetV2
 from labelseg.models.encoders.resnet import ResNet
-from labelseg.models.encoders.timm_library.creation import is_of_timm, is_plain_transformer
 from labelseg.models.encoders.resnet38 import ResNet38
+from labelseg.models.encoders.timm_library.creation import is_of_timm, is_plain_transformer
 from labelseg.models.encoders.tiny import TinyNet
 from labelseg.models.encoders.vgg16 import VGG16
 

@@ -67,7 +67,7 @@ class _Unit(nn.Module):
         self.conv_branch1 = _shortcut(inputs, outputs, stride)
 
     def activated(self, x: Tensor) -> Tensor:
-        """Normalise and rectify what comes in."""
+        """Normalise and rectify what comes in: (B, C, H, W) to the same shape."""
         return self.bn_branch2a(x).relu_()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -91,7 +91,7 @@ class _Bottleneck(nn.Module):
         self.dropout = nn.Dropout2d(dropout)
 
     def activated(self, x: Tensor) -> Tensor:
-        """Normalise and rectify what comes in."""
+        """Normalise and rectify what comes in: (B, C, H, W) to the same shape."""
         return self.bn_branch2a(x).relu_()
 
     def forward(self, x: Tensor) -> Tensor:

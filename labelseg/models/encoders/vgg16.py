@@ -18,7 +18,7 @@ CAFFE_MEAN = (104.008, 116.669, 122.675)  # blue, green, red, of values up to 25
 
 
 class ToInput(nn.Module):
-    """Turns normalised images (B, 3, H, W) into what the first convolution expects: ``matrix`` (3, 3) times the channels, plus ``shift`` (3)."""
+    """Turns normalised images (B, 3, H, W) into what the first convolution expects: ``matrix`` (3, 3) by the channels, plus ``shift``."""
 
     matrix: Tensor
     shift: Tensor
@@ -29,6 +29,7 @@ class ToInput(nn.Module):
         self.register_buffer("shift", torch.zeros(3))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Turn (B, 3, H, W) into (B, 3, H, W)."""
         return F.conv2d(x, self.matrix[:, :, None, None], self.shift)
 
 
@@ -65,6 +66,7 @@ class VGG16(Backbone):
         self.dropout = nn.Dropout2d(0.5)
         for conv in self._convolutions():
             nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+            assert conv.bias is not None
             nn.init.zeros_(conv.bias)
 
     def stages(self) -> Sequence[Sequence[nn.Module]]:
@@ -78,7 +80,7 @@ class VGG16(Backbone):
         return stem, [nn.Sequential(*groups[2])], [nn.Sequential(pools[2], *groups[3])], [nn.Sequential(pools[3], *groups[4])], [ends]
 
     def from_file(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Rename tensors of torchvision and leave their classifier out; set what turns images into the input of files from Caffe."""
+        """Rename tensors of torchvision, of whatever shape, and leave their classifier out; set what files from Caffe expect as input."""
         if any(name.startswith("to_input.") for name in state):
             return dict(state)
         if not any(name.startswith("features.") for name in state):

@@ -53,19 +53,19 @@ def network_findings(backbone: str, weights: str, stage: str, remedy: str, outpu
         )
         return
     if weights == "imagenet":
-        yield from download_findings(backbone, stage)
+        yield from download_findings(backbone, stage, remedy)
     elif weights != "none" and (licence := file_licence(Path(weights))):
         yield Finding("note", f"weights of {stage}", f"{weights} has the licence {licence}, as the file itself says")
 
 
-def download_findings(backbone: str, stage: str) -> Iterator[Finding]:
-    """Tell what will be downloaded for a backbone, if its ImageNet weights are not there."""
+def download_findings(backbone: str, stage: str, remedy: str) -> Iterator[Finding]:
+    """Tell what will be downloaded for a backbone, if its ImageNet weights are not there; the remedy begins with how to name a file."""
     from labelseg.models.weights import missing_download
 
     if missing := missing_download(backbone):
         url, megabytes, path = missing
         what = f"ImageNet weights of {backbone} are not on this machine; {url} ({megabytes:.0f} MB) will be downloaded to {path}"
-        yield Finding("note", f"weights of {stage}", what, "", f"To use a file instead: labelseg config {stage}.weights FILE")
+        yield Finding("note", f"weights of {stage}", what, "", f"To use a file instead: {remedy.partition(';')[0]}")
 
 
 def _takes_weights(stage: Stage, params: Any) -> bool:

@@ -21,7 +21,12 @@ class Params:
     """Parameters of ``sgc``."""
 
     model: str = source("train-pseudoseg", help="Instance that provides the network.", kind="model")
-    gamma: float = option(0.5, help="Share of the decoder in the fused label; 0 takes the spread maps alone.", minimum=0.0, maximum=1.0)
+    gamma: float = option(
+        0.5,
+        help="Share of the decoder in the fused label; 0 takes the spread maps alone, calibrated all the same.",
+        minimum=0.0,
+        maximum=1.0,
+    )
     temperature: float = option(0.5, help="Temperature of the fused label; below 1 sharpens it.", minimum=0.01)
     normalize: bool = option(True, help="Bring the logits of both to one scale before they are fused.")
     norm_scope: str = option(
