@@ -221,7 +221,7 @@ def test_separable_head_is_several_times_smaller():
 
 
 def test_unknown_head_is_a_usage_error():
-    with pytest.raises(UsageError, match="atrous, deeplabv2, deeplabv3plus, deeplabv3 or unimatch"):
+    with pytest.raises(UsageError, match="one of atrous, deeplabv2, deeplabv3plus, deeplabv3, unimatch, dpt, got"):
         build(Segmenter, 3, head="fcn")
 
 
