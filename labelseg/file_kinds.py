@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
@@ -16,6 +17,8 @@ _KINDS = (
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
+
+LINK = "it is a link, and nothing is appended to what it leads to: put the file itself there, or link its folder"
 
 
 def odd_kind(path: str | os.PathLike[str]) -> str:
@@ -49,6 +52,19 @@ def demand_file(path: str | os.PathLike[str]) -> None:
     """
     if kind := odd_kind(path):
         raise OSError(errno.EINVAL, f"it is {kind}, not a file", os.fspath(path))
+
+
+def open_to_append(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open a file to append to it, and to read it; it is made where there is none. A link is not followed: what it leads to is not ours.
+
+    Raises:
+        OSError: it cannot be opened, or is a link or no file.
+    """
+    if os.path.islink(path):
+        raise OSError(errno.ELOOP, LINK, os.fspath(path))
+    demand_file(path)
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    return open(os.open(path, flags, 0o666), "ab+", buffering=0)
 
 
 @contextmanager

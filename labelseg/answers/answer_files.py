@@ -102,6 +102,12 @@ def answers_path(root: Path, instance: str) -> Path:
     return Path(root) / FOLDER / f"{instance}.jsonl"
 
 
+def answered_bytes(root: Path, instance: str) -> int:
+    """Count the bytes of the file of answers, 0 where there is none: where it grew somebody answered, whatever clocks say."""
+    path = answers_path(root, instance)
+    return path.stat().st_size if path.is_file() else 0
+
+
 def append_answers(path: Path, answers: Iterable[Answer]) -> None:
     """Append answers, as ``append_lines`` does.
 

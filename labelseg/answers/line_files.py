@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from filelock import FileLock
 
 from labelseg.errors import DataError
-from labelseg.file_kinds import odd_kind
+from labelseg.file_kinds import odd_kind, open_to_append
 from labelseg.pipeline.files.atomic import sync_folder, write_atomically
 from labelseg.pipeline.files.seals import BLANK, intact_seal, seal
 
@@ -77,7 +77,7 @@ def append_bytes(path: Path, data: bytes, expected: str) -> None:
     _demand_file(path, expected)
     with _locked(path):
         is_new = not path.exists()
-        with path.open("ab+", buffering=0) as file:
+        with open_to_append(path) as file:
             size = file.seek(0, os.SEEK_END)
             if size:
                 file.seek(size - 1)

@@ -13,7 +13,7 @@ from labelseg.data.domains.sized_dataset import folder_of
 from labelseg.data.folder.findings import Finding
 from labelseg.data.folder.splits import ALL, HELD_OUT
 from labelseg.errors import LabelsegError
-from labelseg.file_kinds import read_file
+from labelseg.file_kinds import demand_file, read_file
 from labelseg.protocols import Dataset
 from labelseg.wording import counted, some_of
 
@@ -178,6 +178,7 @@ def _size(path: Path) -> int:
 
 def _ends(path: Path) -> tuple[bytes, bytes]:
     """The first and the last bytes of a file."""
+    demand_file(path)
     with path.open("rb") as file:
         first = file.read(END)
         file.seek(max(path.stat().st_size - END, 0))

@@ -13,7 +13,7 @@ from PIL import Image
 
 from labelseg.class_ids import BACKGROUND
 from labelseg.data.folder.image_ids import ImageIndex, scan_files
-from labelseg.data.folder.images import UNREADABLE, image_size
+from labelseg.data.folder.images import UNREADABLE, image_size, opened
 from labelseg.data.folder.labels import check_classes, read_classes
 from labelseg.data.formats.png import write_palette_png
 from labelseg.errors import DataError
@@ -108,7 +108,7 @@ def _is_foreign(labels: Path | None) -> bool:
 def _sizes(path: Path) -> list[tuple[int, int]]:
     """The size of each frame of a file where all are the same; else that of the first: a second picture of another size is no frame."""
     try:
-        with Image.open(path) as image:
+        with opened(path) as image:
             sizes = []
             for k in range(getattr(image, "n_frames", 1)):
                 image.seek(k)
@@ -122,7 +122,7 @@ def _frames(path: Path) -> Iterator[Image.Image]:
     """Read the frames of a stack."""
     sizes = _sizes(path)
     try:
-        with Image.open(path) as image:
+        with opened(path) as image:
             for k in range(len(sizes)):
                 image.seek(k)
                 yield image.copy()

@@ -17,14 +17,14 @@ from labelseg.data.domains.sized_dataset import check_long_side
 from labelseg.data.folder.image_ids import IMAGE_SUFFIXES, scan_files
 from labelseg.data.folder.images import read_image, scaling_of
 from labelseg.errors import DataError, MissingArtifactError, UsageError
-from labelseg.file_kinds import read_file
+from labelseg.file_kinds import open_to_append, read_file
 from labelseg.ops.tiles import check_tiles
 from labelseg.pipeline.engines.engine import compute_items, share_out
 from labelseg.pipeline.engines.inputs import Inputs, Item
 from labelseg.pipeline.engines.messages import MapJob, Message, Outcome, Task
 from labelseg.pipeline.engines.messages import Written as ItemsWritten
 from labelseg.pipeline.files.digests import canonical_json, digest
-from labelseg.pipeline.files.paths import below
+from labelseg.pipeline.files.paths import output_below
 from labelseg.pipeline.instances import stage_of
 from labelseg.pipeline.plan.class_lists import mix_text, mixed_ids
 from labelseg.pipeline.plan.decisions import Entry
@@ -130,7 +130,7 @@ class Written:
             UsageError: the name leads out of the folder.
         """
         wanted = [("masks", "png"), *[("confidences", "png")] * self.confidence, *[("overlays", "jpg")] * self.overlay]
-        return [below(self.folder / kind, f"{name}.{suffix}") for kind, suffix in wanted]
+        return [output_below(self.folder, kind, f"{name}.{suffix}") for kind, suffix in wanted]
 
 
 def write_predictions(inputs: Inputs, wanted: Written) -> Callable[[Item], dict[str, NDArray[Any]]]:
@@ -259,14 +259,13 @@ class Predictions:
         self.wanted.folder.mkdir(parents=True, exist_ok=True)
         for folder in {path.parent for name in names for path in self.wanted.paths(name)}:
             clear_asides(folder)
-        with (self.wanted.folder / JOURNAL).open("a", encoding="utf-8") as journal:
-            journal.write("\n")  # ends a line that was cut
+        with open_to_append(self.wanted.folder / JOURNAL) as journal:
+            journal.write(b"\n")  # ends a line that was cut
 
             def note(message: Message) -> None:
                 if isinstance(message, ItemsWritten):
                     for name, _ in message.places:
-                        journal.write(f"{json.dumps([name, self._note(name)])}\n")
-                    journal.flush()
+                        journal.write(json.dumps([name, self._note(name)]).encode() + b"\n")
                 watch(message)
 
             return compute_items(job, [Task(Entry(name, {}, {}), "") for name in names], workers, note)

@@ -236,6 +236,22 @@ def _answered(places: Places, root: Path) -> None:
     _demand(root, [("answers", "ask", "--truth")])
 
 
+def _people(places: Places, root: Path) -> None:
+    """Answers, marks and imported masks are used, a tag keeps all, another one was begun, and so were shares of a map."""
+    from labelseg.answers.marks import add_mark, marks_path
+    from labelseg.pipeline.files.unfinished import Unfinished
+
+    shutil.copytree(places.state("answered"), root)
+    masks = str(places.base / "data" / "masks")
+    lines = (("correct", "--of", "spread", *HERE), ("import-masks", masks), ("override", "--of", "spread", *HERE), ("quality", "spread"))
+    _demand(root, [*lines, ("tag", "kept")])
+    add_mark(marks_path(root, "spread", "train"), "a1", "fix", "anna")
+    begun = ("work", "spread", "--split", "train", "--shard", "0", "--shards", "2", "--workers", "0")
+    _demand(root, [("config", "spread.rows", "3"), begun, ("config", "spread.rows", "--unset")])
+    folder = root / ".labelseg"
+    Unfinished(folder).begin("begun", [folder / "refs" / "spread" / "train@begun.json"])
+
+
 def _scenes(places: Places, root: Path) -> None:
     """The chain of labelseg itself, on few and small scenes."""
 
@@ -264,6 +280,7 @@ MAKERS: dict[str, Callable[[Places, Path], None]] = {
     "damaged": _damaged,
     "asked": _asked,
     "answered": _answered,
+    "people": _people,
     "scenes": _scenes,
     "scenes-stale": _scenes_stale,
 }

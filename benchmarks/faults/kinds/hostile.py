@@ -10,16 +10,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.faults.ground.places import LONGER, RUN, Places, stages_of
+from benchmarks.faults.ground.places import HERE, LONGER, RUN, Places, stages_of
 from benchmarks.faults.ground.processes import Child, call, forked, said
 from benchmarks.faults.ground.reading import CRASH, ERROR, contents, failure, said_of
 from benchmarks.faults.kinds.hostilities import all_hostilities
-from benchmarks.faults.kinds.hostility import Hostility
+from benchmarks.faults.kinds.hostility import PEOPLE, Hostility
 from benchmarks.faults.outcomes import Outcome, Trial
 
 HANGS_S = 300.0  # a busy machine takes its time
-STATE = "interrupted"
 OUTPUT = "OUT"
+MASKS, PHOTOS = "MASKS", "PHOTOS"  # of the data, in commands
 UNSAVED = "evaluate --unsaved --json"
 # What comes first meets the folder as it was prepared; the others follow.
 ORDERS = (
@@ -32,6 +32,54 @@ ORDERS = (
         ("gc",),
     ),
     (("verify", "--repair"), ("verify",), (*RUN, "--force", "spread"), ("config", "segment.shift", "1"), ("gc", "--unsaved")),
+)
+# What people said is read, used, added to and mended.
+PEOPLE_ORDERS = (
+    (
+        ("verify",),
+        ("status",),
+        ("answers", "ask"),
+        ("answers", "ask", "--truth"),
+        ("correct", *HERE),
+        ("import-masks", MASKS),
+        ("override", *HERE),
+        ("quality", "spread"),
+        ("gc",),
+        ("verify", "--repair"),
+    ),
+    (
+        ("gc",),
+        ("verify", "--repair"),
+        ("import-masks", "--withdraw", "a1"),
+        ("correct", "--force", *HERE),
+        ("finish", "spread"),
+        ("tag", "kept2"),
+        ("tag", "--delete", "kept"),
+        ("verify",),
+    ),
+    (
+        ("predict", PHOTOS, "-o", OUTPUT, "--overlay", *HERE),
+        ("export", "override", "-o", OUTPUT),
+        ("export", "spread", "--format", "yolo-seg", "-o", f"{OUTPUT}-yolo"),
+        ("report", "-o", f"{OUTPUT}.html"),
+        ("answers", "ask", "--json"),
+        ("tag", "--list"),
+        ("sweep", "spread", "--rows", "1,2"),
+    ),
+    (
+        ("work", "spread", "--shard", "1", "--shards", "2", *HERE),
+        ("status", "--json"),
+        ("finish", "spread"),
+        ("log",),
+        ("diff", "spread", "spread:kept"),
+        ("dag",),
+        ("show", "override", "a1"),
+        ("config",),
+        ("doctor",),
+        ("budget",),
+        ("evaluate", "--unsaved"),
+        ("gc", "--unsaved"),
+    ),
 )
 
 
@@ -46,7 +94,7 @@ class Hostile:
     def __init__(self, places: Places, step: int = 1) -> None:
         self._places = places
         self._all = all_hostilities()[::step]
-        self._held: dict[str, Any] | None = None
+        self._held: dict[str, dict[str, Any]] = {}
 
     @property
     def count(self) -> int:
@@ -56,7 +104,8 @@ class Hostile:
     def meet(self, number: int, rng: random.Random) -> Trial:
         """Prepare a folder, call commands in it, and look at everything around it."""
         hostility = self._all[number % len(self._all)]
-        order = ORDERS[(number + number // len(self._all)) % len(ORDERS)]
+        orders = PEOPLE_ORDERS if hostility.state == PEOPLE else ORDERS
+        order = orders[(number + number // len(self._all)) % len(orders)]
         what = f"{hostility.name}; {'; '.join(' '.join(words) for words in order)}"
         around = self._places.base / f"around-{os.getpid()}"
         shutil.rmtree(around, ignore_errors=True)
@@ -65,8 +114,8 @@ class Hostile:
         return Trial("hostile folders", number, what, outcome, told)
 
     def _outcome(self, around: Path, hostility: Hostility, order: tuple[tuple[str, ...], ...]) -> tuple[Outcome, str]:
-        root, victim = _laid_out(self._places, around)
-        held = self._sound(root)
+        root, victim = _laid_out(self._places, around, hostility.state)
+        held = self._sound(root, hostility.state)
         forked(lambda: hostility.prepare(root, victim))
         before = snapshot(around, root)
         ended = Child(lambda: _met(around, root, victim, held, order)).wait(hangs_after=HANGS_S)
@@ -96,18 +145,18 @@ class Hostile:
         errors += [done.last for done in ends if done.code]
         return ("noticed", errors[0][:300]) if errors else ("harmless", "")
 
-    def _sound(self, root: Path) -> dict[str, Any]:
+    def _sound(self, root: Path, state: str) -> dict[str, Any]:
         """What the workspace holds before it is prepared."""
-        if self._held is None:
-            self._held = forked(lambda: contents(root))
-        return self._held
+        if state not in self._held:
+            self._held[state] = forked(lambda: contents(root))
+        return self._held[state]
 
 
-def _laid_out(places: Places, around: Path) -> tuple[Path, Path]:
+def _laid_out(places: Places, around: Path, state: str) -> tuple[Path, Path]:
     """Lay out a workspace, its data, and a folder that nothing in the workspace may touch."""
     shutil.copytree(places.base / "data", around / "data")
     root, victim = around / "workspace", around / "victim"
-    shutil.copytree(places.state(STATE), root)
+    shutil.copytree(places.state(state), root)
     (victim / "deep").mkdir(parents=True)
     for name in ("precious.txt", "precious", "precious.png", "deep/precious.json", "deep/0.safetensors", "precious.zarr"):
         (victim / name).write_text(f"the only copy of {name}")
@@ -132,7 +181,7 @@ def snapshot(around: Path, root: Path) -> dict[str, str]:
 def _changes(before: dict[str, str], after: dict[str, str], *, linked: bool) -> str:
     """Tell what is gone, changed or new around a workspace; in a folder that was linked in, files may come and its own may change."""
     for name, text in before.items():
-        own = linked and name.startswith("victim/moved")
+        own = (linked and name.startswith("victim/moved")) or name.startswith(OUTPUT)
         if name not in after and not own:
             return f"{name} was removed"
         if after.get(name, text) != text and not own:
@@ -159,7 +208,8 @@ def _met(around: Path, root: Path, victim: Path, held: dict[str, Any], order: tu
                 opened.append(real)
 
     sys.addaudithook(watch)
-    placed = [tuple(str(around / word) if word.startswith(OUTPUT) else word for word in words) for words in order]
+    data = {MASKS: str(around / "data" / "masks"), PHOTOS: str(around / "data" / "images")}
+    placed = [tuple(str(around / word) if word.startswith(OUTPUT) else data.get(word, word) for word in words) for words in order]
     ends = [asdict(call(root, words, stages_of(root))) for words in placed]
     readings = {**contents(root), **said_of(root, held)}
     return {"opened": opened, "readings": readings, "said": ends}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.faults.kinds import hostile_paths, hostile_records
+from benchmarks.faults.kinds import hostile_outputs, hostile_paths, hostile_people, hostile_records
 from benchmarks.faults.kinds.hostility import Hostility
 
 
@@ -18,4 +18,8 @@ def all_hostilities() -> list[Hostility]:
         *hostile_records.odd_records(),
         *hostile_records.odd_parts(),
         *hostile_records.names(),
+        *hostile_people.files(),
+        *hostile_people.folders(),
+        *hostile_people.records(),
+        *hostile_outputs.outputs(),
     ]

@@ -21,6 +21,7 @@ class Hostility:
         prepare: Given the workspace and the folder of the victim, changes them.
         linked: Whether the person linked the victim into the workspace: then it may be read through the link and files may come
             there, and still nothing that lies there may change or go.
+        state: What the workspace is before; that with what people said in it has commands of its own.
         published: Whether the artifact is one that labelseg itself could have written, names apart: then it may read as it stands.
     """
 
@@ -28,6 +29,10 @@ class Hostility:
     prepare: Callable[[Path, Path], None]
     linked: bool = False
     published: bool = False
+    state: str = "interrupted"
+
+
+PEOPLE = "people"  # the state of a workspace in which people answered, marked and mended, and shares and tags are begun
 
 
 def edited(path: Path, **values: Any) -> None:

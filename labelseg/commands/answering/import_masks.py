@@ -112,6 +112,8 @@ def _demand_override(workspace: Workspace, instance: str) -> None:
     """
     stage = workspace.stages.get(stage_of(instance))
     able = [name for name, other in workspace.stages.items() if other.overridden]
+    if not able:
+        raise UsageError(f"import-masks: no stage here reads imported masks. Known: {', '.join(workspace.stages)}.")
     if stage is None or not stage.overridden:
         raise UsageError(
             f"import-masks --to {instance}: it reads no imported masks. Name an instance of {', '.join(able)}, such as {able[0]}@sam."

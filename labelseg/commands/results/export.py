@@ -13,7 +13,7 @@ from labelseg.commands.context import Invocation, pass_invocation, talk
 from labelseg.commands.results.outputs import demand_own_folder, refuse_other_classes, write_classes
 from labelseg.errors import ItemsFailedError, UsageError
 from labelseg.exchange import WRITTEN
-from labelseg.pipeline.files.paths import below
+from labelseg.pipeline.files.paths import output_below
 from labelseg.pipeline.instances import stage_of
 from labelseg.wording import counted
 
@@ -232,9 +232,9 @@ def _masks(
 
     for artifact in artifacts.values():
         for image_id in artifact:
-            below(output, f"{image_id}.png")
+            output_below(output, f"{image_id}.png")
             if overlay:
-                below(output / "overlays", f"{image_id}.jpg")
+                output_below(output, "overlays", f"{image_id}.jpg")
             yield image_id, read_mask(workspace, artifact, image_id, min_confidence)
             progress.update(1)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labelseg.errors import UsageError
+from labelseg.file_kinds import read_file
 from labelseg.pipeline.files.atomic import write_atomically
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def refuse_other_classes(output: Path, name: str, classes: tuple[str, ...]) -> N
     from labelseg.pipeline.plan.class_lists import mix_text, mixed_ids
 
     try:
-        there = (output / "classes.txt").read_text(encoding="utf-8").split("\n")
+        there = read_file(output / "classes.txt").decode().split("\n")
     except (FileNotFoundError, UnicodeDecodeError):
         return
     if mixed_ids(there[:-1], classes):

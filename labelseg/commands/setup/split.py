@@ -12,6 +12,7 @@ from labelseg.commands.context import Invocation, no_wait, pass_invocation, talk
 from labelseg.commands.tables import format_table
 from labelseg.commands.workspace_file import written_path
 from labelseg.errors import DataError, UsageError
+from labelseg.file_kinds import read_file
 from labelseg.pipeline.files.atomic import write_atomically
 from labelseg.pipeline.files.locks import workspace_lock
 
@@ -142,7 +143,7 @@ def _write(workspace: Workspace, lists: dict[str, list[str]]) -> None:
     folder = workspace.root / FOLDER
     texts = {folder / f"{name}.txt": b"".join(map(_line, ids)) for name, ids in lists.items()}
     for path, text in texts.items():
-        if path.exists() and path.read_bytes() != text:
+        if path.exists() and read_file(path) != text:
             raise UsageError(f"{path} lists other images. Name the new lists: --name NAME")
         if path.stem in workspace.dataset.splits() and not path.exists():
             raise UsageError(f"the data has a split '{path.stem}' already. Name the new lists: --name NAME")

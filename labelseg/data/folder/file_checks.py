@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from PIL import Image
 
 from labelseg.class_ids import IGNORE
 from labelseg.data.folder.findings import Finding, Level
 from labelseg.data.folder.folder_dataset import FolderDataset
 from labelseg.data.folder.image_ids import IMAGE_SUFFIXES, scan_files
-from labelseg.data.folder.images import EXIF_ORIENTATION, UNREADABLE, image_size
+from labelseg.data.folder.images import EXIF_ORIENTATION, UNREADABLE, image_size, opened
 from labelseg.data.folder.mask_names import MASK_SUFFIXES, fitting_endings
 from labelseg.errors import DataError
 from labelseg.wording import counted, some_of
@@ -123,7 +122,7 @@ def _image_findings(dataset: FolderDataset, most: int, *, whole: bool) -> Iterat
 def _is_dark(path: Path) -> bool:
     """Whether a grey file of 16 bits uses a sixteenth of its range or less, as scans of 12 bits do."""
     try:
-        with Image.open(path) as image:
+        with opened(path) as image:
             if not image.mode.startswith("I"):
                 return False
             image.draft("I", (256, 256))
@@ -191,7 +190,7 @@ def _turned(dataset: FolderDataset, ids: Sequence[str]) -> Iterator[Finding]:
     turned = []
     for image_id in ids:
         try:
-            with Image.open(dataset.image_path(image_id)) as image:
+            with opened(dataset.image_path(image_id)) as image:
                 if image.getexif().get(EXIF_ORIENTATION, 1) != 1:
                     turned.append(image_id)
         except UNREADABLE:
@@ -212,7 +211,7 @@ def _palettes(dataset: FolderDataset, ids: Sequence[str]) -> Iterator[Finding]:
     for image_id in ids:
         path = dataset.mask_path(image_id)
         try:
-            with Image.open(path) as image:
+            with opened(path) as image:
                 if image.mode != "P":
                     continue
                 colours = np.reshape(image.getpalette("RGB") or [], (-1, 3))

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 
 from labelseg.class_ids import IGNORE
 from labelseg.errors import DataError
-from labelseg.file_kinds import odd_kind
+from labelseg.file_kinds import demand_file, odd_kind
 from labelseg.working_size import Scaling, working_size
 
 # All that Pillow raises on damaged files.
@@ -86,12 +86,22 @@ def image_size(path: Path) -> tuple[int, int]:
     """
     _demand_file(path, "an image")
     try:
-        with Image.open(path) as image:
+        with opened(path) as image:
             width, height = _stored_size(image)
             sideways = image.getexif().get(EXIF_ORIENTATION) in SIDEWAYS
     except UNREADABLE as error:
         raise _unreadable(path, "an image", error) from error
     return (width, height) if sideways else (height, width)
+
+
+def opened(path: Path) -> Image.Image:
+    """Open an image file for whoever looks at a part of it.
+
+    Raises:
+        OSError: it is no file, such as a pipe, which would be waited for, or cannot be opened; Pillow raises more: see ``UNREADABLE``.
+    """
+    demand_file(path)
+    return Image.open(path)
 
 
 def read_mask(path: Path, n_classes: int, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
@@ -140,7 +150,7 @@ def _open(path: Path, what: str, long_side: int = 0) -> Image.Image:
     """Open and decode a file, turned upright, and shrunk where it is larger than ``long_side``."""
     _demand_file(path, what)
     try:
-        with Image.open(path) as image:
+        with opened(path) as image:
             whole, part = image.size, None
             if working_size(whole, long_side) != whole:
                 part = image.draft(None, working_size(whole, long_side))  # of JPEG files alone

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from labelseg.data.folder.image_ids import scan_files
-from labelseg.data.folder.images import UNREADABLE, read_mask
+from labelseg.data.folder.images import UNREADABLE, opened, read_mask
 from labelseg.data.folder.labels import read_classes
 from labelseg.data.folder.mask_names import MASK_SUFFIXES
 from labelseg.data.formats.palette import voc_palette
@@ -58,7 +57,7 @@ def _refuse_other_palette(path: Path, count: int) -> None:
         DataError: a value has the colour of another class.
     """
     try:
-        with Image.open(path) as image:
+        with opened(path) as image:
             if image.mode != "P":
                 return
             colours = np.reshape(image.getpalette("RGB") or [], (-1, 3)).tolist()

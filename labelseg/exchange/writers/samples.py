@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 from PIL import Image
 
 from labelseg.class_ids import BACKGROUND, IGNORE
-from labelseg.data.folder.images import EXIF_ORIENTATION, UNREADABLE
+from labelseg.data.folder.images import EXIF_ORIENTATION, UNREADABLE, opened
 from labelseg.errors import DataError
 from labelseg.file_kinds import naming
 from labelseg.wording import counted
@@ -217,7 +217,7 @@ def write_text(path: Path, text: str) -> None:
 def _is_plain(path: Path, kind: str) -> bool:
     """Whether a file is what its suffix says, upright, and of 8 bits in grey or colour."""
     try:
-        with Image.open(path) as image:
+        with opened(path) as image:
             return image.format == kind and image.mode in ("L", "RGB") and image.getexif().get(EXIF_ORIENTATION, 1) == 1
     except UNREADABLE as error:
         raise DataError(f"{path}: expected an image to copy, it cannot be read: {error}.") from error

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from labelseg.errors import ArtifactError
+from labelseg.errors import ArtifactError, UsageError
 
 _KEY = re.compile(r"[0-9a-f]{32}")
 
@@ -47,6 +47,18 @@ def below(folder: Path, *names: str) -> Path:
     if goal == home or not goal.startswith(os.path.join(home, "")):
         raise ArtifactError(f"'{'/'.join(names)}' leads out of {folder}. See what is wrong: labelseg verify")
     return path
+
+
+def output_below(folder: Path, *names: str) -> Path:
+    """Join names to a folder that results are written to; see ``below``.
+
+    Raises:
+        UsageError: the path leads out of the folder, by a name or by a link in it.
+    """
+    try:
+        return below(folder, *names)
+    except ArtifactError as error:
+        raise UsageError(f"{folder.joinpath(*names)}: it lies beyond {folder}, by its name or by a link. Choose another folder.") from error
 
 
 def unlinked(root: Path, pattern: str) -> Iterator[Path]:

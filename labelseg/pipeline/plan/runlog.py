@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 from urllib.parse import quote
 
-from labelseg.file_kinds import odd_kind
+from labelseg.file_kinds import odd_kind, open_to_append
 from labelseg.pipeline.files.atomic import write_atomically
 from labelseg.pipeline.files.mishaps import is_disk_full
 from labelseg.pipeline.files.paths import below, unlinked
@@ -71,7 +71,7 @@ class RunLog:
         """Append a line in one write, so that lines of several processes do not mix."""
         self.folder.mkdir(parents=True, exist_ok=True)
         line = json.dumps({"time": now(), **values, "seal": BLANK}, default=_number).encode()
-        with (self.folder / name).open("ab", buffering=0) as file:
+        with open_to_append(self.folder / name) as file:
             file.write(seal(line, place_of_line(self.id, name)) + b"\n")
 
 
@@ -101,6 +101,7 @@ class Marker:
         message: The error, or the question that a person has to answer.
         run, pid, started: Which run, which process, since when.
         host: On which machine that process runs.
+        answered: Where it waits, the bytes that the file of answers had when it looked; -1 where it does not wait.
         birth: When that process began, in ticks of the machine, where that can be known: another one may have got its number.
     """
 
@@ -110,6 +111,7 @@ class Marker:
     pid: int = field(default_factory=os.getpid)
     started: str = field(default_factory=now)
     host: str = field(default_factory=platform.node)
+    answered: int = -1
     birth: str = field(default_factory=lambda: _birth(os.getpid()))
 
     @property
@@ -197,8 +199,8 @@ def _checked(marker: Marker) -> Marker:
     texts = (marker.state, marker.message, marker.run, marker.started, marker.host, marker.birth)
     if not all(isinstance(text, str) for text in texts) or marker.state not in get_args(MarkerState):
         raise ValueError("not a marker")
-    if type(marker.pid) is not int or not 0 < marker.pid < 1 << 31:
-        raise ValueError("not the number of a process")
+    if type(marker.pid) is not int or not 0 < marker.pid < 1 << 31 or type(marker.answered) is not int:
+        raise ValueError("not the number of a process, or of bytes")
     return marker
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from labelseg import __version__
+from labelseg.answers.answer_files import answered_bytes
 from labelseg.errors import ItemsFailedError, LabelsegError, MissingArtifactError, WaitingError
 from labelseg.pipeline.engines.engine import Engine
 from labelseg.pipeline.engines.interruption import raise_if_heard
@@ -145,6 +146,7 @@ class _Run:
 
         node = decision.node
         started = time.monotonic()
+        answered = answered_bytes(self.workspace.root, node.asked) if node.asked else -1
         begun = NodeResult(instance=node.instance, split=node.split, action=action, reasons=reasons_of(decision), computed=None)
         self._event("start", begun)
         if not self.log.folder.exists():
@@ -158,7 +160,7 @@ class _Run:
             with told_in_one_line(str(node.id), self.workspace.folder, TRAINING_MEMORY if node.is_model else MAP_MEMORY):
                 done = execution.perform(decision, self._prospect(step, decision), forced=node.instance in self.options.force)
         except WaitingError as error:
-            self._lose(node, begun, "waiting", error, started)
+            self._lose(node, begun, "waiting", error, started, answered)
             return
         except LabelsegError as error:
             self._lose(node, begun, "failed", error, started)
@@ -196,12 +198,14 @@ class _Run:
         asked = {"purpose": self.options.purpose, "target": goal.target.instance, "split": goal.target.split, "params": dict(goal.params)}
         self.log.event({"event": "run", **asked, "tag": self.options.tag or "", "version": __version__})
 
-    def _lose(self, node: Node, begun: NodeResult, state: Literal["failed", "waiting"], error: LabelsegError, started: float) -> None:
+    def _lose(
+        self, node: Node, begun: NodeResult, state: Literal["failed", "waiting"], error: LabelsegError, started: float, answered: int = -1
+    ) -> None:
         """Record that a node did not finish."""
         self.lost[node.id] = error
         error.report = self.report  # type: ignore[attr-defined]
         result = replace(begun, action=state, computed=0, seconds=round(time.monotonic() - started, 3), error=str(error))
-        self._mark(node, Marker(state, message=str(error), run=self.log.id))
+        self._mark(node, Marker(state, message=str(error), run=self.log.id, answered=answered))
         self._log_end({"event": state, **_record(result)})
         self._tell(result)
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from labelseg.answers.answer_files import answers_path
+from labelseg.answers.answer_files import answered_bytes
 from labelseg.errors import LabelsegError
 from labelseg.pipeline.instances import is_named, stage_of
 from labelseg.pipeline.plan.decisions import Decision, Standing
@@ -132,8 +131,7 @@ def _answered_since(root: Path, decision: Decision, marker: Marker | None) -> bo
     """Whether people have answered since a node began to wait for them: how many questions are open, only its next run tells."""
     if marker is None or marker.state != "waiting" or not decision.node.asked:
         return False
-    path = answers_path(root, decision.node.asked)
-    return path.is_file() and path.stat().st_mtime >= datetime.fromisoformat(marker.started).timestamp()
+    return answered_bytes(root, decision.node.asked) != marker.answered >= 0
 
 
 def _row(decision: Decision, marker: Marker | None) -> StatusRow:

@@ -272,3 +272,9 @@ def test_an_export_that_is_whole_is_refused_again_and_its_leftovers_go(finished,
     (tmp_path / f".out.{'0' * 32}.tmp").mkdir()
     assert call(finished, *words).exit_code == 2
     assert list(tmp_path.glob("*.tmp")) == []
+
+
+def test_where_no_stage_reads_imported_masks_that_is_said(finished, tmp_path):
+    result = labelseg(finished, "import-masks", corrected(tmp_path / "new", a2=CORRECTED), stages=toy_chain.STAGES)
+    assert result.exit_code == 2
+    assert "no stage here reads imported masks. Known: " in result.stderr
