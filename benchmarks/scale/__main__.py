@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.recording import origin
+from benchmarks.scale.placing import place_masks
 from benchmarks.speed.memory import peak_megabytes
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -75,14 +76,18 @@ def footprint(folder: Path) -> tuple[int, int]:
     return files, size
 
 
-def measure(root: Path, images: int) -> list[dict[str, Any]]:
-    """Measure one number of images."""
+def measure(root: Path, images: int, *, placed: bool = False) -> list[dict[str, Any]]:
+    """Measure one number of images; with ``placed`` the first run is left out, and masks are put in place that it would have made."""
     write_images(root / "images", range(images))
     (root / "classes.txt").write_text("dark\nbright\n")
     (root / "labelseg.toml").write_text(SETTINGS)
-    rows = [{"name": "first run", **measured(root, "run", "--workers", "0")}]
-    rows[0]["files"], rows[0]["bytes"] = footprint(root / ".labelseg")
+    rows: list[dict[str, Any]] = []
     time.sleep(SETTLED_SECONDS)
+    if placed:
+        place_masks(root)
+    else:
+        rows.append({"name": "first run", **measured(root, "run", "--workers", "0")})
+        rows[-1]["files"], rows[-1]["bytes"] = footprint(root / ".labelseg")
     measured(root, "run")
     read = f"{images // 2 // IN_A_FOLDER:04d}/{images // 2:08d}"
     for name, command in (
@@ -103,13 +108,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("images", nargs="+", type=int, help="numbers of images")
     parser.add_argument("--folder", type=Path, default=Path("runs"), help="where the workspaces are made; on a disk, not in memory")
+    parser.add_argument("--placed", action="store_true", help="no first run: masks that no stage computed are put in place")
     parser.add_argument("--quick", action="store_true", help="the results are printed, not written")
     options = parser.parse_args()
     for images in options.images:
         root = options.folder / f"scale-{images}"
         root.mkdir(parents=True)
         try:
-            rows = measure(root, images)
+            rows = measure(root, images, placed=options.placed)
         finally:
             shutil.rmtree(root, ignore_errors=True)
         for row in rows:
@@ -119,7 +125,8 @@ def main() -> None:
             )
         if not options.quick:
             load = round(os.getloadavg()[0], 1)
-            record = {**origin(f"python -m benchmarks.scale {images}"), "images": images, "load": load, "rows": rows}
+            command = f"python -m benchmarks.scale {images}{' --placed' if options.placed else ''}"
+            record = {**origin(command), "images": images, "load": load, "rows": rows}
             (RESULTS / f"scale-{images}.json").write_text(json.dumps(record, indent=1) + "\n")
 
 

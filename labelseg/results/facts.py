@@ -31,7 +31,7 @@ def artifact_facts(workspace: Workspace, ref: Ref, manifest: Manifest) -> dict[s
         JSON values. ``parameters`` are those it was made with, ``origins`` tell where each stands now, ``parents`` what it read and
         whether that still stands, ``classes`` the names by id, ``data_changes`` how the classes of the data differ by now.
     """
-    parts = {item.part for item in manifest.items}
+    parts = set(manifest.parts)
     classes = classes_of(ref, manifest)
     stage = workspace.stages.get(manifest.stage)
     today = {} if stage is None else former_names(stage)
@@ -101,8 +101,10 @@ def parents(workspace: Workspace, recipe: Mapping[str, Any], split: str) -> dict
 
 def item_facts(image_id: str, manifest: Manifest, arrays: Mapping[str, Any], classes: tuple[str, ...]) -> dict[str, Any]:
     """Collect what an item holds; a mask is told by the classes that the artifact was made with."""
-    item = next(item for item in manifest.items if item.id == image_id)
-    facts: dict[str, Any] = {"image": image_id, "key": item.key, "digest": item.digest, "part": item.part, "arrays": {}}
+    item = manifest.find(image_id)
+    facts: dict[str, Any] = {"image": image_id, "arrays": {}}
+    if item is not None:
+        facts = {"image": image_id, "key": item.key, "digest": item.digest, "part": item.part, "arrays": {}}
     for name, array in arrays.items():
         shape = " x ".join(map(str, array.shape)) or "one number"
         span = f", {array.min():.4g} to {array.max():.4g}" if array.size else ", empty"

@@ -89,16 +89,34 @@ def _find_image(workspace: Workspace, name: Named, image: str, split: str | None
     if maker(workspace, refs[0]).kind == "model":
         raise UsageError(f"{name} is a model and holds no images. Leave out '{image}'.")
     manifests = [(ref, load_manifest(workspace, ref)) for ref in refs]
-    held = dict.fromkeys(item.id for _, manifest in manifests for item in manifest.items)
+    held = _Held([manifest for _, manifest in manifests])
     failures = {failure["id"]: failure["error"] for _, manifest in manifests for failure in manifest.failed if failure["id"] not in held}
-    meant = find_items(workspace, image, [*held, *failures])
+    meant = find_items(workspace, image, _Held(held.manifests, failures))
     if len(meant) > 1:
         raise UsageError(f"'{image}' may mean {', '.join(meant[:4])}. Write one of them: labelseg show {name} {shlex.quote(meant[0])}")
     for image_id in meant:
         if image_id in failures:
             raise MissingArtifactError(f"{name} failed on {image_id}: {failures[image_id]}")
-        return next((ref, manifest, image_id) for ref, manifest in manifests if any(item.id == image_id for item in manifest.items))
+        return next((ref, manifest, image_id) for ref, manifest in manifests if manifest.find(image_id) is not None)
     raise MissingArtifactError(f"{name} holds no image '{image}'.{_elsewhere(workspace, name, image, held)}")
+
+
+class _Held(Collection[str]):
+    """The images of several artifacts and others, looked up one by one; all are listed only for those who ask."""
+
+    def __init__(self, manifests: list[Manifest], others: Collection[str] = ()) -> None:
+        self.manifests = manifests
+        self._others = others
+
+    def __contains__(self, image_id: object) -> bool:
+        there = isinstance(image_id, str) and any(manifest.find(image_id) is not None for manifest in self.manifests)
+        return there or image_id in self._others
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys([item.id for manifest in self.manifests for item in manifest.items] + list(self._others)))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 def _elsewhere(workspace: Workspace, name: Named, image: str, held: Collection[str]) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 from labelseg.pipeline.engines.inputs import Inputs
 from labelseg.pipeline.plan.decisions import Entry
@@ -18,6 +18,27 @@ class Task(NamedTuple):
 
     entry: Entry
     key: str
+
+
+class Tasks(Sequence[Task]):
+    """The items to compute, each made when it is asked for."""
+
+    def __init__(self, entries: Sequence[Entry], keys: Mapping[str, str]) -> None:
+        self._entries = entries
+        self._keys = keys
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @overload
+    def __getitem__(self, index: int) -> Task: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Task]: ...
+    def __getitem__(self, index: int | slice) -> Task | list[Task]:
+        if isinstance(index, slice):
+            return [self[k] for k in range(*index.indices(len(self)))]
+        entry = self._entries[index]
+        return Task(entry, self._keys[entry.id])
 
 
 @dataclass(frozen=True)

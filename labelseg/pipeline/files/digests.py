@@ -81,6 +81,10 @@ class DigestColumn(Sequence[str]):
             for text in texts:
                 self.extend((text,))
 
+    def places_of(self, text: str) -> list[int]:
+        """List where a text stands that is no digest."""
+        return [place for place, other in self._others.items() if other == text]
+
     def __len__(self) -> int:
         return len(self._bytes) // DIGEST_BYTES
 

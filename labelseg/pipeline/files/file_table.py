@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from labelseg.file_kinds import odd_kind
 from labelseg.pipeline.files.atomic import write_atomically
 from labelseg.pipeline.files.digests import DIGEST_BYTES
-from labelseg.pipeline.files.leaves import LEAF_ROWS, cut, leaf_path, read_leaf, write_leaf
+from labelseg.pipeline.files.leaves import cut, is_large, leaf_path, read_leaf, write_leaf
 from labelseg.pipeline.files.paths import is_key
 from labelseg.pipeline.files.seals import BLANK, intact_seal, seal
 
@@ -100,7 +100,7 @@ class FileTable:
         if not self._changed:
             return
         self._refused = True
-        if self._leaves or len(self._new) > LEAF_ROWS:
+        if self._leaves or is_large(len(self._new)):
             self._write_leaves()
         else:
             files = {name: entry[:4] for name, entry in self._new.items() if entry is not None}
@@ -114,7 +114,7 @@ class FileTable:
             values = json.loads(data)
             if values["format"] == WHOLE:
                 self._new = {name: Entry(*row) for name, row in values["files"].items() if _is_entry(row)}
-                self._changed = len(self._new) > LEAF_ROWS  # written anew in leaves when there is occasion
+                self._changed = is_large(len(self._new))  # written anew in leaves when there is occasion
             elif values["format"] == CUT:
                 intact_seal(data)
                 self._list([Leaf(*row) for row in values["leaves"]])

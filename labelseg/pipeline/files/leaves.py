@@ -22,6 +22,11 @@ LEAF_ROWS = 4096  # rows of a leaf on average; a table of no more than that need
 CHANGED = "the content is not what was written"
 
 
+def is_large(rows: int) -> bool:
+    """Whether a table of so many rows lies in leaves."""
+    return rows > LEAF_ROWS
+
+
 def begins_leaf(name: str) -> bool:
     """Whether a row of this name is the first of a leaf: one of 4,096 is."""
     return zlib.crc32(name.encode("utf-8", "surrogatepass")) % LEAF_ROWS == 0

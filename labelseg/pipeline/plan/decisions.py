@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from labelseg.answers.given_answers import Said
 from labelseg.answers.given_corrections import MaskFile
@@ -33,6 +33,40 @@ class Entry:
     answers: tuple[Said, ...] = ()
     correction: MaskFile | None = None
     attached: Path | None = None
+
+
+class Entries(Sequence[Entry]):
+    """Items to work on, each made when it is asked for: of a million only their ids and digests are held.
+
+    Args:
+        ids: Their ids, in order.
+        make: Makes the entry at a place.
+        columns: Kind of data or role -> digest of each, as far as they are made of nothing else; None where only entries tell.
+    """
+
+    def __init__(self, ids: Sequence[str], make: Callable[[int], Entry], columns: Mapping[str, Sequence[str]] | None = None) -> None:
+        self.ids = ids
+        self.columns = columns
+        self._make = make
+
+    def chosen(self, places: Sequence[int]) -> Entries:
+        """Return some of the items alone."""
+        return Entries([self.ids[place] for place in places], lambda k: self._make(places[k]))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @overload
+    def __getitem__(self, index: int) -> Entry: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Entry]: ...
+    def __getitem__(self, index: int | slice) -> Entry | list[Entry]:
+        if isinstance(index, slice):
+            return [self._make(k) for k in range(*index.indices(len(self)))]
+        return self._make(range(len(self))[index])
+
+    def __iter__(self) -> Iterator[Entry]:
+        return map(self._make, range(len(self)))
 
 
 @dataclass(frozen=True)

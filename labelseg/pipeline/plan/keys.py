@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, fields
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from blake3 import blake3
+
+from labelseg.errors import ArtifactError
 from labelseg.pipeline.declare.stage import Stage, enters_key, key_name
-from labelseg.pipeline.files.digests import canonical_json, digest
+from labelseg.pipeline.files.digests import DIGEST_BYTES, DigestColumn, canonical_json, digest
+from labelseg.pipeline.store.items.item_rows import ItemLeaf, LeafRows, rises
+from labelseg.pipeline.store.items.leaf_items import LeafItems
 
 
 def params_json(params: Any) -> dict[str, Any]:
@@ -81,6 +89,20 @@ class ItemKeys:
             return item_key(*self._way, {**self._shared, **inputs})
         return digest("item", (form % values).encode("ascii"))
 
+    def column(self, columns: Mapping[str, Sequence[str]]) -> Iterator[str]:
+        """Digest what each of many items is computed from.
+
+        Args:
+            columns: Kind of data or role -> digest for each item.
+        """
+        form, order = self._form(tuple(columns))
+        for values in zip(*(columns[name] for name in order), strict=True):
+            if all(map(_is_plain, values)):
+                data = (form % values).encode("ascii")
+                yield blake3(b"s4:itemb%d:%s" % (len(data), data)).hexdigest(length=DIGEST_BYTES)  # as ``digest`` does, in one call
+            else:
+                yield self.key(dict(zip(order, values, strict=True)))
+
     def _form(self, names: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
         """Write the JSON of an item that reads these, with a gap for each digest, and the order of the gaps."""
         order = tuple(sorted(names))
@@ -88,6 +110,72 @@ class ItemKeys:
         everything |= dict.fromkeys(order, '"%s"')
         fields = (f"{canonical_json(name).decode().replace('%', '%%')}:{everything[name]}" for name in sorted(everything))
         return f"{self._start.replace('%', '%%')},{{{','.join(fields)}}}]", order
+
+
+class KeyTable(Mapping[str, str]):
+    """Id -> key, of many items in order.
+
+    Args:
+        ids: All different.
+        keys: The key of each.
+    """
+
+    def __init__(self, ids: Sequence[str], keys: Iterable[str]) -> None:
+        self.ids = ids
+        self.keys_in_order = DigestColumn(keys)
+        self._next = 0
+
+    def __getitem__(self, item_id: str) -> str:
+        place = self._next  # most often they are asked for in order
+        if not (place < len(self.ids) and self.ids[place] == item_id):
+            place = bisect_left(self.ids, item_id) if self.is_sorted else self._places.get(item_id, len(self.ids))
+            if place == len(self.ids) or self.ids[place] != item_id:
+                raise KeyError(item_id)
+        self._next = place + 1
+        return self.keys_in_order[place]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.ids)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @cached_property
+    def is_sorted(self) -> bool:
+        """Whether ids come in their order."""
+        return rises(self.ids)
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {item_id: place for place, item_id in enumerate(self.ids)}
+
+
+class Stretch(NamedTuple):
+    """Items in order, and the leaf of an artifact made before in which they lie, or would.
+
+    Attributes:
+        start, stop: Places of the items.
+        leaf: The leaf.
+        rows: What it holds; None where it holds these very items under these very keys, and where it cannot be read.
+        is_same: Whether it holds these very items under these very keys.
+    """
+
+    start: int
+    stop: int
+    leaf: ItemLeaf
+    rows: LeafRows | None
+    is_same: bool
+
+
+def compare(keys: KeyTable, items: LeafItems) -> Iterator[Stretch]:
+    """Compare items with those of an artifact made before, leaf by leaf; the keys must be sorted by id."""
+    for start, stop, leaf in items.stretches(keys.ids):
+        rows: LeafRows | None = None
+        with suppress(ArtifactError):
+            rows = items.rows(leaf)
+        same = rows is not None and len(rows) == stop - start and rows.ids == list(keys.ids[start:stop])
+        same = same and rows is not None and rows.keys == "".join(keys.keys_in_order[start:stop])
+        yield Stretch(start, stop, leaf, None if same else rows, same)
 
 
 def _is_plain(value: str) -> bool:

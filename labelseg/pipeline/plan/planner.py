@@ -15,20 +15,24 @@ from labelseg.answers.given_corrections import GivenCorrections
 from labelseg.answers.known_answers import Unknown
 from labelseg.errors import ArtifactError
 from labelseg.pipeline.declare.stage import Stage
-from labelseg.pipeline.files.digests import canonical_json, digest
+from labelseg.pipeline.files.digests import DigestColumn, canonical_json, digest
 from labelseg.pipeline.files.fingerprint import FileIndex
 from labelseg.pipeline.instances import run_command, stage_of
 from labelseg.pipeline.plan.attached_files import AttachedFiles
 from labelseg.pipeline.plan.data_digests import ABSENT, DataDigests
-from labelseg.pipeline.plan.decisions import Decision, Entry, Standing
+from labelseg.pipeline.plan.decisions import Decision, Entries, Entry, Standing
 from labelseg.pipeline.plan.graph import SPLIT_PARAM, Node, NodeId
-from labelseg.pipeline.plan.keys import ItemKeys, key_params
+from labelseg.pipeline.plan.keys import ItemKeys, KeyTable, compare, key_params
 from labelseg.pipeline.plan.normal_form import normal_form, same_params
 from labelseg.pipeline.plan.reasons import Reason, State, data_reasons, stale_reasons
+from labelseg.pipeline.store.items.item_rows import pieces, rises
+from labelseg.pipeline.store.items.leaf_items import LeafItems
 from labelseg.pipeline.store.manifests import Catalog, Manifest, ManifestItem, Ref, lost_items
 from labelseg.pipeline.store.records import repair
 from labelseg.pipeline.store.soundness import Soundness
 from labelseg.protocols import Dataset, Kind
+
+NO_ITEM = ""  # stands for the digest of an item that an artifact does not hold
 
 
 class Planner:
@@ -54,8 +58,8 @@ class Planner:
         self.soundness = Soundness(catalog)
         self._manifests: dict[tuple[str, str], Manifest | None] = {}
         self._stages: dict[str, Stage] = {}
-        self._entries: dict[tuple[Any, ...], list[Entry]] = {}
-        self._keys: dict[Node, tuple[Sequence[Entry], bytes, dict[str, str]]] = {}
+        self._entries: dict[tuple[Any, ...], Entries] = {}
+        self._keys: dict[Node, tuple[Entries, bytes, KeyTable]] = {}
 
     def ref(self, node_id: NodeId) -> Ref | None:
         """Read the ref of a node, the tagged one first; one that is damaged is none."""
@@ -148,7 +152,7 @@ class Planner:
             reasons.append(Reason("failed-items", after={"failed": ref.failed - lost, "total": total}))
         return tuple(reasons)
 
-    def entries(self, node: Node, split_param: str, standings: Mapping[NodeId, Standing]) -> list[Entry]:
+    def entries(self, node: Node, split_param: str, standings: Mapping[NodeId, Standing]) -> Entries:
         """List the items that a node works on in one of its splits.
 
         Items that failed in a map it reads are left out; so are, for a training, those without the ground truth it learns from.
@@ -160,49 +164,54 @@ class Planner:
             self._entries[name] = self._list_entries(node, split_param, standings)
         return self._entries[name]
 
-    def _list_entries(self, node: Node, split_param: str, standings: Mapping[NodeId, Standing]) -> list[Entry]:
+    def _list_entries(self, node: Node, split_param: str, standings: Mapping[NodeId, Standing]) -> Entries:
         """List the items of a node; see ``entries``."""
-        at_home = split_param == SPLIT_PARAM
-        found: dict[str, dict[str, ManifestItem]] = {}
-        stages: dict[str, str] = {}
-        for parent in node.parents:
-            if at_home and parent.node is not None and not parent.is_model:
-                ref = _finished(standings, parent.node)
-                stages[parent.role] = stage_of(parent.instance)
-                found[parent.role] = {item.id: item for item in self.manifest(stages[parent.role], ref.key).items}
-        truth = [p.role for p in node.parents if at_home and p.node is None]
-        split = node.splits[split_param]
-        columns = {kind: self.data.column(split, kind) for kind in node.uses(split_param)}
-        masks = self.data.column(split, "mask") if truth else ()
-        asked = node.asked if at_home else None
-        entries = []
-        for place, image_id in enumerate(self.data.ids(split)):
-            if any(image_id not in items for items in found.values()):
-                continue
-            inputs: dict[str, str] = {kind: column[place] for kind, column in columns.items()}
-            inputs |= {f"@{role}": masks[place] for role in truth}
-            if node.is_model and any(inputs[f"@{role}"] == ABSENT for role in truth):
-                continue
-            reads = {}
-            for role, items in found.items():
-                item = items[image_id]
-                inputs[f"@{role}"] = item.digest
-                reads[role] = stages[role], item
-            if asked:
-                inputs["answers"] = self.answers.digest(asked, (image_id,), node.partial)
-            correction = None
-            if node.stage.overridden:
-                inputs["corrections"] = self.corrections.digest(node.instance, (image_id,))
-                correction = self.corrections.of(node.instance, image_id)
-            attached = None
-            if node.stage.attached:
-                attached = self.attached.of(node.attached, image_id)
-                inputs["attached"] = self.attached.digest(attached)
-            said = self.answers.placed(asked, image_id, self.data.dataset) if asked else ()
-            entries.append(Entry(image_id, inputs, reads, said, correction, attached))
-        return entries
+        at_home, split = split_param == SPLIT_PARAM, node.splits[split_param]
+        ids: Sequence[str] = self.data.ids(split)
+        columns: dict[str, DigestColumn] = {kind: self.data.column(split, kind) for kind in node.uses(split_param)}
+        read: dict[str, tuple[str, Manifest]] = {}
+        lacking: set[int] = set()
+        for parent in node.parents if at_home else ():
+            role = f"@{parent.role}"
+            if parent.node is None:
+                columns[role] = self.data.column(split, "mask")
+                lacking |= {*columns[role].places_of(ABSENT)} if node.is_model else set()
+        for parent in node.parents if at_home else ():
+            if parent.node is not None and not parent.is_model:
+                stage, role = stage_of(parent.instance), f"@{parent.role}"
+                read[parent.role] = stage, self.manifest(stage, _finished(standings, parent.node).key)
+                columns[role] = item_digests(ids, read[parent.role][1].items)
+                lacking |= {*columns[role].places_of(NO_ITEM)}
+        if lacking:
+            places = [place for place in range(len(ids)) if place not in lacking]
+            ids, columns = [ids[k] for k in places], {name: DigestColumn(c[k] for k in places) for name, c in columns.items()}
 
-    def item_keys(self, recipe: Mapping[str, Any], node: Node, inputs: Mapping[str, str], entries: Sequence[Entry]) -> dict[str, str]:
+        def plain(k: int) -> Entry:
+            inputs = {name: column[k] for name, column in columns.items()}
+            return Entry(ids[k], inputs, {role: (stage, found) for role, (stage, m) in read.items() if (found := m.find(ids[k]))})
+
+        asked = node.asked if at_home else None
+        if not (asked or node.stage.overridden or node.stage.attached):
+            return Entries(ids, plain, columns)
+        entries = [self._with_files(node, asked, plain(k)) for k in range(len(ids))]
+        return Entries(ids, entries.__getitem__)
+
+    def _with_files(self, node: Node, asked: str | None, entry: Entry) -> Entry:
+        """Add to an item what people and other programs said of it."""
+        image_id, inputs = entry.id, dict(entry.inputs)
+        correction = attached = None
+        if asked:
+            inputs["answers"] = self.answers.digest(asked, (image_id,), node.partial)
+        if node.stage.overridden:
+            inputs["corrections"] = self.corrections.digest(node.instance, (image_id,))
+            correction = self.corrections.of(node.instance, image_id)
+        if node.stage.attached:
+            attached = self.attached.of(node.attached, image_id)
+            inputs["attached"] = self.attached.digest(attached)
+        said = self.answers.placed(asked, image_id, self.data.dataset) if asked else ()
+        return Entry(image_id, inputs, entry.reads, said, correction, attached)
+
+    def item_keys(self, recipe: Mapping[str, Any], node: Node, inputs: Mapping[str, str], entries: Entries) -> KeyTable:
         """Map the id of each item of a map to its key; made once for the last entries asked for of a node."""
         shared = {f"@{p.role}": inputs[p.role] for p in node.parents if p.is_model}
         shared["classes"] = digest(*self._classes)
@@ -210,7 +219,8 @@ class Planner:
         known = self._keys.get(node)
         if known is None or known[0] is not entries or known[1] != way:
             keys = ItemKeys(node.stage.name, node.stage.version, recipe["params"], shared)
-            known = self._keys[node] = entries, way, {e.id: keys.key(e.inputs) for e in entries}
+            made = (keys.key(e.inputs) for e in entries) if not entries.columns else keys.column(entries.columns)
+            known = self._keys[node] = entries, way, KeyTable(entries.ids, made)
         return known[2]
 
     def rows(self, node: Node, standings: Mapping[NodeId, Standing]) -> dict[str, list[tuple[str, str]]]:
@@ -326,8 +336,34 @@ class Planner:
         if retrained:
             return retrained
         now = self.item_keys(recipe, node, inputs, self.entries(node, SPLIT_PARAM, standings))
-        then = {item.id: item.key for item in manifest.items}
-        return data_reasons(now, then, trained=False) or [Reason("failed-images")]
+        if not isinstance(manifest.items, LeafItems) or not now.is_sorted:
+            then = {item.id: item.key for item in manifest.items}
+            return data_reasons(now, then, trained=False) or [Reason("failed-images")]
+        # Where a leaf is the same, none of its items has to be looked at.
+        changed: list[dict[str, str]] = [{}, {}]
+        same = 0
+        for stretch in compare(now, manifest.items):
+            same += stretch.stop - stretch.start if stretch.is_same else 0
+            if stretch.rows is not None:
+                changed[0] |= {image_id: now[image_id] for image_id in now.ids[stretch.start : stretch.stop]}
+                changed[1] |= {item.id: item.key for item in stretch.rows}
+        return data_reasons(*changed, trained=False, same=same) or [Reason("failed-images")]
+
+
+def item_digests(ids: Sequence[str], items: Sequence[ManifestItem]) -> DigestColumn:
+    """List the content digest of each image in an artifact, ``NO_ITEM`` where it holds none; many are read leaf by leaf."""
+    if not isinstance(items, LeafItems) or not rises(ids):
+        by_id = {item.id: item.digest for item in items}
+        return DigestColumn(by_id.get(image_id, NO_ITEM) for image_id in ids)
+    column = DigestColumn()
+    for start, stop, leaf in items.stretches(ids):
+        rows, wanted = items.rows(leaf), list(ids[start:stop])
+        if rows.ids == wanted:
+            column.extend(pieces(rows.digests))
+        else:
+            by_id = dict(zip(rows.ids, pieces(rows.digests), strict=True))
+            column.extend([by_id.get(image_id, NO_ITEM) for image_id in wanted])
+    return column
 
 
 def _absent(

@@ -192,7 +192,7 @@ def _counting_reasons(current: Recipe, finished: Recipe) -> list[Reason]:
     return [Reason("parameter", name, then.get(name), now.get(name)) for name in (*now, *then) if (name in now) != (name in then)]
 
 
-def data_reasons(now: Mapping[str, str], then: Mapping[str, str], *, trained: bool, subject: str = "") -> list[Reason]:
+def data_reasons(now: Mapping[str, str], then: Mapping[str, str], *, trained: bool, subject: str = "", same: int = 0) -> list[Reason]:
     """List how the items of an artifact differ from those there are now.
 
     Args:
@@ -200,6 +200,7 @@ def data_reasons(now: Mapping[str, str], then: Mapping[str, str], *, trained: bo
         then: Item -> digest of what it was made from.
         trained: Whether the items are what a model learned from.
         subject: Name of the split where there are several.
+        same: Number of further items that are the same.
 
     Returns:
         ``trained on 1,000 of 1,010 images, 1 changed, 2 removed`` for a model, ``10 new images, 1 changed`` for a map;
@@ -207,14 +208,14 @@ def data_reasons(now: Mapping[str, str], then: Mapping[str, str], *, trained: bo
     """
     kept = now.keys() & then.keys()
     counts = {
-        "total": len(now),
+        "total": len(now) + same,
         "new": len(now) - len(kept),
         "changed": sum(now[item] != then[item] for item in kept),
         "removed": len(then) - len(kept),
     }
     if not (counts["new"] or counts["changed"] or counts["removed"]):
         return [] if list(now) == list(then) else [Reason("order", subject)]
-    return [Reason("trained-images" if trained else "images", subject, {"total": len(then)}, counts)]
+    return [Reason("trained-images" if trained else "images", subject, {"total": len(then) + same}, counts)]
 
 
 def _source_reasons(now: Mapping[str, Any], then: Mapping[str, Any]) -> Iterable[Reason]:

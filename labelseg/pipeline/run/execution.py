@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,9 +15,10 @@ from labelseg.pipeline.declare.stage import names_path
 from labelseg.pipeline.engines.apart import run_apart
 from labelseg.pipeline.engines.engine import Engine, compute_items, share_out
 from labelseg.pipeline.engines.inputs import Inputs
-from labelseg.pipeline.engines.messages import Computed, Failed, MapJob, Message, Outcome, Task
+from labelseg.pipeline.engines.messages import Computed, Failed, MapJob, Message, Outcome, Tasks
 from labelseg.pipeline.engines.progress import show_progress
 from labelseg.pipeline.files.digests import digest
+from labelseg.pipeline.files.leaves import is_large
 from labelseg.pipeline.files.paths import below
 from labelseg.pipeline.instances import stage_of
 from labelseg.pipeline.plan.decisions import Decision, Standing
@@ -28,6 +29,9 @@ from labelseg.pipeline.plan.runlog import RunLog, now
 from labelseg.pipeline.run.prospect import MapWork, Prospect
 from labelseg.pipeline.store.artifacts import TENSOR, Model
 from labelseg.pipeline.store.headers import part_path
+from labelseg.pipeline.store.items.item_rows import ItemLeaf, rises
+from labelseg.pipeline.store.items.leaf_items import LeafItems
+from labelseg.pipeline.store.items.leaf_writing import write_merged
 from labelseg.pipeline.store.manifests import Manifest, ManifestItem, Ref
 from labelseg.pipeline.store.parts import PartItem
 from labelseg.pipeline.store.store import PartWriter, Store
@@ -35,6 +39,9 @@ from labelseg.pipeline.store.store import PartWriter, Store
 if TYPE_CHECKING:
     from labelseg.pipeline.plan.workspace_like import WorkspaceLike
     from labelseg.pipeline.run.options import RunOptions
+
+
+AT_ONCE = 4096  # items of a large map that are gathered at a time
 
 
 @dataclass(frozen=True)
@@ -95,17 +102,38 @@ class Execution:
         outcome, device = self.compute(decision, work) if work.todo else (Outcome(), "cpu")
         if len(outcome.failed) == len(work.entries):
             raise LabelsegError(f"{node.id} failed on all {len(work.entries):,} images. The first: {_first(outcome.failed)}")
-        places = {entry.id: outcome.places.get(entry.id) or work.places.get((entry.id, work.keys[entry.id])) for entry in work.entries}
-        items = [ManifestItem(image_id, work.keys[image_id], *place) for image_id, place in places.items() if place is not None]
+        items = self._items(node.stage.name, work, outcome)
         seconds = time.monotonic() - started
         if self._engine is not None:
             device, seconds = self._engine.account(device, seconds)
         manifest = self._manifest(decision, items, device, seconds)
-        order = {entry.id: position for position, entry in enumerate(work.entries)}
-        manifest.failed = [{"id": f.id, "error": f.error} for f in sorted(outcome.failed, key=lambda f: order[f.id])]
-        self._demand_parts(node.stage.name, {item.part for item in items})
+        errors = {failure.id: failure.error for failure in outcome.failed}
+        manifest.failed = [{"id": image_id, "error": errors[image_id]} for image_id in work.entries.ids if image_id in errors]
+        self._demand_parts(node.stage.name, set(manifest.parts))
         self._publish(manifest)
         return Done("computed" if work.todo else "reused", self._ref(decision, manifest), len(outcome.places), _first(outcome.failed))
+
+    def _items(self, stage: str, work: MapWork, outcome: Outcome) -> list[ManifestItem] | LeafItems:
+        """Gather the items of a map in order; leaves of a large one that are kept are not read."""
+
+        def listed(start: int, stop: int) -> list[ManifestItem]:
+            found = []
+            for image_id in work.entries.ids[start:stop]:
+                key = work.keys[image_id]
+                place = outcome.places.get(image_id) or work.places.get((image_id, key))
+                found += [ManifestItem(image_id, key, *place)] if place is not None else []
+            return found
+
+        def segments() -> Iterator[ItemLeaf | list[ManifestItem]]:
+            leaves = [stretch.leaf for stretch in work.kept]
+            for number, (start, stop) in enumerate(work.gaps):
+                yield from (listed(k, min(k + AT_ONCE, stop)) for k in range(start, stop, AT_ONCE))
+                yield from leaves[number : number + 1]
+
+        ids = work.entries.ids
+        if not is_large(len(ids)) or not (work.leaves is not None or rises(ids)):
+            return listed(0, len(ids))
+        return write_merged(work.leaves or LeafItems(self._workspace.folder, stage, ()), segments())
 
     def compute(self, decision: Decision, work: MapWork) -> tuple[Outcome, str]:
         """Compute the items of a map that are to be computed, and log those that fail; publish nothing.
@@ -121,7 +149,7 @@ class Execution:
         # Only a stage that reads a model, or has one of its own, runs a network; all others gain more from many processes.
         has_network = node.stage.has_network or any(parent.is_model for parent in node.parents)
         device = self._workspace.pick_device(self._options.device.split(",")[0]) if has_network else "cpu"
-        tasks = [Task(entry, work.keys[entry.id]) for entry in work.todo]
+        tasks = Tasks(work.todo, work.keys)
         workers = share_out(len(tasks), device, self._options.workers)
         with show_progress(len(tasks), str(node.id)) as progress:
 
@@ -210,7 +238,7 @@ class Execution:
         """Train a model and store its tensors."""
         node = decision.node
         started = time.monotonic()
-        entries = {param: self._planner.entries(node, param, self._standings) for param in node.splits}
+        entries = {param: list(self._planner.entries(node, param, self._standings)) for param in node.splits}
         for param, found in entries.items():
             if not found:
                 missing = "no image with a ground truth mask" if _truth(decision) and param == SPLIT_PARAM else "no images to train on"
@@ -246,7 +274,7 @@ class Execution:
             writer.add(PartItem(name, keys[name], {TENSOR: tensor}))
         return [ManifestItem(name, keys[name], *place) for name, place in zip(model.tensors, writer.flush(), strict=True)]
 
-    def _manifest(self, decision: Decision, items: list[ManifestItem], device: str, seconds: float) -> Manifest:
+    def _manifest(self, decision: Decision, items: list[ManifestItem] | LeafItems, device: str, seconds: float) -> Manifest:
         """Record how an artifact was made."""
         return Manifest(
             stage=decision.node.stage.name,

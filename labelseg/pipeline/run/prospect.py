@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 from labelseg.errors import ArtifactError
-from labelseg.pipeline.plan.decisions import Decision, Entry, Standing
+from labelseg.pipeline.plan.decisions import Decision, Entries, Standing
 from labelseg.pipeline.plan.graph import SPLIT_PARAM, NodeId
+from labelseg.pipeline.plan.keys import KeyTable, Stretch, compare
 from labelseg.pipeline.plan.planner import Planner
 from labelseg.pipeline.store.headers import headers_holding, is_in_place, is_sealed, part_path, ways
-from labelseg.pipeline.store.manifests import Catalog, Location, Manifest
+from labelseg.pipeline.store.items.item_rows import ItemLeaf
+from labelseg.pipeline.store.items.leaf_items import LeafItems
+from labelseg.pipeline.store.manifests import Catalog, Location, Manifest, ManifestItem
 
 
 @dataclass(frozen=True)
@@ -23,16 +27,63 @@ class MapWork:
         entries: All of them.
         keys: Id -> key.
         places: (id, key) -> part, index in it and digest, of the items that lie on disk; empty where all are to be made again.
+        kept: The stretches of a large map that lie in leaves as they are, in order.
+        leaves: What those leaves belong to.
     """
 
-    entries: list[Entry]
+    entries: Entries
     keys: Mapping[str, str]
     places: Mapping[tuple[str, str], Location]
+    kept: Sequence[Stretch] = ()
+    leaves: LeafItems | None = None
 
     @cached_property
-    def todo(self) -> list[Entry]:
+    def todo(self) -> Entries:
         """The items to compute."""
-        return [entry for entry in self.entries if (entry.id, self.keys[entry.id]) not in self.places]
+        ids = self.entries.ids
+        loose = (k for start, stop in self.gaps for k in range(start, stop))
+        return self.entries.chosen([k for k in loose if (ids[k], self.keys[ids[k]]) not in self.places])
+
+    @property
+    def gaps(self) -> Iterator[tuple[int, int]]:
+        """The places (start, stop) of items between those that are kept."""
+        at = 0
+        for stretch in self.kept:
+            yield at, stretch.start
+            at = stretch.stop
+        yield at, len(self.entries)
+
+
+class KeptPlaces(Mapping[tuple[str, str], Location]):
+    """Where items lie: those of leaves that are kept, which are looked up when asked for, and others.
+
+    Args:
+        others: (id, key) -> place.
+        items: Of the artifact that stands.
+        kept: Its leaves that are kept.
+    """
+
+    def __init__(self, others: dict[tuple[str, str], Location], items: LeafItems, kept: Sequence[ItemLeaf]) -> None:
+        self._others = others
+        self._items = items
+        self._kept = dict.fromkeys(kept)
+
+    def __getitem__(self, name: tuple[str, str]) -> Location:
+        if name in self._others:
+            return self._others[name]
+        leaf = self._items.leaf_of(name[0])
+        item = self._items.rows(leaf).find(name[0]) if leaf is not None and leaf in self._kept else None
+        if item is None or item.key != name[1]:
+            raise KeyError(name)
+        return Location(item.part, item.index, item.digest)
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        yield from self._others
+        for leaf in self._kept:
+            yield from (item[:2] for item in self._items.rows(leaf))
+
+    def __len__(self) -> int:
+        return len(self._others) + sum(leaf.count for leaf in self._kept)
 
 
 @dataclass(frozen=True)
@@ -73,7 +124,7 @@ def look_up(planner: Planner, decision: Decision, standings: Mapping[NodeId, Sta
         return Prospect()
     entries = planner.entries(node, SPLIT_PARAM, standings)
     keys = planner.item_keys(decision.recipe, node, decision.inputs or {}, entries)
-    return Prospect(work=MapWork(entries, keys, {} if forced else _finished_items(planner, decision, keys)))
+    return Prospect(work=MapWork(entries, keys, {}) if forced else _finished_items(planner, decision, entries, keys))
 
 
 def foreseen(planner: Planner, decision: Decision, standings: Mapping[NodeId, Standing]) -> Standing:
@@ -108,8 +159,8 @@ def _ways(planner: Planner, decision: Decision, standings: Mapping[NodeId, Stand
             yield replace(decision, recipe=recipe, key=planner.key(node, recipe, decision.inputs or {}, None, standings))
 
 
-def _finished_items(planner: Planner, decision: Decision, keys: Mapping[str, str]) -> dict[tuple[str, str], Location]:
-    """Map (id, key) of every wanted item that lies on disk to its place; what the node stands for now comes before other parts.
+def _finished_items(planner: Planner, decision: Decision, entries: Entries, keys: KeyTable) -> MapWork:
+    """Find the place of every wanted item that lies on disk; what the node stands for now comes before other parts.
 
     Headers are read only for what that does not name, such as the images that were added.
     """
@@ -118,12 +169,46 @@ def _finished_items(planner: Planner, decision: Decision, keys: Mapping[str, str
     if decision.ref is not None:
         with suppress(ArtifactError):
             manifest = planner.manifest(stage, decision.ref.key)
+    if manifest is not None and isinstance(manifest.items, LeafItems) and keys.is_sorted:
+        return _kept_items(planner, entries, keys, manifest)
     named = [] if manifest is None else [item for item in manifest.items if keys.get(item.id) == item.key]
     # What is sealed is what was written: a sealed manifest names what a sealed part holds.
-    parts = {item.part for item in named} if manifest is not None and manifest.seal else set()
-    sealed = {part for part in parts if is_sealed(part_path(root, stage, part))}
+    sealed = _sealed(root, stage, {item.part for item in named} if manifest is not None and manifest.seal else ())
+    return MapWork(entries, keys, _found(root, stage, keys.items(), named, sealed))
+
+
+def _kept_items(planner: Planner, entries: Entries, keys: KeyTable, manifest: Manifest) -> MapWork:
+    """Find the places of the items of a large map: leaves that are the same are kept as they are, of others each item is looked at."""
+    items, stage, root = manifest.items, manifest.stage, planner.catalog.root
+    assert isinstance(items, LeafItems)
+    sealed = _sealed(root, stage, manifest.parts)
+    kept: list[Stretch] = []
+    named: list[ManifestItem] = []
+    wanted: list[tuple[str, str]] = []
+    for stretch in compare(keys, items):
+        if stretch.is_same and sealed.issuperset(items.rows(stretch.leaf).parts):
+            kept.append(stretch)
+            continue
+        ids = keys.ids[stretch.start : stretch.stop]
+        wanted += zip(ids, keys.keys_in_order[stretch.start : stretch.stop], strict=True)
+        rows = items.rows(stretch.leaf) if stretch.is_same else stretch.rows or ()
+        named += [item for item in rows if keys.get(item.id) == item.key]
+    places = KeptPlaces(_found(root, stage, wanted, named, sealed), items, [stretch.leaf for stretch in kept])
+    return MapWork(entries, keys, places, kept, items)
+
+
+def _sealed(root: Path, stage: str, parts: Iterable[str]) -> set[str]:
+    """List those of the parts that are there with a seal."""
+    return {part for part in parts if is_sealed(part_path(root, stage, part))}
+
+
+def _found(
+    root: Path, stage: str, wanted: Iterable[tuple[str, str]], named: Iterable[ManifestItem], sealed: Collection[str]
+) -> dict[tuple[str, str], Location]:
+    """Map (id, key) of wanted items to their places: those that are named and lie in sealed parts, others as headers say."""
+    named = list(named)
     places = {(item.id, item.key): Location(item.part, item.index, item.digest) for item in named if item.part in sealed}
-    missing = {(image_id, key) for image_id, key in keys.items() if (image_id, key) not in places}
+    missing = {name for name in wanted if name not in places}
     first = {(item.id, item.key): (item.part, item.index, item.digest) for item in named if (item.id, item.key) in missing}
     for part in headers_holding(root, stage, {key for _, key in missing}):
         for item in part.items:

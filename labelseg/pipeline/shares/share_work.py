@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from labelseg.errors import DataError, ItemsFailedError, UsageError
 from labelseg.pipeline.files.mishaps import MAP_MEMORY, told_in_one_line
 from labelseg.pipeline.instances import stage_of
-from labelseg.pipeline.plan.decisions import Entry
+from labelseg.pipeline.plan.decisions import Entries
 from labelseg.pipeline.plan.runlog import RunLog, now
 from labelseg.pipeline.run.execution import Execution
 from labelseg.pipeline.run.options import RunOptions
@@ -126,6 +125,6 @@ def own_work(workspace: WorkspaceLike, work: MapWork, share: int, shares: int, s
     return MapWork(share_entries(work.entries, share, shares), work.keys, places)
 
 
-def share_entries(entries: Sequence[Entry], share: int, shares: int) -> list[Entry]:
+def share_entries(entries: Entries, share: int, shares: int) -> Entries:
     """List the items of a share."""
-    return [entry for position, entry in enumerate(entries) if share_of(position, len(entries), shares) == share]
+    return entries.chosen([position for position in range(len(entries)) if share_of(position, len(entries), shares) == share])

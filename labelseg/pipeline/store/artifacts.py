@@ -9,7 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from labelseg.errors import MissingArtifactError
-from labelseg.pipeline.store.manifests import Manifest
+from labelseg.pipeline.store.manifests import Manifest, ManifestItem
 from labelseg.pipeline.store.store import Store
 from labelseg.suggestions import suggestion
 
@@ -46,43 +46,50 @@ class Artifact(Mapping[str, dict[str, NDArray]]):
         self.manifest = manifest
         self._name = name or manifest.stage
         self._store = store
-        self._items = {item.id: item for item in manifest.items}
+        self._chosen: dict[str, ManifestItem] | None = None  # None is all
 
     @property
     def ids(self) -> list[str]:
         """Image ids, in the order of the split; failed ones are not among them."""
-        return list(self._items)
+        return list(self)
 
     def __getitem__(self, image_id: str) -> dict[str, NDArray]:
-        if image_id not in self._items:
+        item = self._find(image_id)
+        if item is None:
             raise MissingArtifactError(self._lacking(image_id))
-        return self._store.read_item(self.manifest.stage, self._items[image_id])
+        return self._store.read_item(self.manifest.stage, item)
 
     def __contains__(self, image_id: object) -> bool:
-        return image_id in self._items
+        return isinstance(image_id, str) and self._find(image_id) is not None
 
     def get(self, image_id: str, default: Any = None) -> Any:
         """Read an item, or give the default where there is none."""
-        return self[image_id] if image_id in self._items else default
+        item = self._find(image_id)
+        return default if item is None else self._store.read_item(self.manifest.stage, item)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._items)
+        return iter(self._chosen) if self._chosen is not None else (item.id for item in self.manifest.items)
 
     def __len__(self) -> int:
-        return len(self._items)
+        return len(self.manifest.items if self._chosen is None else self._chosen)
 
     def only(self, ids: Collection[str]) -> Artifact:
         """Return the artifact with some of its items alone, in its order."""
         found = Artifact(self._store, self.manifest, self._name)
-        found._items = {image_id: item for image_id, item in self._items.items() if image_id in ids}
+        there = self.manifest.items if self._chosen is None else self._chosen.values()
+        found._chosen = {item.id: item for item in there if item.id in ids}
         return found
+
+    def _find(self, image_id: str) -> ManifestItem | None:
+        """Look up where an image lies."""
+        return self.manifest.find(image_id) if self._chosen is None else self._chosen.get(image_id)
 
     def _lacking(self, image_id: object) -> str:
         """Say why an image is not there: it failed, or nothing is called so."""
         errors = [failure["error"] for failure in self.manifest.failed if failure["id"] == image_id]
         if errors:
             return f"{self._name} failed on {image_id}: {errors[0]}"
-        return f"{self._name} holds no image '{image_id}'.{suggestion(str(image_id), self._items, listed='It holds')}"
+        return f"{self._name} holds no image '{image_id}'.{suggestion(str(image_id), self.ids, listed='It holds')}"
 
 
 def read_model(store: Store, manifest: Manifest) -> Model:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,9 @@ from labelseg.pipeline.files.seals import intact_tensors
 from labelseg.pipeline.files.unfinished import Unfinished
 from labelseg.pipeline.instances import stage_of
 from labelseg.pipeline.store.headers import part_path, part_paths, remedy
-from labelseg.pipeline.store.manifests import Catalog, Ref
+from labelseg.pipeline.store.items.leaf_items import FOLDER as LEAVES
+from labelseg.pipeline.store.items.leaf_items import LeafItems
+from labelseg.pipeline.store.manifests import Catalog, Manifest, ManifestItem, Ref
 from labelseg.pipeline.store.parts import OpenPart
 from labelseg.pipeline.store.records import repair
 
@@ -39,8 +42,8 @@ class Problem:
 
 
 def hidden(root: Path, stage: str | None = None) -> Iterator[tuple[Path, ArtifactError]]:
-    """List the folders of refs, manifests and parts, of a stage or of all, whose content cannot be told; see ``paths.unlistable``."""
-    for name, depth in (("refs", 1), ("manifests", 1), ("objects", 2)):
+    """List folders of refs, manifests, leaves and parts, of a stage or of all, whose content cannot be told; see ``paths.unlistable``."""
+    for name, depth in (("refs", 1), ("manifests", 1), (LEAVES, 1), ("objects", 2)):
         for path, error in unlistable(root / name, depth):
             parts = path.relative_to(root).parts
             if stage is None or len(parts) == 1 or stage_of(parts[1]) == stage:
@@ -115,7 +118,8 @@ def _check_manifests(root: Path, stage: str | None, there: Found, told: set[tupl
         except ArtifactError as error:
             yield _problem(path, error)
             continue
-        items = manifest.items if manifest and not {name, ""} & {*shut} else ()
+        yield from _check_leaves(catalog, manifest)
+        items = _readable(manifest) if manifest and not {name, ""} & {*shut} else ()
         # Parts written since the others were read belong to what a run beside this check has finished.
         for part in sorted({item.part for item in items} - seen[name]):
             seen[name].add(part)
@@ -123,6 +127,30 @@ def _check_manifests(root: Path, stage: str | None, there: Found, told: set[tupl
         for item in items if path.exists() else ():
             if (name, item.part) not in told and (name, item.part, item.index, item.id, item.key, item.digest) not in there:
                 yield Problem(path, f"{item.id}: {path} names item {item.index} of part {item.part}, which is not there. {repair(name)}")
+
+
+def _check_leaves(catalog: Catalog, manifest: Manifest | None) -> Iterator[Problem]:
+    """Read the leaves of a manifest; one that it names no more belonged to what a run or a gc beside this check has replaced."""
+    if manifest is None or not isinstance(manifest.items, LeafItems):
+        return
+    for leaf in manifest.leaves:
+        try:
+            manifest.items.rows(leaf)
+        except ArtifactError as error:
+            now = catalog.sound(manifest.stage, manifest.key)
+            if now is not None and leaf in now.leaves:
+                yield _problem(manifest.items.path(leaf), error)
+
+
+def _readable(manifest: Manifest) -> list[ManifestItem]:
+    """List the items of a manifest, those left out that lie in leaves which cannot be read."""
+    if not isinstance(manifest.items, LeafItems):
+        return manifest.items
+    found: list[ManifestItem] = []
+    for leaf in manifest.leaves:
+        with suppress(ArtifactError):
+            found += manifest.items.rows(leaf)
+    return found
 
 
 def _check_refs(root: Path, stage: str | None) -> Iterator[Problem]:

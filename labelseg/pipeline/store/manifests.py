@@ -12,31 +12,25 @@ from urllib.parse import quote, unquote
 
 from labelseg.errors import ArtifactError, DamageError, MissingArtifactError
 from labelseg.pipeline.files.atomic import write_atomically, write_if_absent
-from labelseg.pipeline.files.digests import canonical_json, digest
+from labelseg.pipeline.files.digests import canonical_json, digest, digest_all
 from labelseg.pipeline.files.paths import below, climbing, is_key, unlistable
 from labelseg.pipeline.files.seals import intact_seal
 from labelseg.pipeline.files.unfinished import Unfinished
 from labelseg.pipeline.instances import run_command, stage_of
+from labelseg.pipeline.store.items.item_rows import ItemLeaf, ManifestItem
+from labelseg.pipeline.store.items.leaf_items import LeafItems, read_leaves
+from labelseg.pipeline.store.items.leaf_writing import takes_leaves, write_items
 from labelseg.pipeline.store.records import FORMAT, read_record, repair, to_json
 
 MODEL_REF = "model"
 LOST = "what was stored for it was damaged and has been taken out"  # the error of an item that a repair took out
 SINCE_SEALS = {"since": 2}
+WITH_LEAVES = 3  # the format of a manifest of so many items that they lie in leaves
 
 
 class Location(NamedTuple):
     """Where the arrays of an item lie in a stage's artifacts, and their digest."""
 
-    part: str
-    index: int  # type: ignore[assignment]
-    digest: str
-
-
-class ManifestItem(NamedTuple):
-    """Where one item lies: its id, its key, part and index in the part, and the digest of its arrays."""
-
-    id: str
-    key: str
     part: str
     index: int  # type: ignore[assignment]
     digest: str
@@ -49,13 +43,14 @@ class Manifest:
     Attributes:
         stage, version, params, recipe: What made it.
         key: Digest of everything that went in; the name of the file.
-        items: In the order of the split, or of the model's tensors.
+        items: In the order of the split, or of the model's tensors; many of a map are read when they are asked for.
         failed: ``{"id": ..., "error": ...}`` for each item that could not be computed.
         digest: Content digest of the ordered items; computed when left empty.
         meta: What else belongs to the artifact: metrics, classes, sizes.
         libraries: Name -> version of the libraries used; recorded, never compared.
         device, seconds, created: Where, how long, when (ISO 8601).
         parts: The parts that the items lie in, for those who do not read the items; follows from them.
+        leaves: The files that items of a large map lie in; follows from them.
         seal: Digest of the file, filled in when it is written; empty in a record from before there were seals.
     """
 
@@ -64,7 +59,7 @@ class Manifest:
     key: str
     params: dict[str, Any]
     recipe: dict[str, Any] = field(default_factory=dict)
-    items: list[ManifestItem] = field(default_factory=list)
+    items: list[ManifestItem] | LeafItems = field(default_factory=list)
     failed: list[dict[str, str]] = field(default_factory=list)
     digest: str = ""
     meta: dict[str, Any] = field(default_factory=dict)
@@ -74,11 +69,27 @@ class Manifest:
     created: str = ""
     format: int = FORMAT
     parts: list[str] = field(default_factory=list, compare=False, metadata=SINCE_SEALS)
+    leaves: list[ItemLeaf] = field(default_factory=list, compare=False, metadata={"since": WITH_LEAVES})
     seal: str = field(default="", compare=False, metadata=SINCE_SEALS)
 
     def __post_init__(self) -> None:
-        self.digest = self.digest or content_digest(self.items)
-        self.parts = list(dict.fromkeys(item.part for item in self.items))
+        if isinstance(self.items, LeafItems):
+            self.leaves = list(self.items.leaves)
+            if not (self.digest and self.parts):
+                self.digest, self.parts = self.items.summary()
+        else:
+            self.leaves = []
+            self.digest = self.digest or content_digest(self.items)
+            self.parts = list(dict.fromkeys(item.part for item in self.items))
+        self._by_id: dict[str, ManifestItem] = {}
+
+    def find(self, item_id: str) -> ManifestItem | None:
+        """Look an item up by its id."""
+        if isinstance(self.items, LeafItems):
+            return self.items.find(item_id)
+        if len(self._by_id) != len(self.items):
+            self._by_id = {item.id: item for item in self.items}
+        return self._by_id.get(item_id)
 
     @property
     def ref_digest(self) -> str:
@@ -135,7 +146,7 @@ class Ref:
 
 def content_digest(items: Iterable[ManifestItem]) -> str:
     """Digest the ordered pairs of id and content digest."""
-    return digest(*(text for item in items for text in (item.id, item.digest)))
+    return digest_all(text for item in items for text in (item.id, item.digest))
 
 
 def model_digest(items: Iterable[ManifestItem], meta: Mapping[str, Any]) -> str:
@@ -160,7 +171,7 @@ class Catalog:
         self.unfinished = Unfinished(self.root)
 
     def publish(self, manifest: Manifest, *, replace: bool = False) -> bool:
-        """Write a manifest; it appears whole or not at all.
+        """Write a manifest; it appears whole or not at all, after the leaves of its items, if there are many.
 
         Args:
             manifest: What to publish.
@@ -170,7 +181,10 @@ class Catalog:
             Whether it was written; False when a manifest of this key was there first, which then stands.
         """
         path = self.manifest_path(manifest.stage, manifest.key)
-        data = to_json(manifest)
+        if "model" not in manifest.meta and not isinstance(manifest.items, LeafItems) and takes_leaves(manifest.items):
+            manifest.items = LeafItems(self.root, manifest.stage, write_items(self.root, manifest.stage, manifest.items))
+            manifest.leaves = list(manifest.items.leaves)
+        data = to_json(manifest, WITH_LEAVES, items=[]) if manifest.leaves else to_json(manifest)
         if replace:
             write_atomically(path, data)
         elif not write_if_absent(path, data):
@@ -190,11 +204,15 @@ class Catalog:
         if values is None:
             return None
         try:
-            values["items"] = _items(values["items"])
+            leaves = read_leaves(values.pop("leaves", []))
+            values["items"] = LeafItems(self.root, stage, leaves) if leaves else _items(values["items"])
+            if not all(map(is_key, values.get("parts", ()))):
+                raise ValueError("it names what is no part")
             manifest = Manifest(**values)
             if (manifest.stage, manifest.key) != (stage, key):
                 raise ValueError(f"it is the manifest {manifest.key} of {manifest.stage}")
-            if manifest.digest != content_digest(manifest.items):
+            # What a sealed record says of the content of leaves was computed when they were written, and each of them has a digest.
+            if not leaves and manifest.digest != content_digest(manifest.items):
                 raise ValueError("its digest is not that of its items")
         except (TypeError, ValueError) as error:
             raise DamageError(f"{path} is damaged: {error}. {repair(stage)}") from error

@@ -1,8 +1,8 @@
 """Takes out what is damaged, so that all that is left is sound and what is missing is computed again by itself.
 
 Sound items of a damaged part move to a new one. Manifests that name lost items name them as failed. A damaged manifest is written again
-where a ref says what it was and its items are there; others, models that lost a tensor and damaged refs go. Killed anywhere, the same
-call again ends in the same state.
+where a ref says what it was and its items are there, a damaged leaf where its items are there; other manifests, models that lost a tensor
+and damaged refs go. Killed anywhere, the same call again ends in the same state.
 """
 
 from __future__ import annotations
@@ -10,13 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
+from operator import eq
 from pathlib import Path
 
 from labelseg.errors import DamageError
 from labelseg.pipeline.files.atomic import sync_folder
+from labelseg.pipeline.files.leaves import is_intact
 from labelseg.pipeline.files.paths import remove
 from labelseg.pipeline.store.checking import Problem, hidden
 from labelseg.pipeline.store.headers import PartHeader, part_path, part_paths
+from labelseg.pipeline.store.items.leaf_items import LeafItems
+from labelseg.pipeline.store.items.leaf_writing import write_rows
 from labelseg.pipeline.store.manifests import LOST, Location, Manifest, ManifestItem, Ref
 from labelseg.pipeline.store.parts import OpenPart, PartItem
 from labelseg.pipeline.store.soundness import Notes
@@ -55,6 +59,8 @@ def mend(store: Store, problems: Iterable[Problem]) -> list[Path]:
         _clear_tag(store, path)
     changed = list(kinds.get("refs", {}))
     for stage, key, manifest in manifests:
+        if manifest is not None and not _mend_leaves(manifest, headers):
+            manifest = None  # of items in leaves that are lost nothing but their number is known
         now = _restored(store, stage, key, headers) if manifest is None else _mended(manifest, moves, there)
         if now is None:
             remove(root / "manifests" / stage / f"{key}.json")
@@ -124,7 +130,7 @@ def _mended(manifest: Manifest, moves: Moves, there: set[tuple[str, str, str, st
             kept += [ManifestItem(item.id, item.key, *at)] if at is not None and at.digest == item.digest else []
         elif (*name, item.id, item.key, item.index, item.digest) in there:
             kept.append(item)
-    if kept == manifest.items:
+    if len(kept) == len(manifest.items) and all(map(eq, kept, manifest.items)):
         return manifest
     found = {item.id for item in kept}
     lost = [item.id for item in manifest.items if item.id not in found]
@@ -132,6 +138,34 @@ def _mended(manifest: Manifest, moves: Moves, there: set[tuple[str, str, str, st
         return None
     failed = manifest.failed + [{"id": name, "error": LOST} for name in lost]
     return replace(manifest, items=kept, failed=failed, digest="")
+
+
+def _mend_leaves(manifest: Manifest, headers: Iterable[PartHeader]) -> bool:
+    """Write leaves again that are gone or damaged, from the items on disk; whether all are there now.
+
+    A leaf is called by its digest, so that only what it held can take its place.
+    """
+    if not isinstance(manifest.items, LeafItems):
+        return True
+    items, way = manifest.items, (manifest.stage, manifest.version, manifest.recipe.get("params"))
+    for number, leaf in enumerate(items.leaves):
+        if is_intact(items.path(leaf)):
+            continue
+        after = items.leaves[number + 1].first if number + 1 < len(items.leaves) else None
+        made = [h for h in headers if (h.stage, h.header.get("version"), h.header.get("params")) == way and h.part_id in manifest.parts]
+        for run in (None, *dict.fromkeys(header.header.get("run") for header in made)):
+            rows = (
+                ManifestItem(item.id, item.key, header.part_id, item.index, item.digest)
+                for header in sorted(made, key=lambda h: h.header.get("run") == run)
+                for item in header.items
+                if leaf.first <= item.id and (after is None or item.id < after)
+            )
+            found = {row.id: row for row in rows}
+            if len(found) == leaf.count and write_rows(items.folder, [found[name] for name in sorted(found)]).digest == leaf.digest:
+                break
+        else:
+            return False
+    return True
 
 
 def _restored(store: Store, stage: str, key: str, headers: Iterable[PartHeader]) -> Manifest | None:

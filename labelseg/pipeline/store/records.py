@@ -21,9 +21,16 @@ def repair(stage: str) -> str:
     return f"Repair: labelseg verify --repair {stage}"
 
 
-def to_json(record: Any) -> bytes:
-    """Write a record; the seal, its last field, is filled in."""
-    values = {f.name: getattr(record, f.name) for f in fields(record)} | {"format": FORMAT, "seal": BLANK}
+def to_json(record: Any, form: int = FORMAT, **instead: Any) -> bytes:
+    """Write a record; the seal, its last field, is filled in.
+
+    Args:
+        record: A dataclass.
+        form: Number of the format; fields that are newer than that are left out.
+        **instead: Values to write in place of those of fields.
+    """
+    values = {f.name: getattr(record, f.name) for f in fields(record) if _since(f) <= form}
+    values |= {**instead, "format": form, "seal": BLANK}
     lines = (f"{json.dumps(name)}: {json.dumps(value, separators=(',', ':'), allow_nan=False)}" for name, value in values.items())
     return seal(("{\n" + ",\n".join(lines) + "\n}\n").encode("ascii"))
 
@@ -46,16 +53,17 @@ def read_record(path: Path, record: type, stage: str) -> dict[str, Any] | None:
         return None
     except OSError as error:
         raise ArtifactError(f"{path} cannot be read: {error.strerror}. See that it can, then try again.") from error
+    newest = max(FORMAT, *map(_since, fields(record)))
     try:
         values = json.loads(data)
         found = values["format"]
-        if found == FORMAT:
+        if found in range(FORMAT, newest + 1) and not isinstance(found, bool):
             intact_seal(data)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DamageError(f"{path} is damaged: {error or type(error).__name__}. {repair(stage)}") from error
-    if found not in (FORMAT, UNSEALED) or isinstance(found, bool):
-        raise DamageError(f"{path} is format {found}, expected {FORMAT}. {repair(stage)}")
-    expected = {f.name: f for f in fields(record) if found == FORMAT or "since" not in f.metadata}
+    if found not in range(UNSEALED, newest + 1) or isinstance(found, bool):
+        raise DamageError(f"{path} is format {found}, expected {newest}. {repair(stage)}")
+    expected = {f.name: f for f in fields(record) if _since(f) <= found}
     if values.keys() != expected.keys():
         odd = sorted(values.keys() ^ expected.keys())
         raise DamageError(f"{path} is damaged: fields {odd} are missing or unknown. {repair(stage)}")
@@ -63,6 +71,11 @@ def read_record(path: Path, record: type, stage: str) -> dict[str, Any] | None:
         if not _fits(value, expected[name]):
             raise DamageError(f"{path} is damaged: {name} is of another type. {repair(stage)}")
     return values
+
+
+def _since(field: Field[Any]) -> int:
+    """Number of the first format that has a field."""
+    return int(field.metadata.get("since", UNSEALED))
 
 
 def _fits(value: Any, field: Field[Any]) -> bool:

@@ -8,16 +8,18 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from labelseg.errors import ArtifactError, LabelsegError
 from labelseg.file_kinds import read_file
 from labelseg.pipeline.files.paths import below, is_key
 from labelseg.pipeline.files.seals import intact_seal
 from labelseg.pipeline.store.headers import is_in_place, part_path
+from labelseg.pipeline.store.items.leaf_items import LeafItems, read_leaves
 from labelseg.pipeline.store.manifests import Catalog, Ref
 from labelseg.pipeline.store.records import repair
 
-_PARTS = b'\n"parts": '
+_PARTS, _LEAVES = b'\n"parts": ', b'\n"leaves": '
 
 
 class Notes:
@@ -99,17 +101,21 @@ class Soundness:
         return self._named[name]
 
     def _read_parts(self, ref: Ref) -> list[str]:
-        """Read the names of the parts from a manifest."""
+        """Read the names of the parts from a manifest, and see that its leaves are what was written."""
         path = self._catalog.manifest_path(ref.stage, ref.key)
         with suppress(OSError, ValueError):
             data = read_file(path)
             if ref.manifest and intact_seal(data) == ref.manifest:
-                # What is sealed is what we wrote, so this line alone can be read: thousands of items wait in others.
-                start = data.rindex(_PARTS) + len(_PARTS)
-                parts = json.loads(data[start : data.index(b",\n", start)])
+                # What is sealed is what we wrote, so single lines can be read: thousands of items wait in others.
+                parts = _line(data, _PARTS)
+                leaves = read_leaves(_line(data, _LEAVES))
                 if all(map(is_key, parts)):
+                    LeafItems(self._catalog.root, ref.stage, leaves).demand_intact()
                     return list(parts)
-        return self._catalog.named(ref).parts
+        manifest = self._catalog.named(ref)
+        if isinstance(manifest.items, LeafItems):
+            manifest.items.demand_intact()
+        return manifest.parts
 
     def _is_sound(self, stage: str, part: str) -> bool:
         """Whether a part is in its place and was not found damaged."""
@@ -118,3 +124,9 @@ class Soundness:
             path = self._catalog.root / "objects" / stage / part[:2] / f"{part}.zarr"
             self._parts[stage, part] = (stage, part) not in self._noted and is_in_place(path)
         return self._parts[stage, part]
+
+
+def _line(data: bytes, name: bytes) -> list[Any]:
+    """Read the value on one line of a manifest; empty where it has no such line."""
+    start = data.rfind(name)
+    return [] if start < 0 else list(json.loads(data[start + len(name) : data.index(b",\n", start + 1)]))

@@ -14,11 +14,14 @@ from labelseg.errors import ArtifactError
 from labelseg.pipeline.files.paths import remove, size_of, unlinked, unlistable
 from labelseg.pipeline.files.share_folders import FOLDER, begun_shares, hidden_shares
 from labelseg.pipeline.store.headers import PartHeader, part_paths
+from labelseg.pipeline.store.items.leaf_items import FOLDER as LEAVES
 from labelseg.pipeline.store.manifests import Catalog, Ref
 
 # Folders in which files are written atomically: those of a write that was killed lie beside their goal.
-WRITTEN_ASIDE = ("", "manifests/*/", "refs/*/", "unfinished/", "runs/markers/", "locks/", "quality/", "objects/*/*/")
-SWEPT = ("objects", "manifests", "refs", "checkpoints", "tmp", "runs")
+WRITTEN_ASIDE = (
+    "", "files/", "leaves/*/", "manifests/*/", "refs/*/", "unfinished/", "runs/markers/", "locks/", "quality/", "objects/*/*/",
+)  # fmt: skip
+SWEPT = ("objects", "leaves", "manifests", "refs", "checkpoints", "tmp", "runs")
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ def sweep(
     kept, unreadable = _referenced(catalog, set(gone)) if keep is None else (set(keep), [])
     told += unreadable
     told += [f"No part goes from where it cannot be seen: {error}" for _, error in unlistable(root / "objects", 2)]
-    named, lost = _named_parts(catalog, kept, told)
+    named, leaves_named, lost = _named(catalog, kept, told)
     begun = [] if shares else begun_shares(root)
     for name in sorted({name for name, _ in begun}):
         lost.add(name)
@@ -111,20 +114,25 @@ def sweep(
         for path in unlinked(root, "objects/*/*/*.zarr")
         if not (unreadable or shut) and (path.parent.parent.name, path.stem) not in named and path.parent.parent.name not in lost
     ]
+    leaves = [
+        path
+        for path in unlinked(root, f"{LEAVES}/*/*.json")
+        if not unreadable and (path.parent.name, path.stem) not in leaves_named and path.parent.name not in lost
+    ]
     # Some files, such as the index of the data, are written without the lock of the workspace.
     rubbish = [path for folder in WRITTEN_ASIDE for path in unlinked(root, f"{folder}.*.tmp") if not is_held(path)]
     rubbish += [] if begun or shut else list(unlinked(root, "tmp/*"))
     rubbish += list(unlinked(root, f"{FOLDER}/*")) if shares else []
     checkpoints = [] if keep_checkpoints is None else _checkpoints(catalog, set(keep_checkpoints))
-    size = sum(map(size_of, [*manifests, *parts, *checkpoints, *rubbish, *logs]))
+    size = sum(map(size_of, [*manifests, *leaves, *parts, *checkpoints, *rubbish, *logs]))
     unfinished = [] if unreadable else catalog.unfinished.names()
     swept = Swept(len(manifests), len(parts), len(checkpoints), len(logs), size, len(unfinished), tuple(told))
     if dry_run:
         return swept
     for tag in unfinished:
         catalog.unfinished.clear(tag)
-    # Refs go first, then manifests: killed in between, nothing names what is not there.
-    for path in (*gone, *manifests):
+    # Refs go first, then manifests, then leaves: killed in between, nothing names what is not there.
+    for path in (*gone, *manifests, *leaves):
         remove(path)
     for path in parts:
         # A part leaves by a rename, as it came, so that no half of it is ever seen.
@@ -137,9 +145,14 @@ def sweep(
     return swept
 
 
-def _named_parts(catalog: Catalog, kept: Collection[tuple[str, str]], told: list[str]) -> tuple[set[tuple[str, str]], set[str]]:
-    """List (stage, part) that kept manifests name, and the stages of those that cannot be read, which are told."""
-    named, lost = set(), set()
+Names = set[tuple[str, str]]
+
+
+def _named(catalog: Catalog, kept: Collection[tuple[str, str]], told: list[str]) -> tuple[Names, Names, set[str]]:
+    """List (stage, part) and (stage, leaf) that kept manifests name, and the stages of those that cannot be read, which are told."""
+    parts: Names = set()
+    leaves: Names = set()
+    lost: set[str] = set()
     for stage, key in sorted(kept):
         try:
             manifest = catalog.load(stage, key)
@@ -149,8 +162,9 @@ def _named_parts(catalog: Catalog, kept: Collection[tuple[str, str]], told: list
             lost.add(stage)
             told.append(f"Nothing of {stage} goes, because {error}")
         else:
-            named |= {(stage, part) for part in manifest.parts}
-    return named, lost
+            parts |= {(stage, part) for part in manifest.parts}
+            leaves |= {(stage, leaf.digest) for leaf in manifest.leaves}
+    return parts, leaves, lost
 
 
 def _checkpoints(catalog: Catalog, keep: Collection[tuple[str, str | None]]) -> list[Path]:

@@ -23,7 +23,6 @@ NAMES = [f"/data/{k:05d}-\u00e4\udc80.png" for k in range(300)]
 def small_leaves(monkeypatch):
     """Some twenty rows in a leaf."""
     monkeypatch.setattr(leaves, "LEAF_ROWS", 20)
-    monkeypatch.setattr("labelseg.pipeline.files.file_table.LEAF_ROWS", 20)
 
 
 def entry(number: int) -> Entry:

@@ -139,12 +139,12 @@ def test_json_that_is_no_manifest_is_reported(catalog, change):
         catalog.load("cam", F00D)
 
 
-@pytest.mark.parametrize("found", [0, 3, "1", True])
+@pytest.mark.parametrize("found", [0, 4, "1", True])
 def test_another_format_is_reported_with_both_versions(catalog, found):
     catalog.publish(manifest())
     path = catalog.manifest_path("cam", F00D)
     path.write_text(json.dumps({**json.loads(path.read_text()), "format": found}))
-    with pytest.raises(ArtifactError, match=rf"f00d\.json is format {found}, expected 2\. Repair: labelseg verify --repair cam"):
+    with pytest.raises(ArtifactError, match=rf"f00d\.json is format {found}, expected 3\. Repair: labelseg verify --repair cam"):
         catalog.load("cam", F00D)
 
 
