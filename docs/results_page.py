@@ -139,7 +139,8 @@ def competing_parts(found: Sequence[Result]) -> list[str]:
         "with flooded classes left out of its labels, and `propagate --start background` ([affinitynet.md](affinitynet.md)). Settings: "
         "[benchmarks/settings/voc_animals_competing.toml](../benchmarks/settings/voc_animals_competing.toml). "
         "They were chosen on the tuning masks; half of `train_fine` was looked at beside these, so its figures flatter a little. "
-        "`labelseg init` sets this chain up for photos; the last rows are `labelseg segment --as own --split train`, which it names at its end.",
+        "`labelseg init` sets this chain up for photos; the last rows are `labelseg segment --as own --split train`, "
+        "which a run names at its end.",
         table(["masks", *heads(found), *mean_head(found)], rows),
         source(found),
     ]

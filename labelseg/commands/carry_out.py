@@ -99,7 +99,7 @@ def carry_out(
 
     workspace = invocation.workspace()
     options = replace(options, wait=invocation.wait)
-    count = done = 0
+    count = done = warned = 0
 
     def follow(event: Literal["start", "done"], result: NodeResult) -> None:
         nonlocal done
@@ -114,6 +114,7 @@ def carry_out(
             nodes = [(node.stage, node.params) for node in plan.goal.nodes]
             for finding in node_findings(workspace.dataset, nodes, quick=not options.dry_run):
                 talk(str(finding))
+                warned += finding.level != "note"
         if not options.dry_run:
             working = {(result.instance, result.split) for result in plan.report.work}
             demand_masks(workspace.dataset, [node for node in plan.goal.nodes if tuple(node.id) in working])
@@ -133,6 +134,9 @@ def carry_out(
             raise
     if closing and report.work and options.tag is None:
         talk(closing_text(workspace, report))
+        if warned:
+            hold, them = ("holds", "it") if warned == 1 else ("hold", "them")
+            talk(f"{counted(warned, 'warning')} above the plan still {hold}. To see {them} again: labelseg doctor")
 
 
 def slow_precision(workspace: Workspace, nodes: list[Node], device: str) -> str:

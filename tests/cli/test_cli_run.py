@@ -148,6 +148,16 @@ def test_a_wrong_line_of_the_label_table_is_told_and_not_taken_for_missing_tags(
     assert "labels.csv line 7: 'zebra' is no class" in result.stderr
 
 
+def test_the_end_of_a_run_says_how_many_warnings_stood_above(root, data):
+    assert "above the plan" not in labelseg(root, "cam").stderr
+    with (data / "labels.csv").open("a") as file:
+        file.write("gone,cat\n")
+    told = labelseg(root, "run").stderr
+    assert [line.startswith("warning: ") for line in told.splitlines()].count(True) == 1
+    assert told.endswith("1 warning above the plan still holds. To see it again: labelseg doctor\n")
+    assert "no image 'gone'" in labelseg(root, "doctor").output
+
+
 def test_a_row_of_an_image_that_was_removed_is_told_and_costs_nothing(root, data):
     for name, line in (("labels.csv", "gone,cat\n"), ("train.txt", "gone\n")):
         with (data / name).open("a") as file:
