@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -24,7 +25,7 @@ class TimmPyramid(TimmBackbone):
         dilate: Must be true.
 
     Raises:
-        UsageError: the network has other levels, or no such output stride.
+        UsageError: the network has other levels, no such output stride, or takes images of one size alone.
     """
 
     def __init__(self, name: str, output_stride: int, dilate: bool = True) -> None:
@@ -47,6 +48,26 @@ class TimmPyramid(TimmBackbone):
         net.prune_intermediate_layers(self._levels, prune_head=True)
         self.channels = tuple(channels for _, channels in levels[-4:])  # type: ignore[assignment]
         self.stem_channels = levels[self._levels[0]][1]
+        self._demand_any_size()
+
+    @torch.no_grad()
+    def _demand_any_size(self) -> None:
+        """Demand that the network takes images of a size that it was not made for, and gives the levels it announces."""
+        side = self.output_stride
+        image = torch.zeros(1, 3, 3 * side, 5 * side, device=next(self.net.parameters()).device)
+        self.net.eval()
+        try:
+            found = [tuple(level.shape[1:]) for level in self.levels(image)[1:]]
+        except (AssertionError, RuntimeError) as error:
+            raise UsageError(
+                f"backbone {self.name}: expected a network for images of any size, found one for a single size ({error}). Choose another."
+            ) from error
+        self.net.train()
+        expected = [
+            (channels, 3 * side // stride, 5 * side // stride) for channels, stride in zip(self.channels, self.strides, strict=True)
+        ]
+        if found != expected:
+            raise UsageError(f"backbone {self.name}: expected levels of {expected}, got {found}. Choose another network of timm.")
 
     def levels(self, x: Tensor) -> list[Tensor]:
         """Compute the stem's output and the four taps of normalised images (B, 3, H, W)."""
