@@ -14,11 +14,8 @@ from labelseg.methods.few_masks.setup import take_over
 from labelseg.models.encoders.registry import build_backbone
 from labelseg.models.heads.dpt import DptHead
 from labelseg.models.segmenter import Segmenter
-from labelseg.models.torchvision_shim import torchvision
 from labelseg.models.weights import load_weights
-
-assert torchvision.models  # must be loaded before timm, which loads it without help
-timm = pytest.importorskip("timm", reason="needs the extra timm")
+from tests.timm_library.library import timm
 
 DINO = {"embed_dim": 32, "depth": 4, "num_heads": 2, "img_size": 28}
 

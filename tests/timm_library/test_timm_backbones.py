@@ -18,11 +18,8 @@ from labelseg.models.encoders.registry import build_backbone, build_like
 from labelseg.models.encoders.timm_library.plain_vit import PlainViT
 from labelseg.models.fast.inference_form import for_inference
 from labelseg.models.networks import build_from, to_model
-from labelseg.models.torchvision_shim import torchvision
 from labelseg.models.weights import check_weights, file_licence, load_weights
-
-assert torchvision.models  # must be loaded before timm, which loads it without help
-timm = pytest.importorskip("timm", reason="needs the extra timm")
+from tests.timm_library.library import timm
 
 SMALL = {"embed_dim": 32, "depth": 6, "num_heads": 2}
 # One of each kind: class token and learned positions, registers and a layer scale, rotations, both with a mean of its own, distilled.
