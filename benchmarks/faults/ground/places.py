@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks.faults.ground.processes import Child, call, commands, forked
 from benchmarks.faults.ground.toys import STAGES, STEP
@@ -103,13 +104,28 @@ def write_data(folder: Path) -> None:
             path = folder / name / f"{image_id}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(array).save(path)
+        for name, array in _other_programs(class_id).items():
+            path = folder / name / f"{image_id}.npy"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.save(path, array)
     rows = [f"{image_id},{NAMES[class_id]}" for image_id, class_id in {**TRAIN, **VAL}.items()]
     (folder / "labels.csv").write_text("\n".join(["image,labels", *rows]) + "\n")
     (folder / "classes.txt").write_text("\n".join(NAMES) + "\n")
+    (folder / "names.txt").write_text("\n".join(NAMES[1:]) + "\n")
     (folder / "train.txt").write_text("\n".join(TRAIN) + "\n")
     (folder / "val.txt").write_text("\n".join(VAL) + "\n")
     for path in folder.rglob("*"):
         os.utime(path, (time.time() - 3600,) * 2)
+
+
+def _other_programs(class_id: int) -> dict[str, Any]:
+    """What other programs say of an image of a class: scores of each class, and features of each block of two pixels."""
+    import numpy as np
+
+    scores = np.full((2, 4, 5), 0.1, np.float32)
+    scores[class_id - 1, :, 2:] = 0.9
+    features = np.linspace(-1, class_id, 4 * 5 * 3, dtype=np.float32).reshape(4, 5, 3)
+    return {"scores": scores, "features": features}
 
 
 class Places:
@@ -236,6 +252,30 @@ def _answered(places: Places, root: Path) -> None:
     _demand(root, [("answers", "ask", "--truth")])
 
 
+def _round(places: Places, root: Path) -> None:
+    """The questions of a first round have their answers, and nobody has collected them."""
+    shutil.copytree(places.state("done"), root)
+    asked = ("labor-select", "--round", "1", "--strategy", "random", "--points", "4", "--split", "train", *HERE)
+    _demand(root, [asked, ("answers", "labor-select@1", "--truth")])
+
+
+def _sharing(places: Places, root: Path) -> None:
+    """A map is to be computed anew, in shares."""
+    shutil.copytree(places.state("done"), root)
+    _demand(root, [("config", "spread.rows", "3")])
+
+
+def _shared(places: Places, root: Path) -> None:
+    """Every share of a map is computed, and the whole is not made of them yet."""
+    shutil.copytree(places.state("sharing"), root)
+    _demand(root, [share(0), share(1)])
+
+
+def share(number: int) -> tuple[str, ...]:
+    """Name the command that computes one of the two shares."""
+    return ("work", "spread", "--split", "train", "--shard", str(number), "--shards", "2", *HERE)
+
+
 def _people(places: Places, root: Path) -> None:
     """Answers, marks and imported masks are used, a tag keeps all, another one was begun, and so were shares of a map."""
     from labelseg.answers.marks import add_mark, marks_path
@@ -246,8 +286,7 @@ def _people(places: Places, root: Path) -> None:
     lines = (("correct", "--of", "spread", *HERE), ("import-masks", masks), ("override", "--of", "spread", *HERE), ("quality", "spread"))
     _demand(root, [*lines, ("tag", "kept")])
     add_mark(marks_path(root, "spread", "train"), "a1", "fix", "anna")
-    begun = ("work", "spread", "--split", "train", "--shard", "0", "--shards", "2", "--workers", "0")
-    _demand(root, [("config", "spread.rows", "3"), begun, ("config", "spread.rows", "--unset")])
+    _demand(root, [("config", "spread.rows", "3"), share(0), ("config", "spread.rows", "--unset")])
     folder = root / ".labelseg"
     Unfinished(folder).begin("begun", [folder / "refs" / "spread" / "train@begun.json"])
 
@@ -281,6 +320,9 @@ MAKERS: dict[str, Callable[[Places, Path], None]] = {
     "asked": _asked,
     "answered": _answered,
     "people": _people,
+    "round": _round,
+    "sharing": _sharing,
+    "shared": _shared,
     "scenes": _scenes,
     "scenes-stale": _scenes_stale,
 }

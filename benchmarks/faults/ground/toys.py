@@ -10,7 +10,10 @@ import numpy as np
 from labelseg.errors import DataError
 from labelseg.pipeline.declare.stage import Stage, option, source, split_option
 from labelseg.pipeline.store.artifacts import Model
+from labelseg.stages.active import labor_annotate, labor_select
 from labelseg.stages.clicks import ask, correct, override
+from labelseg.stages.imported import import_features, import_scores
+from labelseg.stages.tags import features
 
 STEP = 50  # grey levels between classes
 
@@ -167,4 +170,9 @@ STAGES = (
     ask.STAGE,
     correct.STAGE,
     override.STAGE,
+    labor_select.STAGE,
+    labor_annotate.STAGE,
+    import_scores.STAGE,
+    import_features.STAGE,
+    features.STAGE,
 )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.faults.ground.injection import Operations, die, interrupt, limit_file_size, no_space, terminate
-from benchmarks.faults.ground.places import EXTRAS, HERE, LONGER, RUN, Places, stages_of
+from benchmarks.faults.ground.places import EXTRAS, HERE, LONGER, RUN, Places, share, stages_of
 from benchmarks.faults.ground.processes import Child, Ended, Said, call, commands, forked
 from benchmarks.faults.ground.reading import contents, failure, files
 from benchmarks.faults.outcomes import Outcome, Trial
@@ -17,8 +17,12 @@ from labelseg.exchange import WRITTEN
 from labelseg.pipeline.engines.interruption import listen
 
 EXPORTED = "exported"
-MASKS, PHOTOS = "MASKS", "PHOTOS"  # of the data, in commands
+# Of the data, in commands.
+MASKS, PHOTOS, SCORES, FEATURES, CLASSES = "MASKS", "PHOTOS", "SCORES", "FEATURES", "CLASSES"
+OF_THE_DATA = {MASKS: "masks", PHOTOS: "images", SCORES: "scores", FEATURES: "features", CLASSES: "names.txt"}
 CORRECT = ("correct", "--of", "spread", *HERE)
+ANNOTATE = ("labor-annotate", "--round", "1", "--split", "train", *HERE)
+FINISH = ("finish", "spread", "--split", "train")
 OVERRIDE = ("override", "--of", "spread", *HERE)
 ZIP = {"cvat": ".zip"}  # formats that are one file
 LARGEST = 16 << 10  # bytes of the largest file that a toy run writes, about
@@ -69,6 +73,12 @@ SCENARIOS = (
     Scenario("done", ("tag", "kept"), 3),
     Scenario("asked", ("answers", "ask", "--truth"), 3, (CORRECT, RUN, *EXTRAS)),
     Scenario("answered", CORRECT, 2),
+    Scenario("round", ANNOTATE, 3),
+    Scenario("sharing", share(0), 3, (share(1), FINISH, RUN, *EXTRAS)),
+    Scenario("shared", FINISH, 3),
+    Scenario("done", ("import-scores", "--files", SCORES, "--names", CLASSES, "--split", "train", *HERE), 3),
+    Scenario("done", ("import-features", "--files", FEATURES, "--stride", "2", "--split", "train", *HERE), 3),
+    Scenario("done", ("features", "--backbone", "tiny", "--weights", "none", "--split", "train", *HERE), 2),
     Scenario("done", ("config", "segment.shift", "3"), 4),
     Scenario("done", ("spread", "--as", "other", "--rows", "3", *HERE), 4),
     Scenario("done", ("cam", "--no-save", "--scales", "2", *HERE), 4),
@@ -217,7 +227,7 @@ def leftovers(root: Path) -> list[str]:
 
 def _placed(root: Path, scenario: Scenario) -> tuple[str, ...]:
     """The command, with what it exports inside of the trial, and what it reads beside it."""
-    data = {MASKS: str(root.parent / "data" / "masks"), PHOTOS: str(root.parent / "data" / "images")}
+    data = {word: str(root.parent / "data" / name) for word, name in OF_THE_DATA.items()}
     return tuple(str(root / word) if word.startswith(EXPORTED) else data.get(word, word) for word in scenario.words)
 
 
