@@ -11,6 +11,7 @@ import pytest
 import labelseg
 from labelseg.answers.answer_files import Answer, append_answers
 from labelseg.commands.results.outputs import refuse_other_classes
+from labelseg.data.folder.images import opened
 from labelseg.errors import DataError, UsageError
 from labelseg.exchange.readers.array_files import read_arrays
 from labelseg.exchange.readers.formats import sniff
@@ -85,7 +86,9 @@ def test_results_stay_in_the_folder_that_was_named(tmp_path, victim):
     assert output_below(output, "deep", "a.png") == output / "deep" / "a.png"
 
 
-@pytest.mark.parametrize("read", [lambda path: refuse_other_classes(path.parent, "cam", ("cat",)), read_arrays, sniff, open_to_append])
+@pytest.mark.parametrize(
+    "read", [lambda path: refuse_other_classes(path.parent, "cam", ("cat",)), read_arrays, sniff, open_to_append, opened]
+)
 def test_nobody_waits_for_a_pipe(tmp_path, read):
     path = tmp_path / "classes.txt"
     os.mkfifo(path)

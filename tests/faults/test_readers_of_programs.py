@@ -24,6 +24,7 @@ from labelseg.exchange.readers.array_files import read_arrays, take_array
 from labelseg.exchange.readers.formats import READERS, TAGS, sniff
 from labelseg.exchange.readers.incoming import ClassNames
 from labelseg.exchange.shapes.brush_rle import encode_brush
+from labelseg.exchange.shapes.run_lengths import decode_shape
 from labelseg.exchange.taking import stacks, take_in
 from labelseg.models.weights import read_segmenter
 from labelseg.pages.annotation.answer_sources import table_answers
@@ -240,3 +241,20 @@ def test_changed_bytes_give_an_error_of_ours_or_a_result(root, name):
 @pytest.mark.parametrize("name", JSON)
 def test_changed_values_give_an_error_of_ours_or_a_result(root, name):
     assert crashes(root, *JSON[name], value_changed) == []
+
+
+@pytest.mark.parametrize("place", [float("nan"), float("inf"), 1e308, 10**400])
+def test_a_keypoint_without_a_place_is_no_answer(root, tmp_path, place):
+    studio = json.loads(json.dumps(POINTS))
+    studio[0]["annotations"][0]["result"][0]["value"]["x"] = place
+    (tmp_path / "points.json").write_text(json.dumps(studio))
+    dataset = open_dataset(root, {"images": "images", "classes": list(CLASSES)})
+    with pytest.raises(LabelsegError):
+        table_answers(tmp_path / "points.json", dataset, QUESTIONS, "anna")
+
+
+def test_a_corner_far_from_the_image_is_refused_before_anything_walks_there():
+    far = [[1.0, 1.0, 5.0, 1.0, 5.0, 1e308, 1.0, 4.0]]
+    with pytest.raises(ValueError, match=r"corners in the image or near it, got one at 1e\+308"):
+        decode_shape(far, SIZE)
+    assert decode_shape([[-1.0, -1.0, 9.0, -1.0, 9.0, 7.0, -1.0, 7.0]], SIZE).all()
