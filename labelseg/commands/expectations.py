@@ -14,6 +14,7 @@ from labelseg.errors import LabelsegError
 from labelseg.pipeline.files.paths import size_of
 from labelseg.pipeline.instances import stage_of
 from labelseg.pipeline.store.headers import part_path
+from labelseg.pipeline.store.items.leaf_items import LeafItems
 from labelseg.training.params import schedule
 
 if TYPE_CHECKING:
@@ -99,8 +100,11 @@ def _scaled_space(catalog: Catalog, manifest: Manifest, images: int) -> Space:
     parts = set(manifest.parts[:: -(-len(manifest.parts) // MOST_PARTS)])
     items = sum(item.part in parts for item in manifest.items)
     files = [path for part in parts for path in part_path(catalog.root, manifest.stage, part).rglob("*") if path.is_file()]
-    line = size_of(catalog.manifest_path(manifest.stage, manifest.key)) / len(manifest.items)
-    return Space(images * (sum(map(size_of, files)) / items + line), ceil(images * len(parts) / items) * ceil(len(files) / len(parts)) + 1)
+    leaves = [manifest.items.path(leaf) for leaf in manifest.items.leaves] if isinstance(manifest.items, LeafItems) else []
+    line = sum(map(size_of, [catalog.manifest_path(manifest.stage, manifest.key), *leaves])) / len(manifest.items)
+    records = 1 + ceil(len(leaves) * images / len(manifest.items))
+    written = ceil(images * len(parts) / items) * ceil(len(files) / len(parts))
+    return Space(images * (sum(map(size_of, files)) / items + line), written + records)
 
 
 def _side(dataset: Dataset, most: int = 9) -> float:

@@ -171,8 +171,8 @@ class FileTable:
         self._list(leaves)
         self._new = {}
         named = {leaf.digest for leaf in leaves}
-        for path in self._folder.glob("*.json"):
-            if path.stem not in named:
+        for path in self._folder.glob("*.json") if not self._folder.is_symlink() else ():
+            if is_key(path.stem) and path.stem not in named:
                 with suppress(OSError):
                     path.unlink()
 

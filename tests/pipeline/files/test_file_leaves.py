@@ -90,6 +90,22 @@ def test_one_changed_row_writes_one_leaf_anew(tmp_path):
     assert found(FileTable(tmp_path / "files.json"))[149:152] == [entry(149), entry(7), entry(151)]
 
 
+def test_nothing_but_leaves_goes_and_nothing_through_a_link(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    others = [tmp_path / "elsewhere" / name for name in ("notes.json", f"{'a' * 32}.json")]
+    for path in others:
+        path.write_text("mine")
+    (tmp_path / "files").symlink_to(tmp_path / "elsewhere")
+    table = filled(tmp_path / "files.json")
+    assert found(table) == [entry(k) for k in range(len(NAMES))]
+    assert [path.read_text() for path in others] == ["mine", "mine"]
+    (tmp_path / "files").unlink()
+    (tmp_path / "elsewhere").rename(tmp_path / "files")
+    table.set(NAMES[0], entry(9))
+    table.save()
+    assert [path.name for path in (tmp_path / "files").iterdir() if path.read_bytes() == b"mine"] == ["notes.json"]
+
+
 def test_rows_that_are_forgotten_and_added_are_those_of_a_table_that_never_had_others(tmp_path):
     table = filled(tmp_path / "one" / "files.json")
     for name in NAMES[40:80]:

@@ -111,6 +111,18 @@ def test_leaves_taken_over_are_those_that_all_items_would_be_cut_into(tmp_path, 
     assert list(merged.leaves) == write_items(tmp_path / "b", STAGE, wanted)
 
 
+def test_a_leaf_that_no_longer_begins_where_leaves_do_joins_what_lies_before(tmp_path):
+    old = LeafItems(tmp_path, STAGE, write_items(tmp_path, STAGE, ITEMS))
+    first, second, *others = old.leaves
+    before = [item(7)._replace(id="-1"), item(8)._replace(id="-2")]
+    merged = write_merged(old, [before, first, second, *others])
+    assert list(merged.leaves) == write_items(tmp_path, STAGE, [*before, *ITEMS])
+    rest = list(old.rows(second))[1:]
+    whole = [*old.rows(first), *rest, *ITEMS[first.count + second.count :]]
+    assert list(write_merged(old, [first, rest, *others]).leaves) == write_items(tmp_path, STAGE, whole)
+    assert not begins_leaf(first.first) and not begins_leaf(rest[0].id)
+
+
 def filled(tmp_path) -> tuple[Store, Manifest]:
     """A store with an artifact of sixty items in two parts, and its ref."""
     store = Store(tmp_path)
@@ -167,12 +179,24 @@ def test_the_manifest_goes_where_a_leaf_cannot_be_made_again(tmp_path):
     assert list(store.catalog.load(STAGE, KEY).items) == list(record.items)
 
 
+def test_what_takes_the_place_of_a_leaf_is_what_it_held_and_nothing_else(tmp_path):
+    store, record = filled(tmp_path)
+    other = manifest([row._replace(digest="f" * 32) if row.id == "00007" else row for row in record.items], key="d" * 32)
+    store.catalog.publish(other)
+    other.items.path(other.items.leaf_of("00007")).unlink()
+    mend(store, store.problems())
+    assert store.catalog.load(STAGE, "d" * 32) is None
+
+
 def test_a_leaf_is_believed_only_in_its_place(tmp_path):
     store, record = filled(tmp_path)
     one, two = record.items.path(record.leaves[1]), record.items.path(record.leaves[2])
     two.write_bytes(one.read_bytes())
     with pytest.raises(DamageError, match="not what was written"):
         list(store.catalog.load(STAGE, KEY).items)
+    for change in ({"first": "x"}, {"count": record.leaves[3].count + 1}):
+        with pytest.raises(DamageError, match="another leaf than its manifest names"):
+            list(LeafItems(tmp_path, STAGE, [record.leaves[3]._replace(**change)]))
 
 
 def test_leaves_that_hold_other_things_are_damaged_whatever_their_digest(tmp_path):
