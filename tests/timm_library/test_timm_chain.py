@@ -69,6 +69,15 @@ def test_every_network_is_the_one_that_was_named(root):
         assert "timm" in facts["libraries"]
 
 
+def test_the_licence_goes_on_with_the_weights(root):
+    quick = [word for name, value in QUICK.items() for word in (f"--{name.replace('_', '-')}", value)]
+    call(root, "train-segmenter", "--as", "on", "--init", "train-classifier", "--labels", "masks", *quick)
+    assert json.loads(call(root, "show", "train-segmenter@on", "--json").stdout)["network"]["licence"] == "mit"
+    lines = [json.loads(line) for path in (root / ".labelseg" / "runs").glob("*/log.jsonl") for line in path.read_text().splitlines()]
+    logged = {(line["instance"], line["weights"], line["licence"]) for line in lines if "licence" in line}
+    assert ("train-classifier", str(root.parent / "vit.safetensors"), "mit") in logged
+
+
 def test_masks_are_scored_and_other_images_are_masked(root, tmp_path):
     told = json.loads(call(root, "evaluate", "--json").stdout)
     assert {"cam", "propagate", "segment"} <= {row["instance"] for row in told}
