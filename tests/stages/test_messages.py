@@ -49,7 +49,7 @@ VALUES = {
     "image": "train_0000",
     "'val' if shown.labelled else 'train'": "train",
     "f' --{_dashed(name)} {value:g}' if name else ''": " --epochs 3",
-    "SPLIT_FIRST if recipe == 'few-masks' else ''": "",
+    "SPLIT_FIRST if chain == 'few-masks' else ''": "",
 }
 WORDS = {
     "FILE": "file",
