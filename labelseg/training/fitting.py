@@ -47,7 +47,8 @@ def make_backbone(inputs: Inputs, params: TrainingParams) -> Backbone:
 def load_initial_weights(inputs: Inputs, backbone: Backbone, weights: str) -> None:
     """Load initial weights into a backbone, as ``load_weights``; what is wrong names the instance and the command that sets them."""
     try:
-        load_weights(backbone, weights)
+        if taken := load_weights(backbone, weights):
+            inputs.log({"weights": weights, "taken": dict(taken.parts), "random": list(taken.random), "left": list(taken.left)})
         if backbone.licence:
             inputs.log({"weights": weights, "licence": backbone.licence})
     except LabelsegError as error:

@@ -51,7 +51,7 @@ def fill_network(net: nn.Module, published: dict[str, str]) -> None:
 
 @pytest.fixture(scope="module")
 def recorded():
-    return {name: torch.from_numpy(value) for name, value in np.load(REFERENCE / "net_irn_small.npz").items()}
+    return {name: torch.from_numpy(value) for name, value in np.load(REFERENCE / "net_irn.npz").items()}
 
 
 @pytest.fixture
@@ -66,6 +66,8 @@ def test_classifier_matches_the_published_resnet50(recorded, resnet50):
     torch.testing.assert_close(net(recorded["x"]), recorded["logits"], rtol=1e-4, atol=1e-4)
     cam = net.cam(recorded["x"])[0] + net.cam(recorded["x"].flip(-1))[0].flip(-1)
     torch.testing.assert_close(cam, recorded["cam_flipsum"], rtol=1e-4, atol=1e-4)
+    odd = net.cam(recorded["x_odd"])[0] + net.cam(recorded["x_odd"].flip(-1))[0].flip(-1)
+    torch.testing.assert_close(odd, recorded["cam_flipsum_odd"], rtol=1e-4, atol=1e-4)
 
 
 @torch.no_grad()
@@ -75,6 +77,10 @@ def test_boundary_net_matches_the_published_resnet50(recorded, resnet50):
     fill_network(net, {"backbone.": "resnet50.", "edge.": "fc_edge6.", **published})
     images = torch.cat([recorded["x"], recorded["x"].flip(-1)])
     torch.testing.assert_close(net(images), recorded["edge_logits"], rtol=1e-4, atol=1e-4)
+    odd = torch.cat([recorded["x_odd"], recorded["x_odd"].flip(-1)])
+    logits = net(nn.functional.pad(odd, (0, 128 - 101, 0, 128 - 75)))[:, :, :19, :26]  # filled up as the published code does
+    boundary = net.view_boundary(torch.stack([logits[0], logits[1].flip(-1)]))
+    torch.testing.assert_close(boundary[None], recorded["edge_prob_odd"], rtol=1e-4, atol=1e-4)
 
 
 class Stem(nn.Module):

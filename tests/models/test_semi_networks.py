@@ -59,10 +59,10 @@ def test_tensors_have_the_published_names_and_shapes(published):
 
 
 def test_outputs_and_perturbed_outputs_are_those_of_the_published_network(published):
-    v = load("unimatch", "arch_resnet50")
+    v = load("unimatch", "arch_resnet50_small")
     published.load_state_dict(from_published_names(published_weights(names())))
     x = torch.from_numpy(np.random.RandomState(int(v["x_seed"])).randn(*v["x_shape"]).astype(np.float32))
-    masks = [torch.from_numpy(np.nan_to_num(v[name]))[:, :, None, None] for name in ("drop_c1", "drop_c4")]
+    masks = [torch.from_numpy(v[name]).float()[:, :, None, None] for name in ("drop_c1", "drop_c4")]
     seen = {}
 
     def perturb(taps):
@@ -76,8 +76,8 @@ def test_outputs_and_perturbed_outputs_are_those_of_the_published_network(publis
         np.testing.assert_allclose([tap.mean(), tap.std(), *tap.shape], v[f"{name}_stats"], rtol=1e-4)
     pyramid = published.head.head(seen["taps"][-1])
     np.testing.assert_allclose([pyramid.mean().item(), pyramid.std().item(), *pyramid.shape], v["aspp_stats"], rtol=1e-4)
-    np.testing.assert_allclose(out, v["out"], rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(out_fp, v["out_fp"], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(out[:, ::3, ::3, ::3], v["out"], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(out_fp[:, ::3, ::3, ::3], v["out_fp"], rtol=1e-4, atol=1e-4)
     assert sum(p.numel() for p in published.parameters()) / 1e6 == pytest.approx(float(v["params_m"]))
 
 

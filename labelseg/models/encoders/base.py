@@ -29,6 +29,8 @@ class Backbone(nn.Module):
         patch: Side of the patches that the cells of all levels stand for; 0 of convolutional networks.
         folds: Whether a BatchNorm that is listed behind a convolution is applied to what that gives.
         root_of_maps: Whether class activation maps are square roots of what the last tap gives, as published for VGG-16.
+        heads: How names of tensors of a head begin in files of weights; they are left out.
+        presets: How names of tensors begin that files of weights lack and ``from_file`` sets.
         licence: Licence of the weights, as their file names it; empty where nobody does.
     """
 
@@ -38,6 +40,8 @@ class Backbone(nn.Module):
     patch = 0
     folds = True
     root_of_maps = False
+    heads: tuple[str, ...] = ("classifier.", "fc.")
+    presets: tuple[str, ...] = ()
     licence = ""
 
     def __init__(self, output_stride: int, dilate: bool = True) -> None:

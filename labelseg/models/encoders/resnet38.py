@@ -21,6 +21,7 @@ class ResNet38(Backbone):
     name = "resnet38"
     stem_channels = 256
     channels = (256, 512, 1024, 4096)
+    heads = ("fc8.", "f8_", "f9.")
 
     def __init__(self, output_stride: int, dilate: bool = True) -> None:
         super().__init__(output_stride, dilate)

@@ -49,6 +49,8 @@ class VGG16(Backbone):
     name = "vgg16"
     stem_channels = 128
     channels = (256, 512, 512, 1024)
+    heads = ("classifier.", "fc8.", "f8_", "f9.")
+    presets = ("to_input.",)
     root_of_maps = True
 
     def __init__(self, output_stride: int, dilate: bool = True) -> None:
@@ -84,7 +86,7 @@ class VGG16(Backbone):
         if any(name.startswith("to_input.") for name in state):
             return dict(state)
         if not any(name.startswith("features.") for name in state):
-            return {name: value for name, value in state.items() if not name.startswith("fc8.")} | _input_of_caffe()
+            return {**state, **_input_of_caffe()}
         own = {name: value for name, value in self.state_dict().items() if name.startswith(("to_input.", "fc6.", "fc7."))}
         places = sorted({int(name.split(".")[1]) for name in state if name.startswith("features.")})
         names = [f"conv{group}_{place}" for group, count in enumerate(GROUPS, start=1) for place in range(1, count + 1)]

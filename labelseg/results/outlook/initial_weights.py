@@ -42,7 +42,7 @@ def network_findings(backbone: str, weights: str, stage: str, remedy: str, outpu
     from labelseg.models.weights import check_weights, file_licence
 
     try:
-        check_weights(backbone, weights, output_stride)
+        taken = check_weights(backbone, weights, output_stride)
     except LabelsegError as error:
         yield Finding(
             "error",
@@ -52,6 +52,8 @@ def network_findings(backbone: str, weights: str, stage: str, remedy: str, outpu
             f"Give weights of {backbone}: {remedy}",
         )
         return
+    if taken:
+        yield Finding("note", f"weights of {stage}", f"{weights} fits {backbone}: {taken}")
     if weights == "imagenet":
         yield from download_findings(backbone, stage, remedy)
     elif weights != "none" and (licence := file_licence(Path(weights))):

@@ -89,6 +89,26 @@ def test_gradients_are_those_of_the_published_code(name):
         assert v[f"out_gradabs_{stream}"] == 0
 
 
+@pytest.mark.parametrize("name", ["losses_pascal_small", "losses_noneconf_small"])
+def test_gradients_at_every_third_pixel_are_those_of_the_published_code(name):
+    v = load("unimatch", name)
+    logits = {stream: torch.from_numpy(v[f"in_logits_{stream}"]).requires_grad_(True) for stream in STREAMS}
+    weak = pseudo_label(logits["u_w"], torch.from_numpy(v["in_ignore_mask"]) != 255)
+    partner = pseudo_label(logits["mix"], torch.from_numpy(v["in_ignore_mask_mix"]) != 255)
+    pasted = [weak.pasted(partner, torch.from_numpy(v[f"in_cutmix_box{k}"]) == 1) for k in (1, 2)]
+    for found, key in zip((weak, partner, *pasted), ("u_w", "u_w_mix", "u_w_cutmixed1", "u_w_cutmixed2"), strict=True):
+        np.testing.assert_array_equal(found.label, v[f"out_mask_{key}"])
+        np.testing.assert_allclose(found.confidence, v[f"out_conf_{key}"], **TOLERANCE)
+    threshold = float(v["conf_thresh"])
+    strong = [confident_loss(logits[f"u_s{k}"], pasted[k - 1], threshold) for k in (1, 2)]
+    supervised = cross_entropy(logits["x"], torch.from_numpy(v["in_mask_x"]).long())
+    combine(supervised, strong, confident_loss(logits["u_w_fp"], weak, threshold)).backward()
+    for stream in ("x", "u_w_fp", "u_s1", "u_s2"):
+        here, recorded = v[f"valid_{stream}"]  # pixels that each loss is a mean over
+        np.testing.assert_allclose(logits[stream].grad * here / recorded, v[f"out_grad_{stream}"], rtol=1e-4, atol=1e-8)
+    assert (logits["u_w"].grad, logits["mix"].grad) == (None, None)
+
+
 def test_a_loss_counts_confident_pixels_over_all_valid_ones():
     torch.manual_seed(0)
     logits = torch.randn(2, 3, 4, 5)
