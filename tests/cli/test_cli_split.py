@@ -165,3 +165,12 @@ def test_two_folders_may_not_list_one_split(root, data):
     result = run(root, "run", "--dry-run")
     assert result.exit_code == 1
     assert "lists this split too" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["../../climbs", "/climbs", "deep/name", "..", ".hidden", "a\nb", "a\0b", "x" * 300])
+def test_a_list_is_written_nowhere_but_in_the_folder_of_lists(root, name):
+    before = sorted(path for path in root.parent.rglob("*") if ".labelseg" not in path.parts)
+    result = run(root, "split", "--labelled", 2, "--name", name)
+    assert result.exit_code == 2, result.output
+    assert "expected a plain name of a file" in result.stderr
+    assert sorted(path for path in root.parent.rglob("*") if ".labelseg" not in path.parts) == before

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 FOLDER = "splits"
 REST = "_rest"
+LONGEST = 200  # bytes of the name of a list
 
 
 @click.command()
@@ -140,6 +141,9 @@ def _write(workspace: Workspace, lists: dict[str, list[str]]) -> None:
     """Write lists into the workspace, and add their folder to [data]."""
     from labelseg.data.dataset import split_folders
 
+    for name in lists:
+        if name.startswith(".") or len(name.encode()) > LONGEST or not name.isprintable() or Path(name).name != name:
+            raise UsageError(f"split --name {name!r}: expected a plain name of a file of at most {LONGEST} bytes, such as few.")
     folder = workspace.root / FOLDER
     texts = {folder / f"{name}.txt": b"".join(map(_line, ids)) for name, ids in lists.items()}
     for path, text in texts.items():
