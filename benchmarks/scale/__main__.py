@@ -26,9 +26,10 @@ from benchmarks.speed.memory import peak_megabytes
 RESULTS = Path(__file__).parents[1] / "results"
 IN_A_FOLDER = 10_000
 ADDED = 10
+MAPS = ("look", "turn")  # the second reads the first
 SETTLED_SECONDS = 2.1  # digests of files that changed a moment ago are not trusted
 POLL_SECONDS = 0.01
-SETTINGS = '[data]\nimages = "images"\nclasses = "classes.txt"\n\n[run]\ntarget = "turn"\nsplit = "train"\n'
+SETTINGS = '[data]\nimages = "images"\nclasses = "classes.txt"\n\n[run]\ntarget = "%s"\nsplit = "train"\n'
 
 
 def tiny_png(number: int) -> bytes:
@@ -76,11 +77,11 @@ def footprint(folder: Path) -> tuple[int, int]:
     return files, size
 
 
-def measure(root: Path, images: int, *, placed: bool = False) -> list[dict[str, Any]]:
-    """Measure one number of images; with ``placed`` the first run is left out, and masks are put in place that it would have made."""
+def measure(root: Path, images: int, *, placed: bool = False, maps: int = len(MAPS)) -> list[dict[str, Any]]:
+    """Measure one number of images and of maps; with ``placed`` masks are put in place that a first run would have made."""
     write_images(root / "images", range(images))
     (root / "classes.txt").write_text("dark\nbright\n")
-    (root / "labelseg.toml").write_text(SETTINGS)
+    (root / "labelseg.toml").write_text(SETTINGS % MAPS[maps - 1])
     rows: list[dict[str, Any]] = []
     time.sleep(SETTLED_SECONDS)
     if placed:
@@ -94,7 +95,7 @@ def measure(root: Path, images: int, *, placed: bool = False) -> list[dict[str, 
         ("status", ("status",)),
         ("run, nothing to do", ("run",)),
         ("gc --dry-run", ("gc", "--dry-run")),
-        ("show, one image", ("show", "turn", read, "--split", "train")),
+        ("show, one image", ("show", MAPS[maps - 1], read, "--split", "train")),
     ):
         rows.append({"name": name, **measured(root, *command)})
     write_images(root / "images", range(images, images + ADDED))
@@ -109,13 +110,14 @@ def main() -> None:
     parser.add_argument("images", nargs="+", type=int, help="numbers of images")
     parser.add_argument("--folder", type=Path, default=Path("runs"), help="where the workspaces are made; on a disk, not in memory")
     parser.add_argument("--placed", action="store_true", help="no first run: masks that no stage computed are put in place")
+    parser.add_argument("--maps", type=int, choices=(1, 2), default=2, help="how many maps are made")
     parser.add_argument("--quick", action="store_true", help="the results are printed, not written")
     options = parser.parse_args()
     for images in options.images:
         root = options.folder / f"scale-{images}"
         root.mkdir(parents=True)
         try:
-            rows = measure(root, images, placed=options.placed)
+            rows = measure(root, images, placed=options.placed, maps=options.maps)
         finally:
             shutil.rmtree(root, ignore_errors=True)
         for row in rows:
@@ -125,7 +127,9 @@ def main() -> None:
             )
         if not options.quick:
             load = round(os.getloadavg()[0], 1)
-            command = f"python -m benchmarks.scale {images}{' --placed' if options.placed else ''}"
+            command = (
+                f"python -m benchmarks.scale {images}{' --placed' if options.placed else ''}{' --maps 1' if options.maps == 1 else ''}"
+            )
             record = {**origin(command), "images": images, "load": load, "rows": rows}
             (RESULTS / f"scale-{images}.json").write_text(json.dumps(record, indent=1) + "\n")
 
