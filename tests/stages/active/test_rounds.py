@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -16,6 +18,7 @@ from labelseg.ops.active.points import class_points
 from labelseg.pages.annotation.asked_items import read_questions
 from labelseg.pipeline.run.options import RunOptions
 from labelseg.results.budgets import budgets
+from labelseg.stages.active import labor_annotate
 from labelseg.training import loop
 from labelseg.workspace import Workspace
 from tests.stages.labor_chain import HERE, TRAIN
@@ -255,3 +258,10 @@ def test_gc_leaves_answers_alone(rounds):
     before = path.read_bytes()
     rounds.store.sweep()
     assert path.read_bytes() == before
+
+
+def test_answers_to_another_kind_of_question_are_refused_by_name():
+    inputs = SimpleNamespace(instance="labor-annotate", classes=("background", "cat"))
+    with pytest.raises(UsageError, match=r"got those to ask, which asks about masks\. To put them there: labelseg correct --asked ask"):
+        labor_annotate.run(inputs, labor_annotate.Params(asked="ask", round=1))
+    labor_annotate.run(inputs, labor_annotate.Params(asked="labor-select@mine", round=1))
