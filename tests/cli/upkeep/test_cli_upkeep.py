@@ -117,7 +117,7 @@ def test_export_writes_through_no_link_that_leads_out_of_its_folder(finished, tm
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "a1.png").symlink_to(tmp_path / "victim.png")
     result = labelseg(finished, "export", "spread", "-o", tmp_path / "out")
-    assert (result.exit_code, "leads out of" in result.output) == (1, True)
+    assert (result.exit_code, "it lies beyond" in result.output) == (2, True)
     assert not (tmp_path / "victim.png").exists()
 
 

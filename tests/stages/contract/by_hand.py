@@ -100,6 +100,7 @@ def inputs(**models):
         has_background=True,
         instance="",
         demand_background=lambda: None,
+        log=lambda values: None,
         model=lambda role: model(models[role]),
     )
 
