@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from results_tables import missing, source, table
+from results_tables import Result, missing, source, table
 
 MEASURES = ("quality", "agreement", "kept", "confidence")
 
@@ -25,6 +25,14 @@ def quality_parts(folder: Path) -> list[str]:
         "is known, and the table gives the rank correlation (Spearman) of each measure with the true IoU of the propagated masks: 1 would "
         "put the worst mask first and the best one last. *agreement*, *kept* and *confidence* are the parts of *quality*, joined by their "
         "plain mean, as was decided before any was measured; confidence alone is what one would use without it.",
+        f"*quality* ranks better than confidence alone in {_ahead(found, 'quality', 'confidence')}, and *agreement* by itself better than "
+        f"*quality* in {_ahead(found, 'agreement', 'quality')}. The mean stays: weights chosen on these very masks would flatter.",
         table(["workspace", "of", *MEASURES], rows),
         source(found),
     ]
+
+
+def _ahead(found: list[Result], first: str, second: str) -> str:
+    """Count the rows in which one measure ranks better than another."""
+    pairs = [(values[first], values[second]) for result in found for values in result["spearman"].values()]
+    return f"{sum(a is not None and b is not None and a > b for a, b in pairs)} of {len(pairs)} rows"

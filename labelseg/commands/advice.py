@@ -21,6 +21,11 @@ def set_place(root: Path) -> None:
     click.get_current_context().meta[_PLACE] = root
 
 
+def show_command(instance: str, image_id: str, *words: str) -> str:
+    """Write the command that shows an image; an id that begins as an option does stands behind ``--``."""
+    return f"labelseg show {instance} {shlex.join([*words, *(['--'] if image_id.startswith('-') else []), image_id])}"
+
+
 def as_typed(text: str) -> str:
     """Put ``-C DIR`` into the commands that a text names, where the workspace is another folder than the current one."""
     context = click.get_current_context(silent=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from labelseg.commands.advice import show_command
 from labelseg.commands.context import Invocation, no_wait, talk, tell
 from labelseg.commands.tables import bytes_text, format_table, percent, seconds_text
 from labelseg.errors import ItemsFailedError
@@ -264,7 +264,7 @@ def _next_look(workspace: Workspace, result: NodeResult) -> str:
     ids = workspace.dataset.ids(result.split)
     if any(workspace.dataset.has(image_id, "mask") for image_id in ids):
         return "labelseg evaluate"
-    return f"labelseg show {result.instance} {shlex.quote(ids[0])} --split {result.split} --plot sheet.png"
+    return show_command(result.instance, ids[0], "--split", result.split, "--plot", "sheet.png")
 
 
 def next_labels(config: Config, result: NodeResult) -> list[str]:

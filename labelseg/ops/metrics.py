@@ -36,12 +36,15 @@ class ConfusionMatrix:
         if truth.shape != prediction.shape:
             raise DataError(f"confusion matrix: expected a prediction of shape {truth.shape}, got {prediction.shape}.")
         counted = truth != IGNORE
-        rows, columns = truth[counted].astype(np.int64), prediction[counted].astype(np.int64)
-        columns[columns == IGNORE] = self.n_classes
+        rows, columns = (truth, prediction) if counted.all() else (truth[counted], prediction[counted])
         _check_classes(rows, self.n_classes, "truth")
-        _check_classes(columns, self.n_classes + 1, "prediction")
-        width = self.n_classes + 1
-        self.counts += np.bincount(rows * width + columns, minlength=self.n_classes * width).reshape(self.n_classes, width)
+        _check_classes(columns, self.n_classes, "prediction", ignored=True)
+        pairs = rows.astype(np.intp).ravel()
+        pairs *= IGNORE + 1
+        pairs += columns.ravel()
+        found = np.bincount(pairs, minlength=self.n_classes * (IGNORE + 1)).reshape(self.n_classes, IGNORE + 1)
+        self.counts[:, :-1] += found[:, : self.n_classes]
+        self.counts[:, -1] += found[:, IGNORE]
 
     def merge(self, other: ConfusionMatrix) -> None:
         """Add the counts of another matrix."""
@@ -97,15 +100,16 @@ class ThresholdSweep:
         ids = np.asarray(class_ids, dtype=np.int64)
         _check_classes(ids, self.n_classes, "class ids")
         counted = truth != IGNORE
-        rows = truth[counted].astype(np.int64)
+        rows = truth[counted]
         _check_classes(rows, self.n_classes, "truth")
         if len(ids) == 0:
             self.counts[:, :, 0] += np.bincount(rows, minlength=self.n_classes)
             return
-        pixels = scores[:, counted]
-        winners = ids[pixels.argmax(axis=0)]
+        one = len(ids) == 1
+        winners = ids[0] if one else ids[scores.argmax(axis=0)[counted]]
+        strongest = (scores[0] if one else scores.max(axis=0))[counted]
         # A pixel is foreground at the thresholds below its score: the first `level` of them.
-        level = np.searchsorted(self.thresholds, pixels.max(axis=0).astype(np.float64), side="left")
+        level = np.searchsorted(self.thresholds, strongest.astype(np.float64), side="left")
         k, levels = self.n_classes, len(self.thresholds) + 1
         by_level = np.bincount((level * k + rows) * k + winners, minlength=levels * k * k).reshape(levels, k, k)
         foreground = by_level[::-1].cumsum(axis=0)[::-1][1:]
@@ -151,10 +155,10 @@ def mean_average_precision(scores: NDArray[np.floating], targets: NDArray) -> fl
     return _nan_mean(np.array([average_precision(s, t) for s, t in zip(scores.T, targets.T, strict=True)]))
 
 
-def _check_classes(values: NDArray[np.int64], limit: int, what: str) -> None:
-    """Refuse values that are no class: they would land in the counts of another one."""
-    wrong = values[(values < 0) | (values >= limit)]
-    if wrong.size:
+def _check_classes(values: NDArray[np.integer], limit: int, what: str, *, ignored: bool = False) -> None:
+    """Refuse values that are no class, nor 255 where that may be: they would land in the counts of another one."""
+    wrong = (values < 0) | (values >= limit)
+    if wrong.any() and (wrong := values[wrong & (values != IGNORE)] if ignored else values[wrong]).size:
         raise DataError(f"{what}: value {wrong[0]} is no class. Expected 0 to {limit - 1} or {IGNORE}.")
 
 

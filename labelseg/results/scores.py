@@ -20,6 +20,7 @@ from labelseg.pipeline.plan.graph import GROUND_TRUTH
 from labelseg.pipeline.store.artifacts import Artifact
 from labelseg.pipeline.store.manifests import Ref
 from labelseg.results.standing import Named, changes_of_data, classes_of, common_classes, find_refs, open_ref
+from labelseg.results.truth_cache import TruthCache
 from labelseg.working_size import FILE_MASK, enlarged, places, working_size
 
 if TYPE_CHECKING:
@@ -134,7 +135,9 @@ class Counted:
     sweep: ThresholdSweep | None
 
 
-def score(workspace: Workspace, ref: Ref, on: str | None = None, threshold: float | None = None) -> Score:
+def score(
+    workspace: Workspace, ref: Ref, on: str | None = None, threshold: float | None = None, *, truths: TruthCache | None = None
+) -> Score:
     """Compare an artifact with the ground truth, at the size of the files of masks, whatever size was worked on.
 
     Args:
@@ -142,23 +145,33 @@ def score(workspace: Workspace, ref: Ref, on: str | None = None, threshold: floa
         ref: What to score.
         on: Count only the images of this split; None counts all.
         threshold: Background score for activation maps; None takes ``[evaluate] threshold``, or the best on these images.
+        truths: True masks that were read before, for one artifact after the other; None reads them anew.
 
     Raises:
         DataError: none of the images has a true mask that can be used, or the ids of the data now mean other classes than those of the
             artifact.
         ArtifactError: the artifact is damaged.
     """
-    return score_counts(workspace, ref, on, threshold).score
+    return score_counts(workspace, ref, on, threshold, truths=truths).score
 
 
-def score_counts(workspace: Workspace, ref: Ref, on: str | None = None, threshold: float | None = None, *, curve: bool = False) -> Counted:
+def score_counts(
+    workspace: Workspace,
+    ref: Ref,
+    on: str | None = None,
+    threshold: float | None = None,
+    *,
+    curve: bool = False,
+    truths: TruthCache | None = None,
+) -> Counted:
     """Compare an artifact with the ground truth as ``score`` does, and return what was counted too.
 
     Args:
-        workspace, ref, on, threshold: As of ``score``.
+        workspace, ref, on, threshold, truths: As of ``score``.
         curve: Whether to count many thresholds even where one is given.
     """
     dataset = workspace.dataset
+    truths = truths or TruthCache(dataset)
     artifact = open_ref(workspace, ref)
     counted = set(dataset.ids(on)) if on else set(artifact)
     ids = [image_id for image_id in artifact if image_id in counted]
@@ -180,13 +193,13 @@ def score_counts(workspace: Workspace, ref: Ref, on: str | None = None, threshol
         tuned = given is None
         several = [] if given is not None and not curve else [*THRESHOLDS]
         sweep = ThresholdSweep(len(classes), [*several, *([] if given is None else [given])])
-        for truth, arrays in _pairs(workspace, ref, artifact, with_truth, unreadable):
+        for truth, arrays in _pairs(truths, ref, artifact, with_truth, unreadable):
             _sweep_pixels(sweep, truth, arrays)
         threshold = sweep.best()[0] if given is None else given
         matrix.counts[:, :-1] = sweep.counts[int(np.flatnonzero(sweep.thresholds == threshold)[0])]
     else:
         threshold = None
-        for truth, arrays in _pairs(workspace, ref, artifact, with_truth, unreadable):
+        for truth, arrays in _pairs(truths, ref, artifact, with_truth, unreadable):
             matrix.update(counted_truth(truth, arrays), predicted_mask(arrays, truth.shape, threshold))
             known = known or _step_classes(arrays)
     if len(unreadable) == len(with_truth):
@@ -262,14 +275,13 @@ def _sweep_pixels(sweep: ThresholdSweep, truth: NDArray[np.uint8], arrays: dict[
 
 
 def _pairs(
-    workspace: Workspace, ref: Ref, artifact: Artifact, ids: list[str], unreadable: dict[str, DataError]
+    truths: TruthCache, ref: Ref, artifact: Artifact, ids: list[str], unreadable: dict[str, DataError]
 ) -> Iterator[tuple[NDArray[np.uint8], dict[str, NDArray[Any]]]]:
     """Read the true mask and the item of each image; one whose true mask cannot be used is put among the unreadable."""
-    dataset = workspace.dataset.at_file_size()
     with show_progress(len(ids), f"evaluate {ref.instance}") as progress:
         for image_id in ids:
             try:
-                truth = dataset.mask(image_id)
+                truth = truths.read(image_id)
             except DataError as error:
                 unreadable[image_id] = error
             else:
@@ -287,7 +299,7 @@ def _masks_advice(workspace: Workspace, ref: Ref) -> str:
     folder = config.data.get("masks")
     if folder:
         return f"None of the data has one: look whether the masks in {folder} are named as the images are."
-    return "Name the masks: labelseg config data.masks DIR"
+    return "Name the masks: labelseg config data.masks DIR. How far masks can be trusted without any: labelseg quality"
 
 
 def _cam_threshold(workspace: Workspace, given: float | None) -> float | None:

@@ -85,7 +85,7 @@ def tuning_images(
     notes = []
     if len(free) < len(masked):
         notes.append(f"{counted(len(masked) - len(free), 'image')} left out, whose masks were learned from.")
-    classes_of, broken = _classes_in_masks(dataset, drawn_sample(free, most, seed))
+    classes_of, broken = usable_masks(dataset, drawn_sample(free, most, seed))
     if not classes_of:
         raise next(iter(broken.values()))
     if broken:
@@ -110,7 +110,7 @@ def _nothing_known(dataset: Dataset, split: str, by: str) -> DataError:
     return DataError(f"tune: no image of '{split}' has {what}, and there is nothing to choose settings by. {remedy}")
 
 
-def _classes_in_masks(dataset: Dataset, ids: Sequence[str]) -> tuple[dict[str, tuple[int, ...]], dict[str, DataError]]:
+def usable_masks(dataset: Dataset, ids: Sequence[str]) -> tuple[dict[str, tuple[int, ...]], dict[str, DataError]]:
     """Read the classes in true masks, and list the masks that cannot be used."""
     found, broken = {}, {}
     for image_id in ids:

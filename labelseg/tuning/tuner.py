@@ -17,13 +17,13 @@ from labelseg.models.fast.inference_form import for_inference
 from labelseg.models.networks import load_network
 from labelseg.pipeline.instances import stage_of
 from labelseg.pipeline.plan.graph import resolve
-from labelseg.results.standing import Named, find_refs, open_ref
+from labelseg.results.standing import Named, find_refs
 from labelseg.tuning.judges import Judge, TagEvidence, TrueMasks
 from labelseg.tuning.makers import Maker, RefinedMaps, ThresholdedMaps, WalkedMaps, gain_error, measure_with
 from labelseg.tuning.search import Axis, Found, Settings, coarse_to_fine, geometric_middle, round_digits
+from labelseg.tuning.stored_items import StoredItems
 
 if TYPE_CHECKING:
-    from labelseg.pipeline.store.artifacts import Artifact
     from labelseg.pipeline.store.manifests import Ref
     from labelseg.tuning.images import TuningImages
     from labelseg.workspace import Workspace
@@ -148,14 +148,27 @@ class Tuner:
 
     Args:
         workspace: The workspace.
-        split: Split whose artifacts are read.
+        split: Split whose artifacts are read; None reads those of every split.
         images: Images to choose on and to hold out.
         judge: Scores masks.
         device: Torch device name.
+        kernels: Whether widths of the CRF are looked for as well; they stay as they are otherwise.
+        cautious: Whether what stands is kept unless the gain is more than its error; the best that was found is taken otherwise.
     """
 
-    def __init__(self, workspace: Workspace, split: str, images: TuningImages, judge: Judge, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        split: str | None,
+        images: TuningImages,
+        judge: Judge,
+        device: str = "cpu",
+        *,
+        kernels: bool = True,
+        cautious: bool = True,
+    ) -> None:
         self._workspace, self._split, self._images, self._device = workspace, split, images, device
+        self._kernels, self._cautious = kernels, cautious
         self.judge = judge
 
     def tune(self, instance: str) -> list[Choice]:
@@ -169,11 +182,26 @@ class Tuner:
             return self._tune_refine(instance)
         return [self._tune_propagate(instance)]
 
+    def threshold(self, instance: str) -> Choice:
+        """Choose the threshold of class activation maps.
+
+        Raises:
+            MissingArtifactError: they have not been computed.
+        """
+        set_before = self._workspace.config.evaluate.get("threshold")
+        standing = float(set_before) if isinstance(set_before, int | float) else 0.5
+        axis, maker = (
+            Axis("threshold", THRESHOLDS),
+            ThresholdedMaps(self._workspace.dataset, StoredItems(self._workspace, instance, self._split)),
+        )
+        trial = self._search(instance, maker, [axis], None, {"threshold": standing})
+        return _choice(instance, "evaluate", dict(trial.found.settings), {"threshold": set_before}, trial)
+
     def _tune_refine(self, instance: str) -> list[Choice]:
         """Choose the threshold of the maps, then the exponents and the kernel of the CRF."""
         params = self._workspace.config.params(instance)
-        cams = self._artifact(params.cam)
-        maps = self._threshold(params.cam, cams)
+        cams = StoredItems(self._workspace, params.cam, self._split)
+        maps = self.threshold(params.cam)
         near = [m for m in (maps.values["threshold"] + step * APART for step in (-2, -1, 0, 1)) if 0.03 <= m <= 0.95]
         axes = [Axis("alpha", tuple(map(alpha_of, near)), middle_alpha), *self._kernel_axes(params)]
         trial = self._search(instance, RefinedMaps(self._workspace.dataset, cams, params, self._device), axes, params)
@@ -186,14 +214,6 @@ class Tuner:
             before |= {"alpha_low": params.alpha_low, "alpha_high": params.alpha_high}
         own = [maps] if self._workspace.config.stage(params.cam).has_scores else []
         return [*own, _choice(instance, instance, values, before, trial)]
-
-    def _threshold(self, instance: str, cams: Artifact) -> Choice:
-        """Choose the threshold of class activation maps."""
-        set_before = self._workspace.config.evaluate.get("threshold")
-        standing = float(set_before) if isinstance(set_before, int | float) else 0.5
-        axis = Axis("threshold", THRESHOLDS)
-        trial = self._search(instance, ThresholdedMaps(self._workspace.dataset, cams), [axis], None, {"threshold": standing})
-        return _choice(instance, "evaluate", dict(trial.found.settings), {"threshold": set_before}, trial)
 
     def _tune_propagate(self, instance: str) -> Choice:
         """Choose what decides about background after the walk, and the kernel of the CRF."""
@@ -209,11 +229,11 @@ class Tuner:
         if params.start == "background" or params.guard == "competitor":
             axes.append(Axis("background_weight", BACKGROUND_WEIGHTS))
         axes += self._kernel_axes(params)
-        guards = self._artifact(params.guard_masks) if params.guard != "off" else {}
+        guards = StoredItems(self._workspace, params.guard_masks, self._split) if params.guard != "off" else {}
         with tempfile.TemporaryDirectory(prefix="labelseg-tune-") as folder:
             walker = Walker(params, net, self._device)
-            cams = self._artifact(params.cam)
-            features = self._artifact(params.features) if params.affinity_kind == "features" else {}
+            cams = StoredItems(self._workspace, params.cam, self._split)
+            features = StoredItems(self._workspace, params.features, self._split) if params.affinity_kind == "features" else {}
             maker = WalkedMaps(self._workspace.dataset, cams, params, walker, guards, Path(folder), features, self._device)
             trial = self._search(instance, maker, axes, params)
         return _choice(instance, instance, dict(trial.found.settings), {axis.name: getattr(params, axis.name) for axis in axes}, trial)
@@ -224,9 +244,10 @@ class Tuner:
         chosen_on, held_out = self._images.chosen_on, self._images.held_out
         found = coarse_to_fine(axes, standing, measure_with(maker, self.judge, chosen_on, f"tune {told}"))
         gain, error = found.score - found.before, 0.0
-        if found.settings != standing:
+        if found.settings != standing and self._cautious:
             error = gain_error(maker, self.judge, chosen_on, (standing, found.settings), f"tune {told}, error of the gain")
-        kept = found if gain > error or len(chosen_on) < 2 else replace(found, settings=dict(standing), score=found.before, edges=())
+        taken = gain > error or len(chosen_on) < 2 or not self._cautious
+        kept = found if taken else replace(found, settings=dict(standing), score=found.before, edges=())
         if not held_out:
             return Trial(kept, gain, error)
         held, before = measure_with(maker, self.judge, held_out, f"hold out {told}")([kept.settings, standing])
@@ -234,16 +255,12 @@ class Tuner:
 
     def _kernel_axes(self, params: Any) -> list[Axis]:
         """List the widths of the CRF's kernel, in pixels of images of this size; nothing where no CRF runs."""
-        if not has_updates(params) or params.crf_weight <= 0:
+        if not self._kernels or not has_updates(params) or params.crf_weight <= 0:
             return []
         sides = sorted(max(self._workspace.dataset.image(image_id).shape[:2]) for image_id in self._images.chosen_on[:9])
         factor = sides[len(sides) // 2] / USUAL_SIDE
         widths = tuple(round_digits(width * factor, 2) for width in WIDTHS)
         return [Axis("crf_sxy", widths, geometric_middle), Axis("crf_srgb", COLOURS, geometric_middle)]
-
-    def _artifact(self, instance: str) -> Artifact:
-        """Open what an instance stands for."""
-        return open_ref(self._workspace, standing_ref(self._workspace, instance, self._split))
 
 
 def standing_ref(workspace: Workspace, instance: str, split: str) -> Ref:

@@ -204,3 +204,69 @@ def test_a_walk_over_features_is_tuned_and_scores_as_told(root):
     (root / "splits" / "chosen_on.txt").write_text("\n".join(found["chosen_on"]) + "\n")
     workspace = Workspace(root, stages=PROGRAM.stages)
     assert score(workspace, workspace.ref("propagate@alike", "train"), "chosen_on").miou == pytest.approx(choice["score"], abs=1e-9)
+
+
+def swept(root, *words):
+    done = call(root, "evaluate", *words, "--json")
+    assert done.exit_code == 0, done.output
+    return {found["step"]: found for found in json.loads(done.stdout)}, done.stderr
+
+
+def test_a_sweep_chooses_on_the_named_masks_alone_and_scores_the_others_as_evaluate_does(root):
+    ids = Workspace(root, stages=PROGRAM.stages).dataset.ids("train")
+    (root / "splits" / "known.txt").write_text("\n".join(ids[:5]) + "\n")
+    (root / "splits" / "others.txt").write_text("\n".join(ids[5:]) + "\n")
+    before = (root / "labelseg.toml").read_bytes()
+    found, told = swept(root, "--sweep", "known")
+    assert list(found) == ["cam", "refine", "propagate"]
+    assert [list(choice["values"]) for choice in found.values()] == [["threshold"], ["alpha"], ["threshold"]]
+    for choice in found.values():
+        assert (choice["chosen_on"]["images"], choice["scored_on"]["images"]) == (ids[:5], ids[5:])
+        assert choice["score"] >= choice["score_before"]
+    best = found["cam"]["values"]["threshold"]
+    for split, key in (("known", "score"), ("others", "held")):
+        (alone,) = json.loads(call(root, "evaluate", "cam", "--on", split, "--threshold", best, "--json").stdout)
+        assert alone["miou"] == pytest.approx(found["cam"][key], abs=1e-9)
+    assert "Nothing was written." in told
+    assert (root / "labelseg.toml").read_bytes() == before
+    assert call(root, "refine", "--alpha", found["refine"]["values"]["alpha"], *HERE).exit_code == 0
+    (alone,) = json.loads(call(root, "evaluate", "refine", "--on", "others", "--json").stdout)
+    assert alone["miou"] == pytest.approx(found["refine"]["held"], abs=1e-9)
+
+
+def test_a_sweep_reads_what_was_made_for_any_split_and_never_scores_what_it_chose_on(root, tmp_path):
+    assert call(root, "cam", "--split", "val", *HERE).exit_code == 0
+    ids = Workspace(root, stages=PROGRAM.stages).dataset.ids("train")
+    (tmp_path / "some.txt").write_text("\n".join(ids[:3]) + "\n")
+    found, _ = swept(root, "cam", "--sweep", tmp_path / "some.txt", "--on", "train")
+    assert (found["cam"]["chosen_on"]["images"], found["cam"]["scored_on"]["images"]) == (ids[:3], ids[3:])
+    found, _ = swept(root, "cam", "--sweep", "train", "--on", "val")
+    assert (len(found["cam"]["chosen_on"]["images"]), len(found["cam"]["scored_on"]["images"])) == (12, 2)
+    table = call(root, "evaluate", "cam", "--sweep", "train", "--on", "val").stdout.splitlines()
+    assert table[0].split()[:4] == ["STAGE", "KEY", "WAS", "BEST"]
+    assert table[1].split()[0:2] == ["cam", "evaluate.threshold"]
+    assert table[1].split()[4::3] == ["12", "2"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (("--sweep", "val"), 1, "of the images to choose on, none of them has a mask and what cam reads"),
+        (("--sweep", "trian"), 1, "the data has no split 'trian'. Did you mean 'train'?"),
+        (("--sweep", "train"), 1, "of the images to score, none of them has a mask and what cam reads"),
+        (("affinity-labels", "--sweep", "train"), 2, "it has no threshold and no alpha. Name activation maps, refine or propagate."),
+        (("--sweep", "train", "--per-class"), 2, "goes with STAGE, --on, --split and --json alone."),
+    ],
+)
+def test_what_cannot_be_swept_is_told(root, words, code, message):
+    done = call(root, "evaluate", *words)
+    assert (done.exit_code, message in " ".join(done.stderr.split())) == (code, True), done.stderr
+
+
+def test_masks_that_were_learned_from_count_in_neither_set(root, monkeypatch):
+    ids = Workspace(root, stages=PROGRAM.stages).dataset.ids("train")
+    monkeypatch.setattr("labelseg.tuning.named_sets.learned_images", lambda workspace, recipe: {ids[0], ids[4]})
+    (root / "splits" / "known.txt").write_text("\n".join(ids[:4]) + "\n")
+    found, told = swept(root, "cam", "--sweep", "known")
+    assert (found["cam"]["chosen_on"]["images"], found["cam"]["scored_on"]["images"]) == (ids[1:4], ids[5:])
+    assert "cam: 1 image to score left out, whose masks were learned from or cannot be used." in told

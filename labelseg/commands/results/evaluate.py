@@ -33,6 +33,13 @@ if TYPE_CHECKING:
     show_default="that of labelseg.toml, or the best on these images",
     help="Background score that turns activation maps into masks.",
 )
+@click.option(
+    "--sweep",
+    "named",
+    metavar="SET",
+    help="Find the thresholds and alphas that are best on the masks of SET, a split or a list of images, and score them on those of --on, "
+    "or on all others.",
+)
 @click.option("--per-class", is_flag=True, help="Add the IoU of every class.")
 @click.option("--unsaved", is_flag=True, help="Score the trial results of --no-save.")
 @click.option("--tag", metavar="NAME", help="Score what a tag keeps; see: labelseg tag --list")
@@ -44,6 +51,7 @@ def evaluate(
     split: str | None,
     on: str | None,
     threshold: float | None,
+    named: str | None,
     per_class: bool,
     unsaved: bool,
     tag: str | None,
@@ -53,19 +61,30 @@ def evaluate(
 
     One confusion matrix over all images; pixels of 255 in the truth do not count; the mean is over the classes present in
     the truth, background included where the data has one.
+
+    With --sweep: the threshold of activation maps, the alpha of refine and what decides about background in propagate. Chosen on one set of
+    masks and scored on another, a score flatters nobody. Nothing is written; labelseg tune does that.
     """
+    from labelseg.commands.results.evaluate_sweep import tell_sweep
     from labelseg.results.scores import score, scored_refs
+    from labelseg.results.truth_cache import TruthCache
 
     if unsaved and tag is not None:
         raise UsageError("evaluate: expected one of --unsaved and --tag NAME.")
     workspace = invocation.workspace()
     check_splits(workspace, split, on)
+    if named is not None:
+        if threshold is not None or per_class or unsaved or tag is not None:
+            raise UsageError("evaluate --sweep: goes with STAGE, --on, --split and --json alone.")
+        tell_sweep(workspace, stages, named, split, on, as_json)
+        return
     refs = scored_refs(workspace, stages, split, UNSAVED if unsaved else tag)
     scores: list[Score] = []
     errors: list[DataError] = []
+    truths = TruthCache(workspace.dataset)
     for ref in refs:
         try:
-            scores.append(score(workspace, ref, on, threshold))
+            scores.append(score(workspace, ref, on, threshold, truths=truths))
         except DataError as error:
             if stages:
                 raise

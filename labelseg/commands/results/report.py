@@ -28,12 +28,10 @@ def report(invocation: Invocation, instance: str | None, split: str | None, outp
     """
     from labelseg.pages.report.collecting import collect
     from labelseg.pages.report.report_page import report_page
-    from labelseg.pipeline.engines.progress import show_progress
     from labelseg.pipeline.files.atomic import write_atomically
 
     workspace = invocation.workspace()
-    with show_progress(images, "report") as progress:
-        facts = collect(workspace, split=split, instance=instance or "", images=images, step=progress.update)
+    facts = collect(workspace, split=split, instance=instance or "", images=images)
     workspace.index.save()
     page = report_page(facts).encode("utf-8", "replace")
     output.parent.mkdir(parents=True, exist_ok=True)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from labelseg.commands.advice import show_command
 from labelseg.commands.context import Invocation, pass_invocation, talk, tell
 from labelseg.commands.tables import bytes_text, printable, seconds_text
 from labelseg.errors import MissingArtifactError, UsageError
@@ -93,7 +93,7 @@ def _find_image(workspace: Workspace, name: Named, image: str, split: str | None
     failures = {failure["id"]: failure["error"] for _, manifest in manifests for failure in manifest.failed if failure["id"] not in held}
     meant = find_items(workspace, image, _Held(held.manifests, failures))
     if len(meant) > 1:
-        raise UsageError(f"'{image}' may mean {', '.join(meant[:4])}. Write one of them: labelseg show {name} {shlex.quote(meant[0])}")
+        raise UsageError(f"'{image}' may mean {', '.join(meant[:4])}. Write one of them: {show_command(str(name), meant[0])}")
     for image_id in meant:
         if image_id in failures:
             raise MissingArtifactError(f"{name} failed on {image_id}: {failures[image_id]}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +17,14 @@ from labelseg.pages.parts.layers import photo_jpeg, shrunk_size
 from labelseg.pages.parts.pieces import data_address
 from labelseg.pages.report.report_facts import BalanceFacts, ConfusionFacts, ReportFacts, ScoreFacts, ThresholdFacts
 from labelseg.pages.report.run_facts import stage_facts
+from labelseg.pipeline.engines.progress import show_progress
 from labelseg.pipeline.plan.runlog import now
 from labelseg.quality.chain import chain_refs, has_say, masked_ref
 from labelseg.quality.kept import ImageQuality, Measured
 from labelseg.quality.measuring import measure
 from labelseg.results.scores import Counted, number_or_none, score_counts
 from labelseg.results.standing import ref_name
+from labelseg.results.truth_cache import TruthCache
 
 if TYPE_CHECKING:
     from labelseg.pipeline.store.manifests import Ref
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
 
 LONGEST = 400  # pixels of the longer side of a picture
 IMAGES = 50
-Step = Callable[[int], object]
 
 
 def collect(
@@ -40,7 +41,6 @@ def collect(
     instance: str = "",
     images: int = IMAGES,
     longest: int = LONGEST,
-    step: Step | None = None,
 ) -> ReportFacts:
     """Collect what a report tells.
 
@@ -50,17 +50,15 @@ def collect(
         instance: Whose masks are measured; empty takes the last of the chain.
         images: Most images to show.
         longest: Pixels of the longer side of their pictures.
-        step: Called with 1 after each image that was measured or drawn.
 
     Raises:
         UsageError, MissingArtifactError: the instance named makes no masks, or never ran.
     """
-    step = step or (lambda n: None)
     troubles: list[str] = []
     ref = _measured_ref(workspace, instance, split, troubles)
     split = split or (ref.split if ref else _shown_split(workspace))
     stages, curves = stage_facts(workspace, troubles)
-    measured = _measured(workspace, ref, troubles, step)
+    measured = _measured(workspace, ref, troubles)
     counted = _counted(workspace, troubles)
     panels = Panels(workspace, split, ref.instance if ref else "")
     troubles += panels.troubles
@@ -68,12 +66,13 @@ def collect(
         troubles.append("There are no true masks of these images: no mIoU, no confusion matrix and no threshold curve can be shown.")
     shown = worth_a_look(measured.images, images) if measured else [ImageQuality(image_id, "") for image_id in panels.ids[:images]]
     gallery = []
-    for number, entry in enumerate(shown):
-        try:
-            gallery.append(embedded_image(panels, entry, number, longest))
-        except (DataError, OSError) as error:
-            troubles.append(f"{entry.id} is left out: {error}")
-        step(1)
+    with show_progress(len(shown), "pictures") as progress:
+        for number, entry in enumerate(shown):
+            try:
+                gallery.append(embedded_image(panels, entry, number, longest))
+            except (DataError, OSError) as error:
+                troubles.append(f"{entry.id} is left out: {error}")
+            progress.update(1)
     own = next((one for one in counted if ref and (one.score.instance, one.score.split) == (ref.instance, ref.split)), None)
     return ReportFacts(
         title=Path(workspace.root).resolve().name,
@@ -125,12 +124,13 @@ def _shown_split(workspace: Workspace) -> str:
     return next((name for name in ["train", *workspace.dataset.splits()] if chain_refs(workspace, name)), "train")
 
 
-def _measured(workspace: Workspace, ref: Ref | None, troubles: list[str], step: Step) -> Measured | None:
+def _measured(workspace: Workspace, ref: Ref | None, troubles: list[str]) -> Measured | None:
     """Measure the quality of masks; None where there are none that can be read."""
     if ref is None:
         return None
     try:
-        measured, left_out = measure(workspace, ref, step=step)
+        with show_progress(ref.count, f"quality {ref.instance}") as progress:
+            measured, left_out = measure(workspace, ref, step=progress.update)
     except LabelsegError as error:
         troubles.append(f"{ref_name(ref)} cannot be measured: {error}")
         return None
@@ -140,13 +140,13 @@ def _measured(workspace: Workspace, ref: Ref | None, troubles: list[str], step: 
 
 def _counted(workspace: Workspace, troubles: list[str]) -> list[Counted]:
     """Score what the chain has made in every split; what has no true masks, or is damaged, is left out."""
-    found = []
+    found, truths = [], TruthCache(workspace.dataset)
     for split in workspace.dataset.splits():
         for ref in chain_refs(workspace, split):
             if not has_say(workspace, ref):
                 continue
             try:
-                found.append(score_counts(workspace, ref, curve=True))
+                found.append(score_counts(workspace, ref, curve=True, truths=truths))
             except DataError:
                 continue  # it is told once that there are no true masks
             except LabelsegError as error:
