@@ -157,8 +157,11 @@ def mean_average_precision(scores: NDArray[np.floating], targets: NDArray) -> fl
 
 def _check_classes(values: NDArray[np.integer], limit: int, what: str, *, ignored: bool = False) -> None:
     """Refuse values that are no class, nor 255 where that may be: they would land in the counts of another one."""
-    wrong = (values < 0) | (values >= limit)
-    if wrong.any() and (wrong := values[wrong & (values != IGNORE)] if ignored else values[wrong]).size:
+    outside = (values < 0) | (values >= limit)
+    if not outside.any():
+        return
+    wrong = values[outside & (values != IGNORE)] if ignored else values[outside]
+    if wrong.size:
         raise DataError(f"{what}: value {wrong[0]} is no class. Expected 0 to {limit - 1} or {IGNORE}.")
 
 

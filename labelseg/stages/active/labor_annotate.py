@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from labelseg.errors import UsageError
 from labelseg.methods.active.adaptation_params import TARGET
 from labelseg.methods.active.answering_params import Params
 from labelseg.pipeline.declare.stage import Stage
-from labelseg.pipeline.instances import stage_of
 
 if TYPE_CHECKING:
     from labelseg.pipeline.engines.inputs import Inputs, Item
@@ -29,7 +27,9 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
 
     Source: Shin et al. 2021 (LabOR); labor.md.
     """
+    from labelseg.errors import UsageError
     from labelseg.methods.active.answering import class_ids, collect
+    from labelseg.pipeline.instances import stage_of
 
     if stage_of(params.asked) != CHOICE:
         raise UsageError(
