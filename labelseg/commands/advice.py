@@ -23,7 +23,8 @@ def set_place(root: Path) -> None:
 
 def show_command(instance: str, image_id: str, *words: str) -> str:
     """Write the command that shows an image; an id that begins as an option does stands behind ``--``."""
-    return f"labelseg show {instance} {shlex.join([*words, *(['--'] if image_id.startswith('-') else []), image_id])}"
+    arguments = shlex.join([*words, *(["--"] if image_id.startswith("-") else []), image_id])
+    return f"labelseg show {instance} {arguments}"
 
 
 def as_typed(text: str) -> str:
