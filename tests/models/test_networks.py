@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import math
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from labelseg.models.classifier import Classifier
 from labelseg.models.encoders.registry import build_backbone
 from labelseg.models.networks import build_from, to_model
 from labelseg.models.segmenter import Segmenter
+from tests.models.filled import fill
 
 REFERENCE = Path(__file__).parents[1] / "reference" / "psa"
 SIZES = [(33, 50), (8, 8), (1, 70)]
@@ -27,17 +27,6 @@ def build(kind, *args, stride: int = 16, **settings):
 
 
 # --- values recorded from the published networks ----------------------------------------------------------------------
-
-
-def fill(name: str, shape: tuple[int, ...]) -> torch.Tensor:
-    """The recorded networks' weights: uniform, seeded by the checksum of the parameter's name."""
-    generator = np.random.RandomState(zlib.crc32(name.encode()) & 0x7FFFFFFF)
-    if len(shape) == 4:
-        value = generator.uniform(-1, 1, shape) * math.sqrt(3 / math.prod(shape[1:]))
-    else:
-        low, high = {"weight": (0.8, 1.2), "running_var": (0.5, 1.5)}.get(name.rpartition(".")[2], (-0.1, 0.1))
-        value = generator.uniform(low, high, shape)
-    return torch.from_numpy(value).float()
 
 
 def fill_network(net: nn.Module, published: dict[str, str]) -> None:

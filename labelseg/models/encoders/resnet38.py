@@ -56,8 +56,27 @@ class ResNet38(Backbone):
         return [*outputs[:-1], outputs[-1].relu()]
 
 
-class _Unit(nn.Module):
-    """``s(x) + conv(relu(bn(conv(a))))`` with ``a = relu(bn(x))``; the shortcut s is x, or a convolution of a where the shape changes."""
+class _Residual(nn.Module):
+    """``s(x) + f(a)`` with ``a = relu(bn(x))``; the shortcut s is x, or a convolution of a where the shape changes."""
+
+    bn_branch2a: nn.BatchNorm2d
+    conv_branch1: nn.Conv2d | None
+
+    def activated(self, x: Tensor) -> Tensor:
+        """Normalise and rectify what comes in: (B, C, H, W) to the same shape."""
+        return self.bn_branch2a(x).relu_()
+
+    def inner(self, a: Tensor) -> Tensor:
+        """Compute f."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        a = self.activated(x)
+        return self.inner(a) + (x if self.conv_branch1 is None else self.conv_branch1(a))
+
+
+class _Unit(_Residual):
+    """``f(a) = conv(relu(bn(conv(a))))``, convolutions of 3."""
 
     def __init__(self, inputs: int, middle: int, outputs: int, stride: int = 1) -> None:
         super().__init__()
@@ -67,18 +86,12 @@ class _Unit(nn.Module):
         self.conv_branch2b1 = nn.Conv2d(middle, outputs, 3, padding=1, bias=False)
         self.conv_branch1 = _shortcut(inputs, outputs, stride)
 
-    def activated(self, x: Tensor) -> Tensor:
-        """Normalise and rectify what comes in: (B, C, H, W) to the same shape."""
-        return self.bn_branch2a(x).relu_()
-
-    def forward(self, x: Tensor) -> Tensor:
-        a = self.activated(x)
-        inner = self.conv_branch2b1(self.bn_branch2b1(self.conv_branch2a(a)).relu_())
-        return inner + (x if self.conv_branch1 is None else self.conv_branch1(a))
+    def inner(self, a: Tensor) -> Tensor:
+        return self.conv_branch2b1(self.bn_branch2b1(self.conv_branch2a(a)).relu_())
 
 
-class _Bottleneck(nn.Module):
-    """As ``_Unit``, of convolutions of 1, 3 and 1, with channels dropped before the last two."""
+class _Bottleneck(_Residual):
+    """Convolutions of 1, 3 and 1, with channels dropped before the last two."""
 
     def __init__(self, inputs: int, first: int, second: int, outputs: int, stride: int = 1, dropout: float = 0.0) -> None:
         super().__init__()
@@ -91,15 +104,9 @@ class _Bottleneck(nn.Module):
         self.conv_branch1 = _shortcut(inputs, outputs, stride)
         self.dropout = nn.Dropout2d(dropout)
 
-    def activated(self, x: Tensor) -> Tensor:
-        """Normalise and rectify what comes in: (B, C, H, W) to the same shape."""
-        return self.bn_branch2a(x).relu_()
-
-    def forward(self, x: Tensor) -> Tensor:
-        a = self.activated(x)
-        inner = self.conv_branch2b1(self.dropout(self.bn_branch2b1(self.conv_branch2a(a)).relu_()))
-        inner = self.conv_branch2b2(self.dropout(self.bn_branch2b2(inner).relu_()))
-        return inner + (x if self.conv_branch1 is None else self.conv_branch1(a))
+    def inner(self, a: Tensor) -> Tensor:
+        middle = self.conv_branch2b1(self.dropout(self.bn_branch2b1(self.conv_branch2a(a)).relu_()))
+        return self.conv_branch2b2(self.dropout(self.bn_branch2b2(middle).relu_()))
 
 
 def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Conv2d | None:

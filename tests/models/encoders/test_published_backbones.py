@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
-import zlib
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -22,18 +20,10 @@ from labelseg.models.fast.folding import fold_batchnorm
 from labelseg.models.segmenter import Segmenter
 from labelseg.models.weights import load_weights
 from labelseg.ops.affinity.pairs import pair_offsets, psa_origins
+from tests.models.filled import fill
 
 PSA = Path(__file__).parents[2] / "reference" / "psa"
 TAPS = ("feat_conv4", "feat_conv5", "feat_conv6")
-
-
-def fill(name: str, shape: tuple[int, ...]) -> torch.Tensor:
-    """The recorded networks' weights: uniform, seeded by the checksum of the parameter's name."""
-    generator = np.random.RandomState(zlib.crc32(name.encode()) & 0x7FFFFFFF)
-    if len(shape) == 4:
-        return torch.from_numpy(generator.uniform(-1, 1, shape) * math.sqrt(3 / math.prod(shape[1:]))).float()
-    low, high = {"weight": (0.8, 1.2), "running_var": (0.5, 1.5)}.get(name.rpartition(".")[2], (-0.1, 0.1))
-    return torch.from_numpy(generator.uniform(low, high, shape)).float()
 
 
 @pytest.fixture(scope="module")
