@@ -65,7 +65,6 @@ def evaluate(
     With --sweep: the threshold of activation maps, the alpha of refine and what decides about background in propagate. Chosen on one set of
     masks and scored on another, a score flatters nobody. Nothing is written; labelseg tune does that.
     """
-    from labelseg.commands.results.evaluate_sweep import tell_sweep
     from labelseg.results.scores import score, scored_refs
     from labelseg.results.truth_cache import TruthCache
 
@@ -74,6 +73,8 @@ def evaluate(
     workspace = invocation.workspace()
     check_splits(workspace, split, on)
     if named is not None:
+        from labelseg.commands.results.evaluate_sweep import tell_sweep
+
         if threshold is not None or per_class or unsaved or tag is not None:
             raise UsageError("evaluate --sweep: goes with STAGE, --on, --split and --json alone.")
         tell_sweep(workspace, stages, named, split, on, as_json)
