@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple
 
 from labelseg.pipeline.engines.inputs import Inputs
+from labelseg.pipeline.lazy_rows import LazyRows
 from labelseg.pipeline.plan.decisions import Entry
 from labelseg.pipeline.store.manifests import Location
 
@@ -20,7 +21,7 @@ class Task(NamedTuple):
     key: str
 
 
-class Tasks(Sequence[Task]):
+class Tasks(LazyRows[Task]):
     """The items to compute, each made when it is asked for."""
 
     def __init__(self, entries: Sequence[Entry], keys: Mapping[str, str]) -> None:
@@ -30,14 +31,9 @@ class Tasks(Sequence[Task]):
     def __len__(self) -> int:
         return len(self._entries)
 
-    @overload
-    def __getitem__(self, index: int) -> Task: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Task]: ...
-    def __getitem__(self, index: int | slice) -> Task | list[Task]:
-        if isinstance(index, slice):
-            return [self[k] for k in range(*index.indices(len(self)))]
-        entry = self._entries[index]
+    def row(self, k: int) -> Task:
+        """Make the task at a place."""
+        entry = self._entries[k]
         return Task(entry, self._keys[entry.id])
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 from labelseg.answers.given_answers import Said
 from labelseg.answers.given_corrections import MaskFile
+from labelseg.pipeline.lazy_rows import LazyRows
 from labelseg.pipeline.plan.graph import Node
 from labelseg.pipeline.plan.reasons import Reason, State
 from labelseg.pipeline.store.manifests import ManifestItem, Ref
@@ -35,7 +36,7 @@ class Entry:
     attached: Path | None = None
 
 
-class Entries(Sequence[Entry]):
+class Entries(LazyRows[Entry]):
     """Items to work on, each made when it is asked for: of a million only their ids and digests are held.
 
     Args:
@@ -56,14 +57,9 @@ class Entries(Sequence[Entry]):
     def __len__(self) -> int:
         return len(self.ids)
 
-    @overload
-    def __getitem__(self, index: int) -> Entry: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Entry]: ...
-    def __getitem__(self, index: int | slice) -> Entry | list[Entry]:
-        if isinstance(index, slice):
-            return [self._make(k) for k in range(*index.indices(len(self)))]
-        return self._make(range(len(self))[index])
+    def row(self, k: int) -> Entry:
+        """Make the entry at a place."""
+        return self._make(k)
 
     def __iter__(self) -> Iterator[Entry]:
         return map(self._make, range(len(self)))

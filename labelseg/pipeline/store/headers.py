@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple
 
 from labelseg.errors import ArtifactError, DamageError
 from labelseg.file_kinds import read_file
 from labelseg.pipeline.files.digests import digest
 from labelseg.pipeline.files.paths import below, is_key
 from labelseg.pipeline.files.seals import BLANK, intact_seal, seal
+from labelseg.pipeline.lazy_rows import LazyRows
 from labelseg.pipeline.store.records import FORMAT, UNSEALED, repair
 
 DTYPES = ("bool", "uint8", "int16", "int32", "int64", "float16", "float32", "float64")
@@ -87,7 +88,7 @@ class PartHeader:
         return header
 
 
-class HeaderRows(Sequence[HeaderItem]):
+class HeaderRows(LazyRows[HeaderItem]):
     """The items of the part at ``path``, each read when it is asked for: of thousands in a part a random read needs one.
 
     Raises:
@@ -109,18 +110,13 @@ class HeaderRows(Sequence[HeaderItem]):
     def __len__(self) -> int:
         return len(self._texts) or len(self._items)
 
-    @overload
-    def __getitem__(self, index: int) -> HeaderItem: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[HeaderItem]: ...
-    def __getitem__(self, index: int | slice) -> HeaderItem | Sequence[HeaderItem]:
-        if isinstance(index, slice):
-            return [self[k] for k in range(*index.indices(len(self)))]
+    def row(self, k: int) -> HeaderItem:
+        """Read the item at a place."""
         if not self._texts:
-            return self._items[index]
+            return self._items[k]
         try:
             # In JSON a quote within a text is escaped, so nothing else in a header reads as the start of an item.
-            return _item(index, json.loads(b'{"id":"' + self._texts[index]))
+            return _item(k, json.loads(b'{"id":"' + self._texts[k]))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise DamageError(f"{self._path}: the header is damaged ({type(error).__name__}: {error}). {remedy(self._path)}") from error
 

@@ -6,9 +6,10 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from operator import lt
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple
 
 from labelseg.pipeline.files.paths import climbing, is_key
+from labelseg.pipeline.lazy_rows import LazyRows
 
 WIDTH = 32  # characters of a key, a part id or a digest
 
@@ -31,7 +32,7 @@ class ItemLeaf(NamedTuple):
     digest: str
 
 
-class LeafRows(Sequence[ManifestItem]):
+class LeafRows(LazyRows[ManifestItem]):
     """The items of one leaf, column by column.
 
     Args:
@@ -59,14 +60,8 @@ class LeafRows(Sequence[ManifestItem]):
     def __len__(self) -> int:
         return len(self.ids)
 
-    @overload
-    def __getitem__(self, index: int) -> ManifestItem: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[ManifestItem]: ...
-    def __getitem__(self, index: int | slice) -> ManifestItem | list[ManifestItem]:
-        if isinstance(index, slice):
-            return [self[k] for k in range(*index.indices(len(self)))]
-        k = range(len(self))[index]
+    def row(self, k: int) -> ManifestItem:
+        """Put the item at a place together."""
         at = slice(k * WIDTH, (k + 1) * WIDTH)
         return ManifestItem(self.ids[k], self.keys[at], self.parts[self._part[k]], self._index[k], self.digests[at])
 

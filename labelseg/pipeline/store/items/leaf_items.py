@@ -7,12 +7,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import accumulate, chain
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 from labelseg.errors import ArtifactError, DamageError
 from labelseg.pipeline.files.digests import digest_all
 from labelseg.pipeline.files.leaves import is_intact, leaf_path, read_leaf
 from labelseg.pipeline.files.paths import is_key
+from labelseg.pipeline.lazy_rows import LazyRows
 from labelseg.pipeline.store.items.item_rows import ItemLeaf, LeafRows, ManifestItem, pieces
 from labelseg.pipeline.store.records import repair
 
@@ -20,7 +21,7 @@ FOLDER = "leaves"
 HELD = 2  # leaves in memory
 
 
-class LeafItems(Sequence[ManifestItem]):
+class LeafItems(LazyRows[ManifestItem]):
     """All items of a manifest, sorted by their ids; two leaves are in memory at a time.
 
     Args:
@@ -38,16 +39,11 @@ class LeafItems(Sequence[ManifestItem]):
     def __len__(self) -> int:
         return self._stops[-1] if self.leaves else 0
 
-    @overload
-    def __getitem__(self, index: int) -> ManifestItem: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[ManifestItem]: ...
-    def __getitem__(self, index: int | slice) -> ManifestItem | list[ManifestItem]:
-        if isinstance(index, slice):
-            return [self[k] for k in range(*index.indices(len(self)))]
-        k = range(len(self))[index]
-        leaf = self.leaves[bisect_right(self._stops, k)]
-        return self.rows(leaf)[k - self._stops[bisect_right(self._stops, k)] + leaf.count]
+    def row(self, k: int) -> ManifestItem:
+        """Read the item at a place."""
+        at = bisect_right(self._stops, k)
+        leaf = self.leaves[at]
+        return self.rows(leaf)[k - self._stops[at] + leaf.count]
 
     def __iter__(self) -> Iterator[ManifestItem]:
         return chain.from_iterable(map(self.rows, self.leaves))
