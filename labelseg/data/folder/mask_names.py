@@ -35,14 +35,15 @@ class Endings:
 def fitting_endings(images: Iterable[str], masks: Iterable[str]) -> Endings | None:
     """Find the endings by which the names of masks are those of images; None where fewer than half of the masks fit by any.
 
-    An ending begins with ``_``, ``-`` or ``.``. That of the images is one that all of them have.
+    An ending begins with ``_``, ``-`` or ``.``. That of the images is one that at least half of them have.
 
     Args:
         images, masks: Paths without extension.
     """
     bare = [composed(name.rpartition("/")[2]) for name in images]
     stems = [composed(name.rpartition("/")[2]) for name in masks]
-    shared = [bare[0][at:] for at in _joints(bare[0]) if all(stem.endswith(bare[0][at:]) for stem in bare)] if bare else []
+    held = Counter(stem[at:] for stem in bare for at in _joints(stem))
+    shared = [ending for ending, count in held.items() if 2 * count >= len(bare)]
     fits: Counter[Endings] = Counter()
     for ending in ("", *shared):
         bases = {stem.removesuffix(ending) for stem in bare}

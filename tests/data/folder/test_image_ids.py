@@ -96,6 +96,8 @@ def test_masks_are_found_by_an_ending_that_their_images_have_not(tmp_path: Path)
             Endings("_leftImg8bit", "_gtFine_labelIds"),
         ),
         (["a_rgb", "b_rgb"], ["a", "b"], Endings("_rgb", "")),
+        (["a_rgb", "b_rgb", "cut", "other_x"], ["a_seg", "b_seg"], Endings("_rgb", "_seg")),
+        (["a_rgb", "b", "cut"], ["a_seg", "x_seg", "y_seg"], None),
         (["a", "b"], ["c_L", "d_L"], None),
         (["a", "b", "c"], ["a_L", "x", "y"], None),
         (["a"], [], None),
