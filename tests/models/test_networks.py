@@ -12,6 +12,7 @@ from torch import nn
 from labelseg.errors import ArtifactError, DataError, UsageError
 from labelseg.models.affinity_net import AffinityNet, BoundaryNet
 from labelseg.models.classifier import Classifier
+from labelseg.models.displacement_net import DisplacementNet
 from labelseg.models.encoders.registry import build_backbone
 from labelseg.models.networks import build_from, to_model
 from labelseg.models.segmenter import Segmenter
@@ -70,6 +71,27 @@ def test_boundary_net_matches_the_published_resnet50(recorded, resnet50):
     logits = net(nn.functional.pad(odd, (0, 128 - 101, 0, 128 - 75)))[:, :, :19, :26]  # filled up as the published code does
     boundary = net.view_boundary(torch.stack([logits[0], logits[1].flip(-1)]))
     torch.testing.assert_close(boundary[None], recorded["edge_prob_odd"], rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def test_displacement_net_matches_the_published_resnet50(recorded, resnet50):
+    net = DisplacementNet(resnet50).eval()
+    published = {f"reduce.{level}.{part}": f"fc_dp{level + 1}.{part}" for level in range(5) for part in range(2)}
+    fill_network(net, {"backbone.": "resnet50.", "mix_high.": "fc_dp6.", "mix_all.": "fc_dp7.", "mean": "mean_shift", **published})
+    net.mean.copy_(recorded["mean_shift"])
+    images = torch.cat([recorded["x"], recorded["x"].flip(-1)])
+    torch.testing.assert_close(net(images), recorded["dp"], rtol=1e-4, atol=1e-4)
+    odd = nn.functional.pad(recorded["x_odd"], (0, 128 - 101, 0, 128 - 75))  # filled up as the published code does
+    torch.testing.assert_close(net(odd)[0, :, :19, :26], recorded["dp_odd"], rtol=1e-4, atol=1e-4)
+    net.training = True  # of the branch alone: what displacements have in common is found after the training
+    torch.testing.assert_close(net(images) - recorded["mean_shift"][:, None, None], recorded["dp"], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [(33, 50), (8, 8), (5, 70)])
+@torch.no_grad()
+def test_displacements_lie_on_the_stride_4_grid_at_any_size(size):
+    net = DisplacementNet(build_backbone("resnet18", 16, dilate=False)).eval()
+    assert net(torch.randn(1, 3, *size)).shape == (1, 2, math.ceil(size[0] / 4), math.ceil(size[1] / 4))
 
 
 class Stem(nn.Module):
