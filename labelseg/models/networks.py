@@ -14,7 +14,7 @@ from labelseg.models.classifier import Classifier
 from labelseg.models.encoders.registry import build_backbone
 from labelseg.models.pseudoseg_net import PseudoSegNet
 from labelseg.models.segmenter import Segmenter
-from labelseg.models.weights import load_arrays, state_arrays
+from labelseg.models.weights.states import load_arrays, state_arrays
 
 Network = Classifier | AffinityNet | BoundaryNet | Segmenter
 NETWORKS: dict[str, type[Network]] = {

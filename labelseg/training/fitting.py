@@ -14,7 +14,8 @@ from labelseg.models.encoders.base import Backbone
 from labelseg.models.encoders.registry import build_backbone
 from labelseg.models.heads.unimatch_head import UniMatchHead
 from labelseg.models.networks import Network, to_model
-from labelseg.models.weights import load_arrays, load_weights
+from labelseg.models.weights.backbone_weights import load_weights
+from labelseg.models.weights.states import load_arrays
 from labelseg.pipeline.engines.inputs import Inputs, Model
 from labelseg.pipeline.instances import table_of
 from labelseg.training.loop import TrainingSet, TrainResult, TrainTask, train

@@ -26,7 +26,7 @@ from labelseg.exchange.readers.incoming import ClassNames
 from labelseg.exchange.shapes.brush_rle import encode_brush
 from labelseg.exchange.shapes.run_lengths import decode_shape
 from labelseg.exchange.taking import stacks, take_in
-from labelseg.models.weights import read_segmenter
+from labelseg.models.weights.segmenter_files import read_segmenter
 from labelseg.pages.annotation.answer_sources import table_answers
 from tests.faults.mutations import bytes_changed, crashes, value_changed
 

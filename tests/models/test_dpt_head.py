@@ -14,7 +14,7 @@ from labelseg.methods.few_masks.setup import take_over
 from labelseg.models.encoders.registry import build_backbone
 from labelseg.models.heads.dpt import DptHead
 from labelseg.models.segmenter import Segmenter
-from labelseg.models.weights import load_weights
+from labelseg.models.weights.backbone_weights import load_weights
 from tests.timm_library.library import timm
 
 DINO = {"embed_dim": 32, "depth": 4, "num_heads": 2, "img_size": 28}

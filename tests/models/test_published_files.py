@@ -11,7 +11,7 @@ from labelseg.errors import DataError
 from labelseg.models.affinity_net import AffinityNet, BoundaryNet
 from labelseg.models.classifier import Classifier
 from labelseg.models.encoders.registry import build_backbone
-from labelseg.models.weights import check_weights, load_weights
+from labelseg.models.weights.backbone_weights import check_weights, load_weights
 from tests.reference_files import HERE
 
 BRANCHES = {f"reduce.{level}.{part}.": f"fc_edge{level + 1}.{part}." for level in range(5) for part in range(2)}

@@ -16,7 +16,8 @@ from labelseg.models.heads.unimatch_head import from_published_names
 from labelseg.models.networks import build_from, to_model
 from labelseg.models.pseudoseg_net import PseudoSegNet, SgcHead, ShiftNorm
 from labelseg.models.segmenter import Segmenter
-from labelseg.models.weights import load_overlapping, read_segmenter
+from labelseg.models.weights.segmenter_files import read_segmenter
+from labelseg.models.weights.states import load_overlapping
 from labelseg.ops.few_masks.sgc import attend, propagate_maps
 from labelseg.training.optimization import depthwise_names, parameter_groups
 from tests.reference_files import HERE, channels_first, channels_last, load

@@ -9,7 +9,7 @@ from labelseg.models.heads.deeplabv3 import DeepLabV3Head
 from labelseg.models.localizer import Localizer, StepNetwork
 from labelseg.models.networks import build_from, known_classes, step_arrays, to_model
 from labelseg.models.segmenter import Segmenter
-from labelseg.models.weights import state_arrays
+from labelseg.models.weights.states import state_arrays
 
 
 def segmenter(n_classes, head="deeplabv3", stride=16, **settings):

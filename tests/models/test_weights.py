@@ -10,7 +10,7 @@ from labelseg.errors import DataError, UsageError
 from labelseg.models.classifier import Classifier
 from labelseg.models.encoders.registry import build_backbone
 from labelseg.models.torchvision_shim import torchvision
-from labelseg.models.weights import load_weights
+from labelseg.models.weights.backbone_weights import load_weights
 
 
 @pytest.fixture

@@ -18,7 +18,8 @@ from labelseg.models.encoders.registry import build_backbone, build_like
 from labelseg.models.encoders.timm_library.plain_vit import PlainViT
 from labelseg.models.fast.inference_form import for_inference
 from labelseg.models.networks import build_from, to_model
-from labelseg.models.weights import check_weights, file_licence, load_weights
+from labelseg.models.weights.backbone_weights import check_weights, load_weights
+from labelseg.models.weights.weight_files import file_licence
 from tests.timm_library.library import timm
 
 SMALL = {"embed_dim": 32, "depth": 6, "num_heads": 2}

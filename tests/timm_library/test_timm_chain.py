@@ -15,7 +15,7 @@ from labelseg.cli import program
 from labelseg.data.augment.transforms import normalize
 from labelseg.data.scenes.drawing import write_scenes
 from labelseg.models.encoders.registry import build_backbone
-from labelseg.models.weights import load_weights
+from labelseg.models.weights.backbone_weights import load_weights
 from labelseg.workspace import Workspace
 from tests.timm_library.library import timm
 

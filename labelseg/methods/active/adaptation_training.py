@@ -15,7 +15,7 @@ from labelseg.methods.active.adaptation_samples import DomainView
 from labelseg.models.adaptation import SMALLEST, AdaptationNet, AdaptationOutputs, Discriminator
 from labelseg.models.networks import helper_arrays, load_network, to_model
 from labelseg.models.segmenter import Segmenter
-from labelseg.models.weights import load_arrays, state_arrays
+from labelseg.models.weights.states import load_arrays, state_arrays
 from labelseg.ops.losses import cross_entropy
 from labelseg.pipeline.engines.inputs import Inputs, Item, Model
 from labelseg.training.fitting import demand_batch, epoch_metrics, make_backbone, run_training, usual_optimization

@@ -20,7 +20,7 @@ from labelseg.models.adaptation import TwinSegmenter
 from labelseg.models.encoders.registry import build_like
 from labelseg.models.networks import helper_arrays, load_network, to_model
 from labelseg.models.segmenter import Segmenter
-from labelseg.models.weights import load_arrays, state_arrays
+from labelseg.models.weights.states import load_arrays, state_arrays
 from labelseg.ops.active.iast import START, carry_thresholds, confident_labels, divergence_from_uniform, entropy_of_ignored
 from labelseg.ops.active.selector import discrepancy, nudge, selector_loss
 from labelseg.pipeline.engines.inputs import Inputs, Item, Model

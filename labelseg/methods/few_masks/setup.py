@@ -15,7 +15,8 @@ from labelseg.data.augment.views import Draw
 from labelseg.errors import DataError, UsageError
 from labelseg.methods.few_masks.checks import check_classes, check_crop, held_part
 from labelseg.models.segmenter import Segmenter
-from labelseg.models.weights import load_overlapping, read_segmenter
+from labelseg.models.weights.segmenter_files import read_segmenter
+from labelseg.models.weights.states import load_overlapping
 from labelseg.pipeline.engines.inputs import Inputs, Item, Model
 from labelseg.training.fitting import demand_batch, fit
 from labelseg.training.loop import TrainingSet

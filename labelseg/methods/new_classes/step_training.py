@@ -19,7 +19,7 @@ from labelseg.models.encoders.registry import build_like
 from labelseg.models.localizer import Localizer, StepNetwork
 from labelseg.models.networks import helper_arrays, known_classes, load_network, to_model
 from labelseg.models.segmenter import Segmenter
-from labelseg.models.weights import load_arrays, load_state, state_arrays
+from labelseg.models.weights.states import load_arrays, load_state, state_arrays
 from labelseg.ops.new_classes.wilson import dense_loss, grow_classifier
 from labelseg.ops.new_classes.wilson_step import DenseMasks, MaskKind, StepSettings, step_losses
 from labelseg.pipeline.engines.inputs import Inputs, Item, Model

@@ -39,7 +39,8 @@ def network_findings(backbone: str, weights: str, stage: str, remedy: str, outpu
         remedy: How to name others.
         output_stride: Of the backbone.
     """
-    from labelseg.models.weights import check_weights, file_licence
+    from labelseg.models.weights.backbone_weights import check_weights
+    from labelseg.models.weights.weight_files import file_licence
 
     try:
         taken = check_weights(backbone, weights, output_stride)
@@ -62,7 +63,7 @@ def network_findings(backbone: str, weights: str, stage: str, remedy: str, outpu
 
 def download_findings(backbone: str, stage: str, remedy: str) -> Iterator[Finding]:
     """Tell what will be downloaded for a backbone, if its ImageNet weights are not there; the remedy begins with how to name a file."""
-    from labelseg.models.weights import missing_download
+    from labelseg.models.weights.downloads import missing_download
 
     if missing := missing_download(backbone):
         url, megabytes, path = missing

@@ -66,7 +66,7 @@ def run(inputs: Inputs, params: Params) -> Model:
     """
     from labelseg.errors import DataError, UsageError
     from labelseg.models.affinity_net import AffinityNet, BoundaryNet
-    from labelseg.models.weights import load_arrays
+    from labelseg.models.weights.states import load_arrays
     from labelseg.ops.affinity.pairs import pair_offsets, psa_origins
     from labelseg.ops.affinity.psa import affinity_loss, pair_labels
     from labelseg.training.fitting import fit, make_backbone

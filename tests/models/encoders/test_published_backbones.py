@@ -18,7 +18,7 @@ from labelseg.models.encoders.registry import build_backbone
 from labelseg.models.encoders.vgg16 import CAFFE_MEAN, GROUPS, VGG16, WIDTHS
 from labelseg.models.fast.folding import fold_batchnorm
 from labelseg.models.segmenter import Segmenter
-from labelseg.models.weights import load_weights
+from labelseg.models.weights.backbone_weights import load_weights
 from labelseg.ops.affinity.pairs import pair_offsets, psa_origins
 from tests.models.filled import fill
 

@@ -1,0 +1,1 @@
+"""Weights in and out of networks: files, downloads, and arrays for the store."""
