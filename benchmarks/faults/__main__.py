@@ -30,7 +30,7 @@ from benchmarks.recording import origin
 RESULT = Path(__file__).parent.parent / "results" / "faults.json"
 LONG = {"kills": 1_000, "races": 200, "full disks": 300, "corruptions": 500, "hostile folders": len(all_hostilities())}
 SHORT = {"kills": 3, "races": 1, "full disks": 1, "corruptions": 2, "hostile folders": 3}
-SHORT_STEP = 95  # of the hostile folders every so many in the short form
+SHORT_STEP = 400  # of the hostile folders every so many in the short form
 Try = Callable[[int, random.Random], Trial]
 
 

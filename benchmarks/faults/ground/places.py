@@ -6,10 +6,11 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from benchmarks.faults.ground.processes import Child, call, commands, forked
+from benchmarks.faults.ground.processes import ROWS_FILE, Child, call, commands, forked
 from benchmarks.faults.ground.toys import STAGES, STEP
 from labelseg.pipeline.declare.stage import Stage
 
@@ -43,6 +44,7 @@ EXTRAS: tuple[tuple[str, ...], ...] = (
 )
 LONGER = ("train-net", "--as", "longer", "--epochs", "4", *HERE)  # what is interrupted where a training is to go on
 FAILING = 3  # exit code of the instance with a failing image
+LEAVES, LEAF_ROWS = "leaves", 2  # in a folder of this name are states whose items and index of files lie in leaves of so many rows
 SCENES = "scenes"  # folder of the data where the stages are those of labelseg
 SCENES_TOML = """\
 
@@ -133,13 +135,25 @@ class Places:
 
     Args:
         base: An empty folder, or one that an earlier campaign made.
+        leaf_rows: Rows from which on tables lie in leaves; 0 for labelseg's own number, of which the data has too few.
     """
 
-    def __init__(self, base: Path) -> None:
+    def __init__(self, base: Path, leaf_rows: int = 0) -> None:
         self.base = base
+        self.leaf_rows = leaf_rows
         self._number = 0
         if not (base / "data").exists():
             write_data(base / "data")
+
+    @cached_property
+    def in_leaves(self) -> Places:
+        """The same states with leaves, in a folder of their own."""
+        return Places(self.base / LEAVES, LEAF_ROWS)
+
+    @property
+    def words(self) -> str:
+        """What to say behind a state of these."""
+        return ", in leaves" if self.leaf_rows else ""
 
     def state(self, name: str) -> Path:
         """The folder of a state; nobody changes it."""
@@ -183,6 +197,8 @@ def _demand(root: Path, lines: Sequence[Sequence[str]]) -> None:
 def _new(places: Places, root: Path) -> None:
     root.mkdir()
     (root / "labelseg.toml").write_text(TOML.format(data="data"))
+    if places.leaf_rows:
+        (root / ROWS_FILE).write_text(str(places.leaf_rows))
 
 
 def _done(places: Places, root: Path) -> None:

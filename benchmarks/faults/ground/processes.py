@@ -18,8 +18,11 @@ from typing import Any
 from click import Command
 
 from labelseg.pipeline.declare.stage import Stage
+from labelseg.pipeline.files import leaves
 
 HANGS_S = 300.0  # a busy machine takes its time
+ROWS_FILE = "leaf-rows"  # of a workspace: rows of a leaf, where these are to be fewer than labelseg has
+USUAL_ROWS = leaves.LEAF_ROWS
 
 
 @dataclass(frozen=True)
@@ -64,9 +67,10 @@ def _program(stages: tuple[Stage, ...]) -> Command:
 
 
 def call(root: Path, words: Sequence[str], stages: Sequence[Stage]) -> Said:
-    """Call the command line in this process."""
+    """Call the command line in this process; a workspace may have leaves of few rows."""
     from click.testing import CliRunner
 
+    leaves.LEAF_ROWS = int((root / ROWS_FILE).read_text()) if (root / ROWS_FILE).exists() else USUAL_ROWS
     result = CliRunner().invoke(_program(tuple(stages)), ["-C", str(root), *words], prog_name="labelseg")
     crash = ""
     if result.exception is not None and not isinstance(result.exception, SystemExit):

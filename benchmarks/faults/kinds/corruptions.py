@@ -29,30 +29,31 @@ class Corruptions:
     """
 
     def __init__(self, places: Places) -> None:
-        self._places = places
-        self._normal: tuple[Readings, Readings, Readings] | None = None
+        self._places = (places, places.in_leaves)
+        self._normal: dict[Places, tuple[Readings, Readings, Readings]] = {}
 
     def corrupt(self, number: int, rng: random.Random) -> Trial:
         """Damage a file, read everything, run again, and follow the advice that is given."""
-        held, said, after = self._undamaged()
-        root = self._places.copy(STATE)
+        places = rng.choice(self._places)
+        held, said, after = self._undamaged(places)
+        root = places.copy(STATE)
         kind, what = damage(root, rng)
-        outcome, told = self._outcome(root, kind, held, said, after)
-        self._places.drop(root)
-        return Trial("corruptions", number, what, outcome, told)
+        outcome, told = self._outcome(root, places.state(STATE), kind, held, said, after)
+        places.drop(root)
+        return Trial("corruptions", number, f"{what}{places.words}", outcome, told)
 
-    def _undamaged(self) -> tuple[Readings, Readings, Readings]:
+    def _undamaged(self, places: Places) -> tuple[Readings, Readings, Readings]:
         """What the workspace holds and says, and what it holds after a rerun."""
-        if self._normal is None:
-            root = self._places.copy(STATE)
+        if places not in self._normal:
+            root = places.copy(STATE)
             held = forked(lambda: contents(root))
             said = forked(lambda: said_of(root, held))
             commands(root, list(ALL), stages_of(root))
-            self._normal = held, said, forked(lambda: contents(root))
-            self._places.drop(root)
-        return self._normal
+            self._normal[places] = held, said, forked(lambda: contents(root))
+            places.drop(root)
+        return self._normal[places]
 
-    def _outcome(self, root: Path, kind: str, held: Readings, said: Readings, after: Readings) -> tuple[Outcome, str]:
+    def _outcome(self, root: Path, sound: Path, kind: str, held: Readings, said: Readings, after: Readings) -> tuple[Outcome, str]:
         now = _asked(lambda: {**contents(root), **said_of(root, held)})
         if failure(now):
             return "rough", now[CRASH]
@@ -62,7 +63,7 @@ class Corruptions:
         if wrong:
             return "silent", wrong[0]
         if kind == "labelseg.toml":
-            shutil.copyfile(self._places.state(STATE) / "labelseg.toml", root / "labelseg.toml")
+            shutil.copyfile(sound / "labelseg.toml", root / "labelseg.toml")
         outcome, told = mended(root, after)
         if outcome != "harmless":
             return outcome, "; ".join([told, *noticed[:1]])

@@ -14,6 +14,8 @@ FILE_KINDS = {
     "header of an array": r"\.labelseg/objects/.*\.zarr/data/[^/]+/zarr\.json",
     "data of a part": r"\.labelseg/objects/.*\.zarr/data/[^/]+/c/.*",
     "manifest": r"\.labelseg/manifests/.*\.json",
+    "leaf of items": r"\.labelseg/leaves/.*\.json",
+    "leaf of the index": r"\.labelseg/files/.*\.json",
     "ref": r"\.labelseg/refs/.*\.json",
     "marker": r"\.labelseg/runs/markers/.*\.json",
     "log of a run": r"\.labelseg/runs/[^/]+/.*\.jsonl",
@@ -21,7 +23,7 @@ FILE_KINDS = {
     "index of files": r"\.labelseg/files\.json",
     "labelseg.toml": r"labelseg\.toml",
 }
-SELDOM = ("group of a part", "log of a run", "index of files", "marker", "labelseg.toml")  # there is little to read in them
+SELDOM = ("group of a part", "log of a run", "index of files", "leaf of the index", "marker", "labelseg.toml")  # little to read there
 HARMS = ("bit", "digit", "truncate", "delete", "empty", "rubbish", "swap", "copy over")
 WHOLE = "part header"  # of these the whole folder is swapped, copied or deleted at times
 
@@ -37,8 +39,9 @@ def damage(root: Path, rng: random.Random) -> tuple[str, str]:
     Returns:
         The kind of file, and what was done in words.
     """
-    kind = rng.choices(list(FILE_KINDS), [1 if name in SELDOM else 3 for name in FILE_KINDS])[0]
-    found = files_of(root, kind)
+    there = {kind: found for kind in FILE_KINDS if (found := files_of(root, kind))}
+    kind = rng.choices(list(there), [1 if name in SELDOM else 3 for name in there])[0]
+    found = there[kind]
     harm = rng.choice(HARMS if len(found) > 1 else [h for h in HARMS if h not in ("swap", "copy over")])
     path = rng.choice(found)
     others = [other for other in found if other != path and other.read_bytes() != path.read_bytes()]

@@ -14,7 +14,7 @@ from benchmarks.faults.ground.places import HERE, LONGER, RUN, Places, stages_of
 from benchmarks.faults.ground.processes import Child, call, forked, said
 from benchmarks.faults.ground.reading import CRASH, ERROR, contents, failure, said_of
 from benchmarks.faults.kinds.hostilities import all_hostilities
-from benchmarks.faults.kinds.hostility import PEOPLE, Hostility
+from benchmarks.faults.kinds.hostilities.hostility import PEOPLE, Hostility
 from benchmarks.faults.outcomes import Outcome, Trial
 
 HANGS_S = 300.0  # a busy machine takes its time
@@ -94,7 +94,7 @@ class Hostile:
     def __init__(self, places: Places, step: int = 1) -> None:
         self._places = places
         self._all = all_hostilities()[::step]
-        self._held: dict[str, dict[str, Any]] = {}
+        self._held: dict[Path, dict[str, Any]] = {}
 
     @property
     def count(self) -> int:
@@ -114,8 +114,9 @@ class Hostile:
         return Trial("hostile folders", number, what, outcome, told)
 
     def _outcome(self, around: Path, hostility: Hostility, order: tuple[tuple[str, ...], ...]) -> tuple[Outcome, str]:
-        root, victim = _laid_out(self._places, around, hostility.state)
-        held = self._sound(root, hostility.state)
+        places = self._places.in_leaves if hostility.in_leaves else self._places
+        root, victim = _laid_out(places, around, hostility.state)
+        held = self._sound(root, places.state(hostility.state))
         forked(lambda: hostility.prepare(root, victim))
         before = snapshot(around, root)
         ended = Child(lambda: _met(around, root, victim, held, order)).wait(hangs_after=HANGS_S)
@@ -145,7 +146,7 @@ class Hostile:
         errors += [done.last for done in ends if done.code]
         return ("noticed", errors[0][:300]) if errors else ("harmless", "")
 
-    def _sound(self, root: Path, state: str) -> dict[str, Any]:
+    def _sound(self, root: Path, state: Path) -> dict[str, Any]:
         """What the workspace holds before it is prepared."""
         if state not in self._held:
             self._held[state] = forked(lambda: contents(root))

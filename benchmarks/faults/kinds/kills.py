@@ -110,21 +110,22 @@ class Kills:
     """
 
     def __init__(self, places: Places, tried: Sequence[Scenario]) -> None:
-        self._places = places
+        self._places = (places, places.in_leaves)
         self._scenarios = tried
-        self._known: dict[str, Undisturbed] = {}
+        self._known: dict[tuple[Places, str], Undisturbed] = {}
 
     def kill(self, number: int, rng: random.Random) -> Trial:
         """Kill a command, look at what is left, run again and compare."""
         scenario = rng.choices(self._scenarios, [s.share for s in self._scenarios])[0]
-        normal = self._undisturbed(scenario)
+        places = rng.choice(self._places[: 1 if scenario.state.startswith("scenes") else None])
+        normal = self._undisturbed(places, scenario)
         way = rng.choices(("operation", "halfway", "moment", "Ctrl-C", "SIGTERM"), (6, 2, 1, 1, 1))[0]
         at, size = rng.randint(1, normal.operations), int(LARGEST ** rng.random())
         moment = rng.random() * normal.seconds
         there = f"operation {at} of {normal.operations}"
-        places = {"halfway": f"byte {size} of a file", "moment": f"{moment:.3f} s"}
-        what = f"{scenario.name}: {way if way in SIGNALS else 'killed'} at {places.get(way, there)}"
-        root = self._places.copy(scenario.state)
+        where = {"halfway": f"byte {size} of a file", "moment": f"{moment:.3f} s"}
+        what = f"{scenario.name}{places.words}: {way if way in SIGNALS else 'killed'} at {where.get(way, there)}"
+        root = places.copy(scenario.state)
         child = Child(lambda: _disturbed(root, scenario, way, at, size))
         ended = child.wait(kill_after=moment if way == "moment" else None)
         return self._judged(Trial("kills", number, what, "harmless"), scenario, root, ended, normal)
@@ -132,32 +133,33 @@ class Kills:
     def fill(self, number: int, rng: random.Random) -> Trial:
         """Let the disk be full from an operation on, at one alone, or for files over a size."""
         scenario = rng.choices(self._scenarios, [s.share for s in self._scenarios])[0]
-        normal = self._undisturbed(scenario)
+        places = rng.choice(self._places[: 1 if scenario.state.startswith("scenes") else None])
+        normal = self._undisturbed(places, scenario)
         way = rng.choice(("full once", "full", "too large"))
         at, size = rng.randint(1, normal.operations), int(LARGEST ** rng.random())
-        what = f"{scenario.name}: {'files to ' + str(size) + ' bytes' if way == 'too large' else f'{way} at operation {at}'}"
-        root = self._places.copy(scenario.state)
+        what = f"{scenario.name}{places.words}: {'files to ' + str(size) + ' bytes' if way == 'too large' else f'{way} at operation {at}'}"
+        root = places.copy(scenario.state)
         ended = Child(lambda: _disturbed(root, scenario, way, at, size)).wait()
         return self._judged(Trial("full disks", number, what, "harmless"), scenario, root, ended, normal)
 
-    def _undisturbed(self, scenario: Scenario) -> Undisturbed:
+    def _undisturbed(self, places: Places, scenario: Scenario) -> Undisturbed:
         """Run a scenario once without a fault."""
-        if scenario.name not in self._known:
-            root = self._places.copy(scenario.state)
+        if (places, scenario.name) not in self._known:
+            root = places.copy(scenario.state)
             before = forked(lambda: contents(root))
             counted = forked(lambda: _disturbed(root, scenario, "nothing", 0, 0))
             if counted["said"]["code"]:
                 raise RuntimeError(f"{scenario.name} ended with {counted['said']}")
             right_after = forked(lambda: contents(root))
             after = self._finished(root, scenario)[1]
-            self._places.drop(root)
-            self._known[scenario.name] = Undisturbed(counted["operations"], counted["seconds"], before, right_after, after)
-        return self._known[scenario.name]
+            Places.drop(root)
+            self._known[places, scenario.name] = Undisturbed(counted["operations"], counted["seconds"], before, right_after, after)
+        return self._known[places, scenario.name]
 
     def _judged(self, trial: Trial, scenario: Scenario, root: Path, ended: Ended, normal: Undisturbed) -> Trial:
         """Compare what is left, and what a rerun makes of it, with what would be without the fault."""
         outcome, told = self._outcome(scenario, root, ended, normal)
-        self._places.drop(root)
+        Places.drop(root)
         return Trial(trial.kind, trial.number, trial.what, outcome, told)
 
     def _outcome(self, scenario: Scenario, root: Path, ended: Ended, normal: Undisturbed) -> tuple[Outcome, str]:

@@ -44,17 +44,18 @@ class Races:
     """
 
     def __init__(self, places: Places) -> None:
-        self._places = places
-        self._after: dict[str, dict[str, Any]] = {}
+        self._places = (places, places.in_leaves)
+        self._after: dict[tuple[Places, str], dict[str, Any]] = {}
 
     def race(self, number: int, rng: random.Random) -> Trial:
         """Let two or three processes work at once, then bring everything up to date and compare."""
         state = rng.choice(STATES)
         lines = [[rng.choice(WORK) for _ in range(rng.randint(1, MOST_WORDS))] for _ in range(rng.randint(2, 3))]
         waits = [rng.random() * SPREAD_S for _ in lines]
-        what = f"{state}: " + " | ".join("; ".join(" ".join(words) for words in line) for line in lines)
-        normal = self._undisturbed(state)
-        root = self._places.copy(state)
+        places = rng.choice(self._places)
+        what = f"{state}{places.words}: " + " | ".join("; ".join(" ".join(words) for words in line) for line in lines)
+        normal = self._undisturbed(places, state)
+        root = places.copy(state)
         children = [Child(lambda k=k: _work(root, lines[k], waits[k], k)) for k in range(len(lines))]  # type: ignore[misc]
         ends = [child.wait() for child in children]
         outcome, told = "rough", ""
@@ -62,16 +63,16 @@ class Races:
             told = told or ended.crash or ("hung" if ended.hung else "")
         if not told:
             outcome, told = self._outcome(root, [said(value) for ended in ends for value in ended.value], normal)
-        self._places.drop(root)
+        places.drop(root)
         return Trial("races", number, what, outcome, told)  # type: ignore[arg-type]
 
-    def _undisturbed(self, state: str) -> dict[str, Any]:
+    def _undisturbed(self, places: Places, state: str) -> dict[str, Any]:
         """What a state holds when everything is up to date."""
-        if state not in self._after:
-            root = self._places.copy(state)
-            self._after[state] = self._finished(root)[1]
-            self._places.drop(root)
-        return self._after[state]
+        if (places, state) not in self._after:
+            root = places.copy(state)
+            self._after[places, state] = self._finished(root)[1]
+            places.drop(root)
+        return self._after[places, state]
 
     def _outcome(self, root: Path, ends: list[Said], normal: dict[str, Any]) -> tuple[Outcome, str]:
         for done in ends:

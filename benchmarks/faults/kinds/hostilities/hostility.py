@@ -22,6 +22,7 @@ class Hostility:
         linked: Whether the person linked the victim into the workspace: then it may be read through the link and files may come
             there, and still nothing that lies there may change or go.
         state: What the workspace is before; that with what people said in it has commands of its own.
+        in_leaves: Whether the items of its maps and its index of files lie in leaves.
         published: Whether the artifact is one that labelseg itself could have written, names apart: then it may read as it stands.
     """
 
@@ -30,6 +31,7 @@ class Hostility:
     linked: bool = False
     published: bool = False
     state: str = "interrupted"
+    in_leaves: bool = False
 
 
 PEOPLE = "people"  # the state of a workspace in which people answered, marked and mended, and shares and tags are begun
@@ -53,8 +55,24 @@ def manifest(root: Path, name: str = "spread/train") -> Path:
 
 def part(root: Path, name: str = "spread/train") -> Path:
     """The folder of the first part of an artifact."""
-    found = json.loads(manifest(root, name).read_text())["items"][0][2]
+    record = json.loads(manifest(root, name).read_text())
+    found = json.loads(leaf(root, name).read_text())["parts"][0] if record.get("leaves") else record["items"][0][2]
     return root / ".labelseg" / "objects" / name.split("/")[0] / found[:2] / f"{found}.zarr"
+
+
+def leaf(root: Path, name: str = "spread/train") -> Path:
+    """The file of the first leaf of an artifact."""
+    return root / ".labelseg" / "leaves" / name.split("/")[0] / f"{json.loads(manifest(root, name).read_text())['leaves'][0][2]}.json"
+
+
+def sealed(path: Path, **values: Any) -> None:
+    """Change values of a record and put its seal right again."""
+    from labelseg.pipeline.files.seals import BLANK, seal
+
+    edited(path, **values)
+    document = json.loads(path.read_text())
+    document.pop("seal", None)
+    path.write_bytes(seal(json.dumps({**document, "seal": BLANK}).encode()))
 
 
 def linked(path: Path, target: Path) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.faults.kinds.hostility import LONGEST, Hostility, edited, manifest, part, ref, replaced
+from benchmarks.faults.kinds.hostilities.hostility import LONGEST, Hostility, edited, manifest, part, ref, replaced
 
 DEPTH = 100_000
 ODD: tuple[Any, ...] = (None, True, -1, 1e308, [], {}, [[1]], "x" * 5_000, "a\0b", "\ud800", 10**40)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.faults.kinds.hostility import LONGEST, Hostility, edited, linked, manifest, part, ref, replaced
+from benchmarks.faults.kinds.hostilities.hostility import LONGEST, Hostility, edited, linked, manifest, part, ref, replaced
 
 CLIMBS = ("../../victim/precious", "../../../../victim/precious", "{victim}/precious", "..", ".", "", "a/../../../victim/precious")
 

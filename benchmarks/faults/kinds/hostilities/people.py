@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.faults.kinds.hostility import LONGEST, PEOPLE, Hostility, edited, linked, replaced
+from benchmarks.faults.kinds.hostilities.hostility import LONGEST, PEOPLE, Hostility, linked, replaced, sealed
 
 DEPTH = 100_000
 HASH = "0" * 32
@@ -132,16 +132,6 @@ def records() -> list[Hostility]:
 
         found.append(Hostility(f"note of a tag with the file {name[:20]!r}", note, state=PEOPLE))
     return found
-
-
-def sealed(path: Path, **values: Any) -> None:
-    """Change values of a record and put its seal right again."""
-    from labelseg.pipeline.files.seals import BLANK, seal
-
-    edited(path, **values)
-    document = json.loads(path.read_text())
-    document.pop("seal", None)
-    path.write_bytes(seal(json.dumps({**document, "seal": BLANK}).encode()))
 
 
 def _place(root: Path, pattern: str) -> Path:

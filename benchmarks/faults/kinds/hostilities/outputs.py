@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.faults.kinds.hostility import PEOPLE, Hostility, linked, replaced
+from benchmarks.faults.kinds.hostilities.hostility import PEOPLE, Hostility, linked, replaced
 
 PLACES = (
     "OUT/masks", "OUT/masks/a1.png", "OUT/a1.png", "OUT/deep", "OUT/deep/a3.png", "OUT/masks/deep", "OUT/overlays", "OUT/overlay",
