@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from benchmarks.faults.ground.injection import Operations, die, no_space
-from benchmarks.faults.ground.processes import Child
+from benchmarks.faults.ground.places import HERE, Places
+from benchmarks.faults.ground.processes import Child, call
+from benchmarks.faults.ground.toys import STAGES
 from benchmarks.faults.kinds.corruptions import compared
 from benchmarks.faults.kinds.hostile import snapshot
 from benchmarks.faults.outcomes import BAD, Trial, table
@@ -99,3 +103,13 @@ def test_the_table_counts_every_trial_once():
     (row,) = table(Trial("kills", number, "", outcome) for number, outcome in enumerate(outcomes))
     assert row["tried"] == 30
     assert [row[name] for name in ("recovered", "lost", "silent")] == [outcomes.count(n) for n in ("recovered", "lost", "silent")]
+
+
+def test_an_error_that_nobody_foresaw_counts_although_the_command_line_catches_it(tmp_path):
+    def fall(inputs, params):
+        raise KeyError("two")
+
+    (net, *others) = STAGES
+    shutil.copytree(Places(tmp_path).state("new"), tmp_path / "w")
+    done = call(tmp_path / "w", ("train-net", *HERE), (replace(net, run=fall), *others))
+    assert (done.code, "KeyError: 'two'. This was not foreseen" in done.crash) == (1, True)

@@ -22,6 +22,7 @@ from labelseg.pipeline.files import leaves
 
 HANGS_S = 300.0  # a busy machine takes its time
 ROWS_FILE = "leaf-rows"  # of a workspace: rows of a leaf, where these are to be fewer than labelseg has
+UNFORESEEN = "This was not foreseen"  # what the command line says of errors that nobody explained
 USUAL_ROWS = leaves.LEAF_ROWS
 
 
@@ -33,7 +34,8 @@ class Said:
         words: The command.
         code: Its exit code.
         out, err: What it wrote.
-        crash: Type and message of an exception that is none of labelseg's; empty where all is as it should be.
+        crash: Type and message of an exception that is none of labelseg's, also where the command line caught it and could say no more;
+            empty where all is as it should be.
     """
 
     words: tuple[str, ...]
@@ -77,6 +79,7 @@ def call(root: Path, words: Sequence[str], stages: Sequence[Stage]) -> Said:
         frames = traceback.extract_tb(result.exception.__traceback__)
         where = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
         crash = f"{type(result.exception).__name__}: {result.exception}"[:300] + where
+    crash = crash or next((line for line in result.stderr.splitlines() if UNFORESEEN in line), "")
     return Said(tuple(words), result.exit_code, result.stdout, result.stderr, crash)
 
 
