@@ -298,7 +298,14 @@ def _intention(result: NodeResult) -> str:
         return f"{result.computed:,} of {counted(result.total, 'image')}"
     if result.action == "computed":
         return f"up to {counted(result.total, 'image')}"
+    if result.action == "trained" and _is_imported(result):
+        return "import"
     return {"trained": "train", "reused": "reuse an earlier result", "skipped": "skip"}.get(result.action, result.action)
+
+
+def _is_imported(result: NodeResult) -> bool:
+    """Whether a model comes from elsewhere; stages that take something in are named so."""
+    return stage_of(result.instance).startswith("import-")
 
 
 def _outcome(workspace: Workspace, result: NodeResult, tag: str | None) -> str:
@@ -310,7 +317,8 @@ def _outcome(workspace: Workspace, result: NodeResult, tag: str | None) -> str:
     if result.action == "reused":
         return "reused an earlier result"
     if result.action == "trained":
-        return f"trained in {seconds_text(result.seconds)}{_metrics(workspace, result, tag)}"
+        verb = "imported" if _is_imported(result) else "trained"
+        return f"{verb} in {seconds_text(result.seconds)}{_metrics(workspace, result, tag)}"
     failed = f", {result.failed:,} failed" if result.failed else ""
     return f"{counted(result.computed or 0, 'image')} in {seconds_text(result.seconds)}{failed}"
 

@@ -9,7 +9,7 @@ from labelseg.pipeline.declare.stage import Stage
 from labelseg.stages.active import labor_annotate, labor_select, train_selector, train_uda
 from labelseg.stages.clicks import ask, correct, override
 from labelseg.stages.few_masks import sgc, train_pseudoseg, train_unimatch
-from labelseg.stages.imported import import_features, import_scores
+from labelseg.stages.imported import import_features, import_network, import_scores
 from labelseg.stages.new_classes import wilson, wilson_labels
 from labelseg.stages.segmentation import segment, train_segmenter
 from labelseg.stages.tags import affinity_labels, cam, features, propagate, refine, train_affinity, train_classifier
@@ -17,6 +17,7 @@ from labelseg.stages.tags import affinity_labels, cam, features, propagate, refi
 STAGES: tuple[Stage, ...] = (
     train_classifier.STAGE,
     cam.STAGE,
+    import_network.STAGE,
     import_scores.STAGE,
     refine.STAGE,
     affinity_labels.STAGE,

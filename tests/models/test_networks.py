@@ -92,6 +92,13 @@ def test_displacement_net_matches_the_published_resnet50(recorded, resnet50):
 def test_displacements_lie_on_the_stride_4_grid_at_any_size(size):
     net = DisplacementNet(build_backbone("resnet18", 16, dilate=False)).eval()
     assert net(torch.randn(1, 3, *size)).shape == (1, 2, math.ceil(size[0] / 4), math.ceil(size[1] / 4))
+    asked = []
+    net.mix_high.register_forward_hook(lambda module, given, mixed: asked.append(mixed))
+    net.mix_all.register_forward_pre_hook(lambda module, given: asked.append(given[0][:, -mixed_width:]))
+    mixed_width = net.mix_high[0].out_channels
+    net(torch.randn(1, 3, *size))
+    twice = nn.functional.interpolate(asked[0], scale_factor=2, mode="bilinear", align_corners=False).relu()
+    torch.testing.assert_close(asked[1], twice[:, :, : asked[1].shape[2], : asked[1].shape[3]])  # cropped at the bottom and at the right
 
 
 class Stem(nn.Module):

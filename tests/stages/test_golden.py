@@ -20,7 +20,7 @@ def found(clicks_root, steps_root, few_masks_root, labor_root):
 
 
 def test_results_of_every_stage_are_recorded():
-    copied = {"override", "import-features", "import-scores"}  # give what was brought in
+    copied = {"override", "import-features", "import-network", "import-scores"}  # give what was brought in
     assert {stage_of(instance) for instance in GOLDEN} == {stage.name for stage in STAGES} - copied
 
 

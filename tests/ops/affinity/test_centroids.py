@@ -79,6 +79,15 @@ def test_a_centre_is_one_group_over_corners_and_a_far_one_another():
     assert groups.dtype == np.int32
 
 
+def test_cells_count_to_a_centre_up_to_the_distance_that_is_named():
+    field = np.full((2, 5, 5), 9.0)
+    field[:, 2, 1] = field[:, 2, 3] = 0.0
+    field[:, 2, 2] = (0.0, 1.0)
+    joined, apart = (group_by_centroids(field, near=near, iterations=0) for near in (1.5, 0.5))
+    assert joined[2, 1] == joined[2, 3] == 1
+    assert (apart[2, 1], apart[2, 3]) == (1, 2)
+
+
 def test_turning_the_field_turns_the_groups():
     field = np.random.default_rng(4).normal(0, 1.5, (2, 9, 13))
     turned = field[::-1].transpose(0, 2, 1)

@@ -11,9 +11,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.torch import save_file
 
 from labelseg.answers.answer_files import answers_path, append_answers
 from labelseg.data.scenes.drawing import write_scenes
+from labelseg.models.classifier import Classifier
+from labelseg.models.encoders.registry import build_backbone
 from labelseg.pages.annotation.answer_sources import true_answers
 from labelseg.pages.annotation.asked_items import read_questions
 from labelseg.pipeline.declare.stage import is_effective
@@ -63,6 +66,12 @@ stride = 8
 [import-scores]
 files = "given"
 names = "names.txt"
+
+[import-network]
+weights = "net.safetensors"
+names = "outputs.txt"
+backbone = "tiny"
+output_stride = 16
 
 [propagate]
 iters = 2
@@ -250,6 +259,8 @@ def make_workspace(root):
         values = np.random.default_rng(0).random((-(-height // 8), -(-width // 8), 4))
         np.savez(root / "given" / f"{path.stem}.npz", features=values, scores=np.ones((len(classes), 6, 8)))
     (root / "names.txt").write_text("\n".join(classes))
+    (root / "outputs.txt").write_text("\n".join(classes[1:]))
+    save_file(Classifier(build_backbone("tiny", 16), len(classes) - 1).state_dict(), root / "net.safetensors")
     lines = [f'{key} = "{value}"' for key, value in table.items()]
     (root / "labelseg.toml").write_text("[data]\n" + "\n".join(lines) + "\n" + SETTINGS)
     return root

@@ -180,8 +180,8 @@ COMPOSED = {
 TILES = ("tile", "overlap")  # of images larger than these: test_segment_tiles
 CHANGES = [pytest.param(name, change, id=f"{name}-{change}") for name, case in COMPOSED.items() for change in [{}, *case.changes]]
 ELSEWHERE = {
-    "import-features": "compared with the files in test_imported",
-    "import-scores": "compared with the files in test_imported",
+    "import-features": "compared with the files in imported/test_arrays",
+    "import-scores": "compared with the files in imported/test_arrays",
     "features": "weights are read in test_feature_walk",
     "wilson-labels": "compared with the targets of a training in test_wilson",
     "labor-select": "compared with what the selector disagrees on in active/test_rounds",

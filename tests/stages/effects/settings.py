@@ -141,6 +141,7 @@ SETTINGS = [
 ]
 FILES = [
     ("import-features", {}, ""),
+    ("import-network", {"weights": "net.pth"}, ""),
     ("import-scores", {"names": "names.txt"}, ""),
     ("train-classifier", {"weights": "net.pth"}, UNWATCHED),
     ("train-pseudoseg", {"weights": "net.pth"}, UNWATCHED_FEW),
