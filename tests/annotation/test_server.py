@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from labelseg.answers.answer_files import read_answers
 from labelseg.answers.desk import Desk
 from labelseg.answers.questions import Question
-from labelseg.errors import DataError
+from labelseg.errors import DamageError, DataError
 from labelseg.pages.annotation.page_pictures import LOSSLESS_PIXELS, Pictures
 from labelseg.pages.annotation.server import make_app
 from labelseg.pages.annotation.service import Service
@@ -38,6 +38,8 @@ class Photos:
         return np.arange(8 * 9 * 3, dtype=np.uint8).reshape(8, 9, 3)
 
     def mask(self, image_id):
+        if image_id == "broken":
+            raise DamageError("the part of broken is damaged. Repair: labelseg verify --repair ask")
         return np.array([[0, 1, 255]], np.uint8) if image_id == "two" else None
 
 
@@ -48,7 +50,7 @@ def path(tmp_path):
 
 def make_client(path, token=TOKEN, host="127.0.0.1", base="http://127.0.0.1:8000"):
     service = Service(Desk(QUESTIONS, path), QUESTIONS, Pictures(Photos(), Photos()), CLASSES, "ask (train)", "anna")
-    return TestClient(make_app(service, token, host), base_url=f"{base}/{token}/", raise_server_exceptions=False)
+    return TestClient(make_app(service, token, host), base_url=f"{base}/{token}".rstrip("/") + "/", raise_server_exceptions=False)
 
 
 @pytest.fixture
@@ -136,8 +138,13 @@ def test_photos_come_as_they_are_and_masks_as_clear_colours(client):
     assert (mask[0, :2, 3] > 0).all()
     assert mask[0, 2, 3] == 0
     assert client.get("mask/0").status_code == 204
-    assert [client.get(f"photo/{number}").status_code for number in (2, 3, 10**30)] == [422, 404, 404]
+    assert [client.get(f"photo/{number}").status_code for number in (2, 3, 10**30, "9" * 5_000, "%C2%B2", "-1")] == [422, *[404] * 5]
     assert client.get("photo/2").json() == {"error": "broken: it is no image."}
+
+
+def test_a_mask_that_is_damaged_is_told_with_what_mends_it(client):
+    reply = client.get("mask/2")
+    assert (reply.status_code, reply.json()) == (422, {"error": "the part of broken is damaged. Repair: labelseg verify --repair ask"})
 
 
 def test_large_photos_are_sent_as_jpeg():
@@ -192,6 +199,21 @@ def test_unknown_questions_are_told_and_write_nothing(client, path, question):
     assert client.post("api/answer", json=said(question=question, **{"class": "cat"})).status_code == 404
     assert client.get("api/move", params={"browser": "one", "question": question, "step": 1}).status_code == 404
     assert not path.exists()
+
+
+@pytest.mark.parametrize("step", ["\u00b2", "\u0663", "9" * 5_000, "-", "1.0"])
+def test_steps_that_are_no_numbers_are_told(client, step):
+    assert client.get("api/move", params={"browser": "one", "question": "0", "step": step}).status_code == 400
+
+
+@pytest.mark.parametrize("token", [TOKEN, ""])
+def test_pages_of_others_may_change_nothing(path, token):
+    client, body = make_client(path, token), json.dumps(said(**{"class": "cat"}))
+    for origin in ("http://evil.example", "null", "", "http://127.0.0.1:9", "file://127.0.0.1:8000", "http://127.0.0.1:8000.evil.example"):
+        assert client.post("api/answer", content=body, headers={"origin": origin, "content-type": "text/plain"}).status_code == 403
+    assert not path.exists()
+    assert client.get("api/setup", params={"browser": "one"}, headers={"origin": "http://evil.example"}).status_code == 200
+    assert client.post("api/answer", content=body, headers={"origin": "http://127.0.0.1:8000"}).status_code == 200
 
 
 def test_huge_bodies_are_refused_whatever_length_they_claim(client, path):

@@ -15,7 +15,7 @@ from labelseg.answers.desk import AnsweredError, UnknownQuestionError
 from labelseg.pages.annotation.service import Service
 from labelseg.pages.serving import messages
 from labelseg.pages.serving.gate import Gate
-from labelseg.pages.serving.messages import Endpoint, as_json, send_file, sent_table, telling
+from labelseg.pages.serving.messages import Endpoint, as_json, image_number, send_file, sent_table, telling
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -41,7 +41,7 @@ def make_app(service: Service, token: str, host: str) -> ASGIApp:
         host: Address that the server listens on.
     """
     files = [Route(path, send_file(*named)) for path, named in FILES.items()]
-    pictures = [Route(f"/{kind}/{{number:int}}", _picture(service, kind)) for kind in ("photo", "mask")]
+    pictures = [Route(f"/{kind}/{{number}}", _picture(service, kind)) for kind in ("photo", "mask")]
     reads = {"setup": service.setup, "next": service.next, "move": service.move}
     writes = {"answer": service.answer, "undo": service.undo, "mixed": service.mixed, "flag": service.flag}
     asked = [Route(f"/api/{name}", _asked(work, service)) for name, work in reads.items()]
@@ -54,7 +54,7 @@ def _picture(service: Service, kind: str) -> Endpoint:
     """Send the photo or the mask of an image; nothing where there is no mask."""
 
     async def picture(request: Request) -> Response:
-        found = await run_in_threadpool(service.picture, kind, request.path_params["number"])
+        found = await run_in_threadpool(service.picture, kind, image_number(request))
         if found is None:
             return Response(status_code=204)
         return Response(found[0], media_type=found[1], headers={"cache-control": "private, max-age=600"})

@@ -134,7 +134,7 @@ def _text(values: dict[str, Any], name: str) -> str:
 def _number(values: dict[str, Any], name: str, low: int, high: int) -> int | None:
     """Read a whole number; None where there is none."""
     value = values.get(name)
-    if isinstance(value, str) and value.removeprefix("-").isdigit() and len(value) < 12:
+    if isinstance(value, str) and value.isascii() and value.removeprefix("-").isdigit() and len(value) < 12:
         value = int(value)
     if value is not None and (not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high):
         raise BadRequestError(f"'{name}' is no whole number from {low} to {high}.")

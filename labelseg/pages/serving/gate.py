@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from labelseg.errors import LabelsegError
 
 MOST_BYTES = 65_536
+READING = ("GET", "HEAD")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 ANY_ADDRESS = ("0.0.0.0", "::", "")
 _HEADERS = {
@@ -30,6 +31,8 @@ class TooLargeError(LabelsegError):
 
 class Gate:
     """Lets through what names the right host and begins with the right token, which it takes off the path.
+
+    What another page of the same browser sends is let through if it changes nothing: without a token it would need to know the port alone.
 
     Args:
         app: What stands behind.
@@ -65,6 +68,11 @@ class Gate:
         headers: Mapping[bytes, bytes] = dict(scope["headers"])
         if self._hosts is not None and _name(headers.get(b"host", b"")) not in self._hosts:
             return PlainTextResponse("This server answers to its own name only. Open the address that labelseg printed.\n", 421)
+        origin = headers.get(b"origin")
+        if scope["method"] not in READING and origin is not None and _host_of(origin) != headers.get(b"host", b"").lower():
+            return PlainTextResponse(
+                "Only the page of this server may change anything here. Open the address that labelseg printed.\n", 403
+            )
         word = scope["path"].lstrip("/").partition("/")[0]
         if self._token and not secrets.compare_digest(word.encode("utf-8", "surrogatepass"), self._token.encode()):
             return PlainTextResponse("The token in the address is wrong. Open the address that labelseg printed.\n", 403)
@@ -92,6 +100,12 @@ def _limited(receive: Receive) -> Receive:
         return message
 
     return limited
+
+
+def _host_of(origin: bytes) -> bytes:
+    """Take host and port out of an Origin header; one that names no page of ours, such as ``null``, gives what no Host header is."""
+    scheme, mark, host = origin.lower().partition(b"://")
+    return host if scheme in (b"http", b"https") and mark else b"null"
 
 
 def _name(host: bytes) -> str:

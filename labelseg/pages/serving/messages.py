@@ -9,11 +9,12 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from labelseg.errors import DataError, LabelsegError
+from labelseg.errors import LabelsegError
 from labelseg.pages.parts.pieces import page_file
 from labelseg.pages.serving.gate import TooLargeError
 
 Endpoint = Callable[[Request], Awaitable[Response]]
+MOST_DIGITS = 9
 UNCACHED = {"cache-control": "no-store"}
 
 
@@ -25,7 +26,7 @@ class NotFoundError(LabelsegError, LookupError):
     """There is no such image or stage."""
 
 
-STATUS: dict[type[Exception], int] = {NotFoundError: 404, BadRequestError: 400, TooLargeError: 413, DataError: 422, OSError: 507}
+STATUS: dict[type[Exception], int] = {NotFoundError: 404, BadRequestError: 400, TooLargeError: 413, LabelsegError: 422, OSError: 507}
 
 
 def send_file(name: str, package: str, kind: str) -> Endpoint:
@@ -50,6 +51,18 @@ async def sent_table(request: Request) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise BadRequestError("expected a JSON table.")
     return values
+
+
+def image_number(request: Request) -> int:
+    """Read the number of an image in a path; one of more digits than any image has may have thousands.
+
+    Raises:
+        NotFoundError: it is none.
+    """
+    text = request.path_params["number"]
+    if not (text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS):
+        raise NotFoundError("there is no such image.")
+    return int(text)
 
 
 def as_json(values: Mapping[str, Any], status: int = 200) -> JSONResponse:

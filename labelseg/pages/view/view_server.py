@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from labelseg.pages.parts.pieces import render
 from labelseg.pages.serving.gate import Gate
-from labelseg.pages.serving.messages import STATUS, as_json, send_file, sent_table, telling
+from labelseg.pages.serving.messages import STATUS, as_json, image_number, send_file, sent_table, telling
 from labelseg.pages.view.view_service import ViewService
 
 if TYPE_CHECKING:
@@ -43,11 +43,11 @@ def make_view_app(service: ViewService, token: str, host: str) -> ASGIApp:
         return Response(render("view.html", {}, PACKAGE), media_type="text/html", headers={"cache-control": "no-cache"})
 
     async def photo(request: Request) -> Response:
-        found = await run_in_threadpool(service.photo, request.path_params["number"])
+        found = await run_in_threadpool(service.photo, image_number(request))
         return Response(found, media_type="image/jpeg", headers={"cache-control": "private, max-age=600"})
 
     async def panel(request: Request) -> Response:
-        return as_json(await run_in_threadpool(service.panel, request.path_params["number"], request.query_params.get("stage", "")))
+        return as_json(await run_in_threadpool(service.panel, image_number(request), request.query_params.get("stage", "")))
 
     async def listed(request: Request) -> Response:
         mark = request.path_params["mark"]
@@ -66,11 +66,11 @@ def make_view_app(service: ViewService, token: str, host: str) -> ASGIApp:
     routes = [
         Route("/", page),
         *(Route(f"/files/{name}", send_file(name, *place)) for name, place in FILES.items()),
-        Route("/photo/{number:int}", photo),
+        Route("/photo/{number}", photo),
         Route("/list/{mark}.txt", listed),
         Route("/api/setup", asked(service.setup)),
         Route("/api/images", asked(service.images)),
-        Route("/api/panel/{number:int}", panel),
+        Route("/api/panel/{number}", panel),
         Route("/api/mark", mark, methods=["POST"]),
     ]
     return Gate(Starlette(routes=routes, exception_handlers=telling(STATUS)), token, host)

@@ -91,7 +91,9 @@ def test_pictures_are_made_when_they_are_asked_for(client):
     expected[4:, 5:] = 255
     np.testing.assert_array_equal(drawn[..., 3], expected)
     assert layer["class"] == 1
-    assert [client.get(path).status_code for path in ("photo/3", "api/panel/0?stage=x", "api/panel/9?stage=cam")] == [404] * 3
+    assert [
+        client.get(path).status_code for path in ("photo/3", f"photo/{'9' * 5_000}", "api/panel/0?stage=x", "api/panel/9?stage=cam")
+    ] == [404] * 4
 
 
 def test_marks_are_kept_and_come_out_as_a_list(client, finished):
@@ -120,6 +122,7 @@ def test_unknown_images_and_wrong_tokens_are_refused(client):
     assert client.get("http://127.0.0.1:8000/x/api/images").status_code == 403
     assert client.get("", headers={"host": "evil.example"}).status_code == 421
     assert client.get("api/mark").status_code == 405
+    assert client.post("api/mark", json={"number": 0, "mark": "fix"}, headers={"origin": "http://evil.example"}).status_code == 403
 
 
 def test_lines_that_are_no_marks_cost_no_other(finished):
