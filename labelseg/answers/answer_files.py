@@ -6,9 +6,9 @@ same pixel, or the withdrawal of one, is another line. Nothing else in a workspa
     {"image": "target:12", "y": 40, "x": 7, "class": "cat", "who": "anna", "when": "2026-01-31T10:00:00+00:00", "ms": 900, "guess": "dog"}
 
 ``y`` and ``x`` are row and column of the image itself, turned upright; ``class`` is a name, or null where the person cannot tell.
-``kind`` is there where it is no answer: ``undo`` withdraws the last answer of the same person to the pixel, or the line that its key
-``undoes`` names, ``repeat`` is a second answer that only tells how sure a person is, ``mixed`` says that a region holds several classes,
-``flag`` marks an image. A line that may be named has a ``nonce``. Keys that are not known here are kept. The last key of a line that was
+``kind`` is there where it is no answer: ``undo`` withdraws the last answer of the same person to the pixel, or all lines that have the
+nonce which its key ``undoes`` names, ``repeat`` is a second answer that only tells how sure a person is, ``mixed`` says that a region holds several classes,
+``flag`` marks an image. A line that may be named has a ``nonce``; lines of one region share it. Keys that are not known here are kept. The last key of a line that was
 written here is ``seal``, by which a change is told; a line without one is taken as it is.
 """
 
@@ -62,6 +62,11 @@ class Answer:
         """Image, row and column: what is asked."""
         return self.image, self.y, self.x
 
+    @property
+    def nonce(self) -> str:
+        """What the lines of one act share; empty where they have nothing."""
+        return str(self.more.get("nonce") or "")
+
 
 @dataclass(frozen=True)
 class Answers:
@@ -79,17 +84,20 @@ class Answers:
         """List the lines that were not withdrawn, in order, without the withdrawals."""
         kept: dict[int, Answer] = {}
         places: dict[tuple[str, Point], list[int]] = {}
+        named: dict[tuple[str, str], list[int]] = {}
         for number, line in enumerate(self.lines):
-            own = places.setdefault((line.who, line.point), [])
             if line.kind != "undo":
                 kept[number] = line
-                own.append(number)
+                places.setdefault((line.who, line.point), []).append(number)
+                named.setdefault((line.who, line.nonce), []).append(number)
                 continue
-            for place in reversed(own):
-                if _withdraws(line, kept[place]):
-                    own.remove(place)
-                    del kept[place]
-                    break
+            if "undoes" in line.more:
+                gone = named.get((line.who, str(line.more["undoes"])), [])
+            else:
+                own = places.get((line.who, line.point), [])
+                gone = [place for place in own if place in kept and kept[place].kind == "answer"][-1:]
+            for place in gone:
+                kept.pop(place, None)
         return list(kept.values())
 
     def current(self) -> dict[Point, Answer]:
@@ -140,12 +148,6 @@ def parse_answers(data: bytes, path: Path, unknown: Callable[[Answer], str] = la
         unknown: Says what is wrong with an answer that is well written, such as ``Unknown``; one that says something makes a bad line.
     """
     return Answers(*parse_lines(data, path, _answer, unknown=unknown))
-
-
-def _withdraws(undo: Answer, line: Answer) -> bool:
-    """Whether an undo may mean a line of the same person about the same pixel: the one it names, else an answer; it means the last."""
-    named = undo.more.get("undoes")
-    return line.kind == "answer" if named is None else line.more.get("nonce") == named
 
 
 def _values(answer: Answer) -> dict[str, Any]:

@@ -158,16 +158,19 @@ class Desk:
             question = self.question(question_id)
             before = self._ledger.nonces.get(sender.nonce)
             if before is not None:
-                rest = [point for point in question.points if not self._answers(question, point, sender.who)]
-                if rest and before.kind == "answer":  # the program ended in the middle of writing a region
-                    self._write(question, rest, label, sender, "answer", ms=ms)
+                done = self._ledger.written(sender.nonce)
+                rest = [point for point in question.points if (question.image, *point) not in done]
+                if done and rest:  # the program ended in the middle of writing a region
+                    self._write(question, rest, before.label, sender, before.kind, ms=before.ms)
                 return before
             if question_id.endswith(AGAIN):
                 return self._write(question, question.points, label, sender, "repeat", ms=ms)
             there = self._said(question, sender.who)
             if there is not None and there.more.get("nonce", "") != instead:
                 raise AnsweredError(f"{question.image}, row {question.place[0]}, column {question.place[1]} has been answered meanwhile.")
-            points = [point for point in question.points if there is not None or not self._answers(question, point, sender.who)]
+            points = (
+                question.points if there is not None else [point for point in question.points if self._is_open(question, point, sender.who)]
+            )
             return self._write(question, points, label, sender, "answer", ms=ms)
 
     def mixed(self, question_id: str, sender: Sender) -> Question:
@@ -268,6 +271,10 @@ class Desk:
     def _answers(self, question: Question, point: tuple[int, int], who: str) -> list[Answer]:
         """List what was answered at a point; by this very person where all are asked everything."""
         return self._ledger.answers((question.image, *point), who if self._everyone else None)
+
+    def _is_open(self, question: Question, point: tuple[int, int], who: str) -> bool:
+        """Whether a point of a region that is asked needs an answer: it has none, or one that the end of the program cut from others."""
+        return not any(line.more.get("question") != question.id for line in self._answers(question, point, who))
 
     def _leased(self, question_id: str, browser: str) -> bool:
         """Whether another browser shows a question."""

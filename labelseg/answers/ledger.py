@@ -101,7 +101,7 @@ class Ledger:
 
     def _take(self, line: Answer) -> None:
         """Take note of a line."""
-        nonce = str(line.more.get("nonce") or "")
+        nonce = line.nonce
         is_first = nonce not in self.nonces
         if nonce:
             self.nonces.setdefault(nonce, line)
@@ -135,11 +135,13 @@ class Ledger:
             self._twice[line.who].append((self._counts[line.who], line))
 
     def _withdraw(self, undo: Answer) -> None:
-        """Forget a line that is withdrawn: the one that is named, else the last answer of the person to the pixel."""
+        """Forget all lines of the act that is withdrawn; where none is named, the last answer of the person to the pixel."""
         self.changes += 1
         named = undo.more.get("undoes")
-        own = [line for line in self._said[undo.point] if line.who == undo.who] if named is None else self._lines.get(str(named), [])
-        gone = [line for line in own if (line.who, line.point) == (undo.who, undo.point)][-1:]
+        if named is None:
+            gone = [line for line in self._said[undo.point] if line.who == undo.who][-1:]
+        else:
+            gone = [line for line in self._lines.get(str(named), []) if line.who == undo.who]
         for line in gone:
             if line.kind == "mixed":
                 self.split.discard(str(line.more.get("question", "")))
@@ -150,10 +152,20 @@ class Ledger:
                 for who in (None, line.who):
                     if not self.answers(line.point, who):
                         self._answered[who].discard(line.point)
-            nonce = str(line.more.get("nonce") or "")
-            self._acts[line.who] = [act for act in self._acts[line.who] if act[0] != nonce]
-            if line.ms is not None and line.kind == "answer" and line.ms in self._times[line.who]:
-                self._times[line.who].remove(line.ms)
+        for nonce in {line.nonce for line in gone}:
+            self._forget_act(undo.who, nonce)
+
+    def _forget_act(self, who: str, nonce: str) -> None:
+        """Forget that a person did something, and how long it took."""
+        acts = [act for act in self._acts[who] if act[0] != nonce]
+        first = self.nonces.get(nonce)
+        if len(acts) < len(self._acts[who]) and first is not None and first.kind == "answer" and first.ms is not None:
+            self._times[who].remove(first.ms)
+        self._acts[who] = acts
+
+    def written(self, nonce: str) -> set[Point]:
+        """Return the pixels of which an act has lines, withdrawn or not."""
+        return {line.point for line in self._lines.get(nonce, [])}
 
 
 def chance(point: Point) -> float:

@@ -8,6 +8,7 @@ import random
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,6 +69,13 @@ def test_a_process_that_hangs_is_ended():
     ended = Child(lambda: os.read(os.pipe()[0], 1)).wait(hangs_after=0.2)
     assert ended.hung
     assert ended.killed
+
+
+def test_a_process_that_others_keep_from_the_processor_is_waited_for(monkeypatch):
+    waited = iter((0.2, 0.4, 0.6, 0.8))
+    monkeypatch.setattr(Child, "_waited", lambda child: next(waited))
+    ended = Child(lambda: time.sleep(0.5) or "done").wait(hangs_after=0.2)
+    assert (ended.value, ended.hung) == ("done", False)
 
 
 def test_other_content_without_a_word_is_silent():

@@ -10,6 +10,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -20,7 +21,7 @@ from click import Command
 from labelseg.pipeline.declare.stage import Stage
 from labelseg.pipeline.files import leaves
 
-HANGS_S = 300.0  # a busy machine takes its time
+HANGS_S = 120.0  # without the time in which a busy machine let it wait
 ROWS_FILE = "leaf-rows"  # of a workspace: rows of a leaf, where these are to be fewer than labelseg has
 UNFORESEEN = "This was not foreseen"  # what the command line says of errors that nobody explained
 USUAL_ROWS = leaves.LEAF_ROWS
@@ -102,13 +103,17 @@ class Child:
 
         Args:
             kill_after: Seconds after which to kill it.
-            hangs_after: Seconds after which it counts as hung, and is killed.
+            hangs_after: Seconds after which it counts as hung, and is killed; those in which it waited for a processor come on top.
         """
         stop = time.monotonic() + (hangs_after if kill_after is None else kill_after)
-        data, stopped = b"", False
+        data, stopped, counted = b"", False, 0.0
         while True:
             ready, _, _ = select.select([self._from], [], [], max(0.0, stop - time.monotonic()))
             if not ready and not stopped:
+                waited = 0.0 if kill_after is not None else self._waited()
+                if waited > counted:
+                    stop, counted = stop + waited - counted, waited
+                    continue
                 os.kill(self.pid, signal.SIGKILL)
                 stopped = True
                 stop = time.monotonic() + 5
@@ -123,6 +128,12 @@ class Child:
             return Ended(killed=True, hung=stopped and kill_after is None)
         answer = json.loads(data)
         return Ended(answer["value"], crash=answer["crash"])
+
+    def _waited(self) -> float:
+        """Seconds that the process was ready to work and others had the processor; 0 where the system does not tell."""
+        with suppress(OSError, ValueError, IndexError):
+            return int(Path(f"/proc/{self.pid}/schedstat").read_text().split()[1]) / 1e9
+        return 0.0
 
 
 def forked(work: Callable[[], Any]) -> Any:

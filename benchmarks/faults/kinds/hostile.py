@@ -17,7 +17,6 @@ from benchmarks.faults.kinds.hostilities import all_hostilities
 from benchmarks.faults.kinds.hostilities.hostility import PEOPLE, Hostility
 from benchmarks.faults.outcomes import Outcome, Trial
 
-HANGS_S = 300.0  # a busy machine takes its time
 OUTPUT = "OUT"
 MASKS, PHOTOS = "MASKS", "PHOTOS"  # of the data, in commands
 UNSAVED = "evaluate --unsaved --json"
@@ -119,7 +118,7 @@ class Hostile:
         held = self._sound(root, places.state(hostility.state))
         forked(lambda: hostility.prepare(root, victim))
         before = snapshot(around, root)
-        ended = Child(lambda: _met(around, root, victim, held, order)).wait(hangs_after=HANGS_S)
+        ended = Child(lambda: _met(around, root, victim, held, order)).wait()
         changed = _changes(before, snapshot(around, root), linked=hostility.linked)
         if changed:
             return "outside", changed
