@@ -5,11 +5,11 @@ same pixel, or the withdrawal of one, is another line. Nothing else in a workspa
 
     {"image": "target:12", "y": 40, "x": 7, "class": "cat", "who": "anna", "when": "2026-01-31T10:00:00+00:00", "ms": 900, "guess": "dog"}
 
-``y`` and ``x`` are row and column of the image itself, turned upright; ``class`` is a name, or null where the person cannot tell.
-``kind`` is there where it is no answer: ``undo`` withdraws the last answer of the same person to the pixel, or all lines that have the
-nonce which its key ``undoes`` names, ``repeat`` is a second answer that only tells how sure a person is, ``mixed`` says that a region holds several classes,
-``flag`` marks an image. A line that may be named has a ``nonce``; lines of one region share it. Keys that are not known here are kept. The last key of a line that was
-written here is ``seal``, by which a change is told; a line without one is taken as it is.
+``y`` and ``x`` are row and column of the image itself, turned upright; ``class`` is a name, or null where the person cannot tell. ``kind``
+is there where it is no answer: ``undo`` withdraws the last answer of the same person to the pixel, or all lines that have the nonce which
+its key ``undoes`` names, ``repeat`` is a second answer that only tells how sure a person is, ``mixed`` says that a region holds several
+classes, ``flag`` marks an image. A line that may be named has a ``nonce``; lines of one region share it. Keys that are not known here are
+kept. The last key of a line that was written here is ``seal``, by which a change is told; a line without one is taken as it is.
 """
 
 from __future__ import annotations
