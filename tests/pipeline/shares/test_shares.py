@@ -167,6 +167,30 @@ def test_missing_images_are_told_with_the_commands_that_compute_them_and_nothing
     assert ToyWorkspace(root).status()[1].state == "missing"
 
 
+def test_a_record_that_went_is_a_hole_where_an_image_had_failed_and_costs_nothing_elsewhere(root):
+    set_image(root, "t004", "x")
+    broken = share_of(4, 20, 4)
+    for share in range(4):
+        try:
+            work(root, share)
+        except ItemsFailedError:
+            assert share == broken
+    for path in folder(root).path.glob("[0-9].json"):
+        path.unlink()
+    computed(root)
+    with pytest.raises(NotFreshError) as told:
+        finish(root)
+    assert str(told.value).startswith(
+        "cam (train): 1 of 20 images are neither computed nor failed, in 1 of 4 shares. Nothing is published. "
+        f"Run: labelseg work cam --split train --shard {broken} --shards 4. Then: labelseg finish cam --split train"
+    )
+    with pytest.raises(ItemsFailedError):
+        work(root, broken)
+    with pytest.raises(ItemsFailedError):
+        finish(root)
+    assert (computed(root), ToyWorkspace(root).catalog.ref("cam", "train").failed) == (["cam t004"], 1)
+
+
 def test_parts_that_are_gone_or_damaged_are_not_published(root):
     for share in range(4):
         work(root, share)
