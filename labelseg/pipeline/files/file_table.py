@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ WHOLE = 1  # format of an index that is one file
 CUT = 2  # that of one whose rows lie in leaves
 HELD = 8  # leaves in memory
 DIGEST_CHARACTERS = 2 * DIGEST_BYTES
+HEX = "0123456789abcdef"
 
 
 class Entry(NamedTuple):
@@ -117,7 +119,7 @@ class FileTable:
                 self._changed = is_large(len(self._new))  # written anew in leaves when there is occasion
             elif values["format"] == CUT:
                 intact_seal(data)
-                self._list([Leaf(*row) for row in values["leaves"]])
+                self._list(_leaves(values["leaves"]))
 
     def _list(self, leaves: list[Leaf]) -> None:
         """Take leaves as those that there are."""
@@ -177,6 +179,20 @@ class FileTable:
                     path.unlink()
 
 
+def _leaves(rows: Any) -> list[Leaf]:
+    """Read the list of leaves.
+
+    Raises:
+        ValueError, TypeError: it is none.
+    """
+    leaves = [Leaf(*row) for row in rows]
+    if any(type(leaf.first) is not str or type(leaf.rows) is not int or not is_key(leaf.digest) for leaf in leaves):
+        raise ValueError("that is no list of leaves")
+    if any(one.first >= other.first for one, other in pairwise(leaves)):
+        raise ValueError("the leaves are not sorted")
+    return leaves
+
+
 def _is_entry(row: Any) -> bool:
     """Whether a row of the file holds an entry and nothing else."""
     return isinstance(row, list) and list(map(type, row)) == [int, int, int, str] and is_key(row[3])
@@ -204,6 +220,12 @@ def _read_rows(values: dict[str, Any]) -> dict[str, Entry]:
         ValueError, KeyError, TypeError: it is no leaf of this table.
     """
     text, prefix = values["digests"], values["in"]
+    if (
+        len(text) % DIGEST_CHARACTERS
+        or text.strip(HEX)
+        or any(set(map(type, values[name])) - {int} for name in ("sizes", "mtimes", "inodes"))
+    ):
+        raise ValueError("that is no leaf of files")
     digests = [text[k : k + DIGEST_CHARACTERS] for k in range(0, len(text), DIGEST_CHARACTERS)]
     columns = values["sizes"], values["mtimes"], values["inodes"], digests, range(len(digests))
     entries = map(Entry._make, zip(*columns, strict=True))

@@ -15,6 +15,7 @@ from labelseg.pipeline.files.digests import DigestColumn, digest
 from labelseg.pipeline.files.file_table import Entry, FileTable
 from labelseg.pipeline.files.fingerprint import FileIndex
 from labelseg.pipeline.files.leaves import begins_leaf, cut, leaf_path, read_leaf, write_leaf
+from labelseg.pipeline.files.seals import BLANK, seal
 
 NAMES = [f"/data/{k:05d}-\u00e4\udc80.png" for k in range(300)]
 
@@ -155,6 +156,41 @@ def test_a_list_of_leaves_that_is_not_what_was_written_counts_as_none(tmp_path, 
     filled(path)
     path.write_bytes(path.read_bytes().replace(old, new))
     assert found(FileTable(path)) == [None] * len(NAMES)
+
+
+def edited_list(path, change):
+    """Change the list of leaves, and let its seal fit."""
+    values = json.loads(path.read_bytes())
+    rows = [change(k, row) for k, row in enumerate(values["leaves"])]
+    path.write_bytes(seal(json.dumps({**values, "leaves": rows, "seal": BLANK}).encode()))
+
+
+@pytest.mark.parametrize(("column", "value"), [(c, v) for c in range(3) for v in (None, [], 1e308, -1.5, {}, [[1]], True) if c or v])
+def test_a_list_of_leaves_of_other_types_counts_as_none_whatever_its_seal_says(tmp_path, column, value):
+    filled(tmp_path / "files.json")
+    edited_list(tmp_path / "files.json", lambda k, row: [value if (at, k) == (column, 2) else one for at, one in enumerate(row)])
+    assert set(found(FileTable(tmp_path / "files.json"))) == {None}
+
+
+def test_a_list_of_leaves_that_is_not_sorted_counts_as_none(tmp_path):
+    filled(tmp_path / "files.json")
+    edited_list(tmp_path / "files.json", lambda k, row: ["/z" if k == 0 else row[0], *row[1:]])
+    assert set(found(FileTable(tmp_path / "files.json"))) == {None}
+
+
+@pytest.mark.parametrize("change", [
+    {"digests": "g" * 32}, {"digests": "0" * 33}, {"digests": ["0" * 32]}, {"sizes": [None]}, {"mtimes": [1e300]}, {"inodes": [[]]},
+    {"names": [5]}, {"in": 5},
+])  # fmt: skip
+def test_a_leaf_of_other_values_costs_its_rows_alone_whatever_its_name_says(tmp_path, change):
+    filled(tmp_path / "files.json")
+    path = tmp_path / "files.json"
+    first = json.loads(path.read_bytes())["leaves"][0]
+    row = {"in": "", "names": [first[0]], "sizes": [1], "mtimes": [1], "inodes": [1], "digests": "0" * 32}
+    forged = write_leaf(tmp_path / "files", {**row, **change})
+    edited_list(path, lambda k, row: row if k else [row[0], 1, forged])
+    rows = found(FileTable(path))
+    assert (rows[: first[1]], None in rows[first[1] :]) == ([None] * first[1], False)
 
 
 def test_a_leaf_proves_what_it_is_and_a_damaged_one_gives_way(tmp_path):
