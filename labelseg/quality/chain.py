@@ -17,20 +17,26 @@ if TYPE_CHECKING:
     from labelseg.workspace import Workspace
 
 
-def chain_refs(workspace: Workspace, split: str) -> list[Ref]:
+def chain_refs(workspace: Workspace, split: str, instance: str = "") -> list[Ref]:
     """List what stands in a split of the chain that leads to the target of the run, and of stages without a name of their own.
 
     Instances with a name count only where the chain reads them: others are trials beside it.
+
+    Args:
+        workspace: The workspace.
+        split: The split.
+        instance: One that counts in any case, and so does what it reads.
 
     Returns:
         Refs of maps, in the order of the stages, an instance before those that read it.
     """
     config = workspace.config
-    target = config.run.get("target")
+    targets = [(one, config.split_of(one)) for one in (config.run.get("target"),) if isinstance(one, str) and one]
     chain: dict[str, None] = {}
-    if isinstance(target, str) and target:
+    for target, of_split in [*targets, *([(instance, split)] if instance else [])]:
         with suppress(LabelsegError):  # a configuration that cannot be resolved takes no picture away
-            chain = dict.fromkeys(node.instance for node in resolve(config, target, config.split_of(target)))
+            chain |= dict.fromkeys(node.instance for node in resolve(config, target, of_split))
+    chain |= {instance: None} if instance else {}
     stages, named = list(workspace.stages), list(chain)
     there = [
         ref
@@ -49,8 +55,13 @@ def has_say(workspace: Workspace, ref: Ref) -> bool:
     return stage.has_masks or stage.has_scores
 
 
+def _has_masks(workspace: Workspace, ref: Ref) -> bool:
+    """Whether an artifact holds masks, by a stage that is known here."""
+    return ref.stage in workspace.stages and workspace.stages[ref.stage].has_masks
+
+
 def masked_ref(workspace: Workspace, instance: str = "", split: str | None = None) -> Ref:
-    """Find the artifact whose masks are weighed: the one named, or the last of the chain that has masks.
+    """Find the artifact whose masks are weighed: the one named, or the last of the chain that has masks, or else the newest of all.
 
     Raises:
         UsageError: the instance named makes no masks.
@@ -64,10 +75,13 @@ def masked_ref(workspace: Workspace, instance: str = "", split: str | None = Non
             raise UsageError(f"{instance} makes no masks. Name one of: {', '.join(able)}.")
         return find_refs(workspace, Named(instance), split)[0]
     for name in [split] if split else ["train", *workspace.dataset.splits()]:
-        masked = [ref for ref in chain_refs(workspace, name) if workspace.stages[ref.stage].has_masks]
+        masked = [ref for ref in chain_refs(workspace, name) if _has_masks(workspace, ref)]
         if masked:
             return masked[-1]
     workspace.catalog.demand_seen()
+    beside = [ref for ref in workspace.catalog.refs() if _has_masks(workspace, ref) and split in (None, ref.split) and not ref.tag]
+    if beside:
+        return max(beside, key=lambda ref: (ref.created, ref.instance, ref.split))
     where = f" on {split}" if split else ""
     raise MissingArtifactError(f"there are no masks here{where} yet. Run: labelseg run")
 
@@ -76,7 +90,7 @@ def other_refs(workspace: Workspace, ref: Ref) -> list[Ref]:
     """List the other artifacts of the chain in the split of one that have a say, and mean the same classes by their ids."""
     own = recorded_classes(ref.recipe, ref_name(ref), "labelseg run")
     found = []
-    for other in chain_refs(workspace, ref.split):
+    for other in chain_refs(workspace, ref.split, ref.instance):
         if other.instance == ref.instance or not has_say(workspace, other):
             continue
         try:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from labelseg.class_ids import IGNORE
 from labelseg.data.formats.palette import clear_ids
 from labelseg.errors import DataError, LabelsegError
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from labelseg.workspace import Workspace
 
 TRUTH = "truth"
+DRAWN = ("mask", "labels", "scores", "inconsistent")  # arrays of which an item needs one to be seen
 Layers = list[tuple[int, bytes]]
 
 
@@ -45,7 +48,8 @@ class Panels:
     Args:
         workspace: The workspace.
         split: Whose images.
-        instance: The one whose classes count: what means other classes by its ids is left out. Empty takes the classes of the data.
+        instance: The one that is looked at, with what it reads. Its classes count: what means other classes by its ids is left out.
+            Empty takes the classes of the data.
 
     Attributes:
         stages: The panels of an image, in order, ``truth`` the last where the data has true masks.
@@ -58,10 +62,11 @@ class Panels:
         self._artifacts: dict[str, Artifact] = {}
         self.troubles: list[str] = []
         opened: dict[str, tuple[Artifact, tuple[str, ...]]] = {}
-        for ref in chain_refs(workspace, split):
+        for ref in chain_refs(workspace, split, instance):
             try:
                 artifact = open_ref(workspace, ref)
-                opened[ref.instance] = artifact, classes_of(ref, artifact.manifest)
+                if _is_seen(artifact):
+                    opened[ref.instance] = artifact, classes_of(ref, artifact.manifest)
             except LabelsegError as error:
                 self.troubles.append(f"{ref.instance} ({split}) is left out: {error}")
         self.classes = opened[instance][1] if instance in opened else tuple(self._dataset.classes)
@@ -123,11 +128,19 @@ class Panels:
         return item_layers(self._artifacts[stage][image_id], size, self._clear)
 
 
+def _is_seen(artifact: Artifact) -> bool:
+    """Whether the items of an artifact can be drawn, by the first of them; one that is damaged is to be told of where it is looked at."""
+    try:
+        return not artifact or any(name in artifact[next(iter(artifact))] for name in DRAWN)
+    except LabelsegError:
+        return True
+
+
 def item_layers(arrays: Mapping[str, NDArray[Any]], size: tuple[int, int], clear: Sequence[int]) -> Layers:
-    """Draw an item: its mask; else its labels on a grid, the background among them; else its maps.
+    """Draw an item: its mask; else its labels on a grid, the background among them; else its maps; else where two heads differ, in grey.
 
     Args:
-        arrays: ``mask`` (H, W), ``labels`` (h, w), or ``scores`` (C, h, w) with ``class_ids`` (C,).
+        arrays: ``mask`` (H, W), ``labels`` (h, w), ``scores`` (C, h, w) with ``class_ids`` (C,), or ``inconsistent`` (h, w).
         size: (height, width) that no picture exceeds.
         clear: Ids of a mask that are not drawn.
 
@@ -140,4 +153,6 @@ def item_layers(arrays: Mapping[str, NDArray[Any]], size: tuple[int, int], clear
         return mask_layers(arrays["labels"], size, (IGNORE,))
     if "scores" in arrays and "class_ids" in arrays:
         return score_layers(arrays["scores"], arrays["class_ids"], size)
+    if "inconsistent" in arrays:
+        return mask_layers(np.where(arrays["inconsistent"] > 0, IGNORE, 0).astype(np.uint8), size)
     raise DataError("what is stored is no picture")

@@ -59,7 +59,7 @@ def collect(
     split = split or (ref.split if ref else _shown_split(workspace))
     stages, curves = stage_facts(workspace, troubles)
     measured = _measured(workspace, ref, troubles)
-    counted = _counted(workspace, troubles)
+    counted = _counted(workspace, ref.instance if ref else "", troubles)
     panels = Panels(workspace, split, ref.instance if ref else "")
     troubles += panels.troubles
     if panels.ids and not panels.has_truth:
@@ -138,11 +138,11 @@ def _measured(workspace: Workspace, ref: Ref | None, troubles: list[str]) -> Mea
     return measured
 
 
-def _counted(workspace: Workspace, troubles: list[str]) -> list[Counted]:
+def _counted(workspace: Workspace, instance: str, troubles: list[str]) -> list[Counted]:
     """Score what the chain has made in every split; what has no true masks, or is damaged, is left out."""
     found, truths = [], TruthCache(workspace.dataset)
     for split in workspace.dataset.splits():
-        for ref in chain_refs(workspace, split):
+        for ref in chain_refs(workspace, split, instance):
             if not has_say(workspace, ref):
                 continue
             try:

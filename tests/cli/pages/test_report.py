@@ -175,3 +175,23 @@ def test_a_manifest_that_is_gone_leaves_out_its_stage(finished):
 def test_only_so_many_images_are_shown(finished):
     _, told, _ = made(finished, "--images", 2)
     assert len(told["images"]) == 2
+
+
+def test_an_instance_beside_the_chain_is_shown_with_what_it_reads_when_it_is_named(finished):
+    for words in (("cam", "--as", "low"), ("spread", "--as", "low", "--cam", "cam@low", "--rows", 4)):
+        assert labelseg(finished, *words).exit_code == 0
+    assert made(finished)[1]["stages"] == ["cam", "spread", "truth"]
+    _, told, _ = made(finished, "spread@low")
+    assert told["stages"] == ["cam@low", "spread@low", "cam", "spread", "truth"]
+    shown = {panel["stage"]: opacity(panel["layers"][0]) for panel in told["images"][0]["panels"]}
+    assert (shown["spread@low"][:4].max(), shown["spread@low"][4:, 5:].min()) == (0, 255)
+    assert told["images"][0]["iou"]["cat"] == 0.5
+
+
+def test_where_the_chain_has_no_masks_the_newest_are_shown(tmp_path, data):
+    assert labelseg(tmp_path / "w", "init", "--from", data).exit_code == 0
+    for name in ("one", "two"):
+        assert labelseg(tmp_path / "w", "spread", "--as", name).exit_code == 0
+    _, told, said = made(tmp_path / "w")
+    assert (told["stages"], len(told["images"])) == (["cam", "spread@two", "truth"], 3)
+    assert "no masks here yet" not in said
