@@ -10,11 +10,12 @@ import click
 
 from labelseg.commands.advice import show_command
 from labelseg.commands.context import Invocation, no_wait, talk, tell
-from labelseg.commands.tables import bytes_text, format_table, percent, seconds_text
-from labelseg.errors import ItemsFailedError
+from labelseg.commands.plan_text import is_imported, node_name, plan_text
+from labelseg.commands.tables import format_table, percent, seconds_text
+from labelseg.errors import ItemsFailedError, UsageError
 from labelseg.pipeline.declare.stage import Stage
 from labelseg.pipeline.instances import stage_of, table_of
-from labelseg.pipeline.plan.reasons import causes, reasons_text
+from labelseg.pipeline.plan.reasons import reasons_text
 from labelseg.pipeline.run.options import ENGINES, RunOptions
 from labelseg.pipeline.run.report import NodeResult, Report
 from labelseg.results.history import paces
@@ -25,12 +26,9 @@ if TYPE_CHECKING:
     from labelseg.commands.expectations import Space
     from labelseg.pipeline.declare.config import Config
     from labelseg.pipeline.plan.graph import Node
+    from labelseg.pipeline.run.planning import Plan
     from labelseg.workspace import Workspace
 
-SCALED = (
-    "* not measured here: scaled by images, passes and pixels from photos of 320 pixels with MobileNetV2 on two cores (docs/running.md). "
-    "Other machines and settings differ; the first run measures."
-)
 DEVICE_OPTIONS = (
     click.option(
         "--device",
@@ -65,6 +63,11 @@ ENGINE_OPTIONS = (
 RUN_OPTIONS = (
     click.option("--retrain", is_flag=True, help="Train models again whose images changed."),
     click.option("--dry-run", is_flag=True, help="Only list what would be done, and why."),
+    click.option(
+        "--probe",
+        is_flag=True,
+        help="With --dry-run: try an image of each map and some updates of each training that can begin at once, for better estimates.",
+    ),
     click.option("--keep-going", is_flag=True, help="When a stage fails, go on with what does not read it."),
     *DEVICE_OPTIONS,
     *ENGINE_OPTIONS,
@@ -87,13 +90,28 @@ def with_device(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def carry_out(
-    invocation: Invocation, target: str | None, split: str | None, params: Mapping[str, Any], options: RunOptions, *, closing: bool = True
+    invocation: Invocation,
+    target: str | None,
+    split: str | None,
+    params: Mapping[str, Any],
+    options: RunOptions,
+    *,
+    closing: bool = True,
+    probe: bool = False,
 ) -> None:
     """Bring a target up to date; tell first what will run and why, and at the end, if ``closing``, what was made and what is next.
+
+    Args:
+        invocation: The call.
+        target, split, params, options: As for ``labelseg.pipeline.run.runner.run``.
+        closing: Whether to tell what was made and what is next.
+        probe: Whether a dry run tries how long the work takes.
 
     Raises:
         LabelsegError: as ``labelseg.pipeline.run.runner.run``.
     """
+    if probe and not options.dry_run:
+        raise UsageError("--probe tries how long the work will take, and does not do it. Add --dry-run")
     from labelseg.pipeline.run.planning import planned
     from labelseg.pipeline.run.runner import execute
 
@@ -105,9 +123,9 @@ def carry_out(
         nonlocal done
         if event == "start":
             done += 1
-            talk(f"[{done}/{max(count, done)}] {_name(result)} ...")
+            talk(f"[{done}/{max(count, done)}] {node_name(result)} ...")
         elif result.action not in ("fresh", "outdated-kept"):
-            talk(f"      {_name(result)}: {_outcome(workspace, result, options.tag)}")
+            talk(f"      {node_name(result)}: {_outcome(workspace, result, options.tag)}")
 
     with planned(workspace, target, split, params=params, options=options) as plan:
         if plan.report.work or options.dry_run:
@@ -119,9 +137,10 @@ def carry_out(
             working = {(result.instance, result.split) for result in plan.report.work}
             demand_masks(workspace.dataset, [node for node in plan.goal.nodes if tuple(node.id) in working])
         known = paces(workspace.folder) if plan.report.work else {}
-        scaled = _scaled(workspace, plan.goal.nodes, plan.report) if options.dry_run and plan.report.work else {}
+        scaled = _scaled(workspace, plan.goal.nodes, plan.report, options.workers) if options.dry_run and plan.report.work else {}
         if options.dry_run:
-            tell(plan_text(plan.report, known, scaled, _space(workspace, plan.report)))
+            tried = _tried(plan) if probe and plan.report.work else {}
+            tell(plan_text(plan.report, known, scaled, _space(workspace, plan.report), tried))
             return
         talk(plan_text(plan.report, known))
         count = len(plan.report.work)
@@ -154,52 +173,6 @@ def slow_precision(workspace: Workspace, nodes: list[Node], device: str) -> str:
     )
 
 
-def plan_text(
-    plan: Report,
-    known: Mapping[str, float] | None = None,
-    scaled: Mapping[tuple[str, str], float] | None = None,
-    space: Mapping[tuple[str, str], Space] | None = None,
-) -> str:
-    """Write what a run will do and why, node by node; how long it will take, by earlier runs here or by scaled figures; and what disk.
-
-    Args:
-        plan: What will be done.
-        known: As ``paces`` gives it.
-        scaled: As ``scaled_seconds`` gives it; such a number is marked, and said to be one.
-        space: As ``expected_space`` gives it.
-    """
-    kept = [
-        f"{_name(r)} is kept although outdated: {reasons_text(r.reasons)}. To train it again: --retrain"
-        for r in plan.results
-        if r.action == "outdated-kept"
-    ]
-    if not plan.work:
-        return "\n".join([*kept, f"{_name(plan.results[-1])} is fresh: nothing to do."])
-    whys = causes((result.instance, result.reasons) for result in plan.work)
-    rows = [(_name(result), _intention(result), why) for result, why in zip(plan.work, whys, strict=True)]
-    times = [_about(result, known or {}, scaled or {}) for result in plan.work]
-    disk = [_on_disk((space or {}).get((result.instance, result.split))) for result in plan.work]
-    about = [", ".join(filter(None, both)) for both in zip(times, disk, strict=True)]
-    if not any(about):
-        return "\n".join([format_table(("TO DO", "WORK", "WHY"), rows), *kept])
-    timed = [(name, work, text or "-", why) for (name, work, why), text in zip(rows, about, strict=True)]
-    notes = [SCALED] if any(text.endswith("*") for text in times) else []
-    return "\n".join([format_table(("TO DO", "WORK", "ABOUT", "WHY"), timed), *notes, *kept])
-
-
-def _about(result: NodeResult, known: Mapping[str, float], scaled: Mapping[tuple[str, str], float]) -> str:
-    """Write how long work on a node will take, with a star where that was not measured here; empty where nobody knows."""
-    if measured := _expected_seconds(result, known):
-        return seconds_text(measured)
-    guess = scaled.get((result.instance, result.split), 0.0) if result.action in ("computed", "trained") else 0.0
-    return f"{seconds_text(guess)}*" if guess else ""
-
-
-def _on_disk(space: Space | None) -> str:
-    """Write what work on a node will put on disk; empty where nobody knows."""
-    return "" if space is None else f"{bytes_text(space.bytes)} in {counted(space.files, 'file')}"
-
-
 def _images(report: Report) -> dict[tuple[str, str], int]:
     """Map each node that is worked on to how many images that is."""
     work = (result for result in report.work if result.action == "computed")
@@ -213,26 +186,26 @@ def _space(workspace: Workspace, report: Report) -> dict[tuple[str, str], Space]
     return expected_space(workspace.catalog, _images(report))
 
 
-def _scaled(workspace: Workspace, nodes: Iterable[Node], report: Report) -> dict[tuple[str, str], float]:
+def _scaled(workspace: Workspace, nodes: Iterable[Node], report: Report, workers: int | None) -> dict[tuple[str, str], float]:
     """Estimate what no run here has measured."""
     from labelseg.commands.expectations import scaled_seconds
 
-    return scaled_seconds(workspace.dataset, nodes, _images(report))
+    return scaled_seconds(workspace.dataset, nodes, _images(report), workers)
 
 
-def _expected_seconds(result: NodeResult, known: Mapping[str, float]) -> float:
-    """Tell how long work on a node will take; 0 where nobody knows or nothing is computed."""
-    pace = known.get(result.instance, known.get(stage_of(result.instance), 0.0))
-    if result.action == "computed":
-        return pace * (result.total if result.computed is None else result.computed)
-    return pace if result.action == "trained" else 0.0
+def _tried(plan: Plan) -> dict[tuple[str, str], float]:
+    """Try how long the work of a plan takes."""
+    from labelseg.pipeline.run.probing import probe
+
+    talk("Trying what can begin at once: an image of a map, some updates of a training ...")
+    return {(node.instance, node.split): seconds for node, seconds in probe(plan).items()}
 
 
 def closing_text(workspace: Workspace, report: Report) -> str:
     """Write what a run made, how long it took, where that is, and what to do next."""
     made = [result for result in report.work if result.action in ("computed", "trained", "reused")]
     last = report.results[-1]
-    rows = [(_name(result), "" if result.action == "reused" else seconds_text(result.seconds), _made(result)) for result in made]
+    rows = [(node_name(result), "" if result.action == "reused" else seconds_text(result.seconds), _made(result)) for result in made]
     total = f"Total: {seconds_text(sum(result.seconds for result in report.work))}."
     if last.action in ("failed", "waiting", "skipped"):
         return "\n".join([format_table(("DONE", "TIME", "RESULT"), rows, right=("TIME",)), total])
@@ -241,7 +214,7 @@ def closing_text(workspace: Workspace, report: Report) -> str:
         lines = [f"Next: labelseg show {last.instance}, or labelseg run"]
     elif stage.has_masks:
         files = f"labelseg export {last.instance} --split {last.split} -o DIR"
-        lines = [f"The masks of {_name(last)} are kept in {workspace.folder}. As files: {files}"]
+        lines = [f"The masks of {node_name(last)} are kept in {workspace.folder}. As files: {files}"]
         lines += next_labels(workspace.config, last)
         lines.append(f"Next: {_next_look(workspace, last)}{_next_use(workspace, last, stage)}")
     elif stage.asks:
@@ -287,27 +260,6 @@ def _next_use(workspace: Workspace, result: NodeResult, stage: Stage) -> str:
     return f"; of other photos: labelseg predict FOLDER -o DIR{named}" if able else ""
 
 
-def _name(result: NodeResult) -> str:
-    """Name a node: ``cam (train)``."""
-    return f"{result.instance} ({result.split})" if result.split else result.instance
-
-
-def _intention(result: NodeResult) -> str:
-    """Say in a few words what will be done."""
-    if result.action == "computed" and result.computed is not None:
-        return f"{result.computed:,} of {counted(result.total, 'image')}"
-    if result.action == "computed":
-        return f"up to {counted(result.total, 'image')}"
-    if result.action == "trained" and _is_imported(result):
-        return "import"
-    return {"trained": "train", "reused": "reuse an earlier result", "skipped": "skip"}.get(result.action, result.action)
-
-
-def _is_imported(result: NodeResult) -> bool:
-    """Whether a model comes from elsewhere; stages that take something in are named so."""
-    return stage_of(result.instance).startswith("import-")
-
-
 def _outcome(workspace: Workspace, result: NodeResult, tag: str | None) -> str:
     """Say in a few words what was done."""
     if result.action in ("failed", "waiting"):
@@ -317,7 +269,7 @@ def _outcome(workspace: Workspace, result: NodeResult, tag: str | None) -> str:
     if result.action == "reused":
         return "reused an earlier result"
     if result.action == "trained":
-        verb = "imported" if _is_imported(result) else "trained"
+        verb = "imported" if is_imported(result) else "trained"
         return f"{verb} in {seconds_text(result.seconds)}{_metrics(workspace, result, tag)}"
     failed = f", {result.failed:,} failed" if result.failed else ""
     return f"{counted(result.computed or 0, 'image')} in {seconds_text(result.seconds)}{failed}"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from labelseg.data.dataset import image_file
 from labelseg.data.folder.images import image_size
 from labelseg.errors import LabelsegError
+from labelseg.pipeline.engines.engine import share_out
 from labelseg.pipeline.files.paths import size_of
 from labelseg.pipeline.instances import stage_of
 from labelseg.pipeline.store.headers import part_path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 SIDE = 320  # pixels of the longer side of the photos that the figures are of
 BACKBONE = "mobilenet_v2"
+CORES = 2  # that the figures are of
 MOST_PARTS = 50  # that are measured; more would tell the same
 # Seconds an image, of a training an image and pass, on two cores: docs/running.md, 1,126 photos to learn from and 222 to segment.
 FIGURES: Mapping[str, float] = {
@@ -37,7 +39,9 @@ FIGURES: Mapping[str, float] = {
 }
 
 
-def scaled_seconds(dataset: Dataset, nodes: Iterable[Node], images: Mapping[tuple[str, str], int]) -> dict[tuple[str, str], float]:
+def scaled_seconds(
+    dataset: Dataset, nodes: Iterable[Node], images: Mapping[tuple[str, str], int], workers: int | None = None
+) -> dict[tuple[str, str], float]:
     """Scale the figures to the data, for the stages that have one.
 
     Args:
@@ -45,6 +49,7 @@ def scaled_seconds(dataset: Dataset, nodes: Iterable[Node], images: Mapping[tupl
         nodes: What is to be worked on, with all it reads; a network of another backbone than that of the figures has no estimate,
             nor has what reads it.
         images: Instance and split of each map -> images to compute.
+        workers: Processes asked for, as of ``share_out``.
 
     Returns:
         Instance and split -> seconds.
@@ -60,7 +65,8 @@ def scaled_seconds(dataset: Dataset, nodes: Iterable[Node], images: Mapping[tupl
         elif node.stage.name in FIGURES and factor:
             figure = FIGURES[node.stage.name]
             if not node.is_model:
-                found[place] = figure * factor * images.get(place, 0)
+                count = images.get(place, 0)
+                found[place] = figure * factor * count * CORES / max(share_out(count, "cpu", workers), 1)
             elif node.params.split in dataset.splits():
                 length = schedule(node.params, len(dataset.ids(node.params.split)))
                 found[place] = figure * length.updates * node.params.batch_size * (node.params.crop / SIDE) ** 2

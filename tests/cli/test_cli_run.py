@@ -93,7 +93,7 @@ def test_an_unknown_stage_is_suggested(finished):
 
 def test_options_of_run(monkeypatch, tmp_path):
     found = []
-    monkeypatch.setattr(run_module, "carry_out", lambda place, *arguments: found.append(arguments))
+    monkeypatch.setattr(run_module, "carry_out", lambda place, *arguments, **how: found.append(arguments))
     words = "run --until cam --from train-net --force cam --force spread --retrain --keep-going --device cpu --workers 0"
     assert labelseg(tmp_path, *words.split()).exit_code == 0
     options = RunOptions(

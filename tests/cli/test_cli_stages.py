@@ -20,7 +20,7 @@ TOML = '[data]\nimages = "images"\n\n[run]\ntarget = "segment"\nsplit = "val"\n'
 def calls(monkeypatch) -> list[tuple]:
     """What the commands would run."""
     found: list[tuple] = []
-    monkeypatch.setattr(stages, "carry_out", lambda place, *arguments: found.append(arguments))
+    monkeypatch.setattr(stages, "carry_out", lambda place, *arguments, **how: found.append(arguments))
     return found
 
 

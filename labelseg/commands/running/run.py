@@ -24,6 +24,7 @@ def run(
     force: tuple[str, ...],
     retrain: bool,
     dry_run: bool,
+    probe: bool,
     keep_going: bool,
     device: str,
     workers: int | None,
@@ -46,4 +47,4 @@ def run(
         engine=engine,
         scheduler=scheduler,
     )
-    carry_out(invocation, None, None, {}, options)
+    carry_out(invocation, None, None, {}, options, probe=probe)

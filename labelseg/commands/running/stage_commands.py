@@ -48,6 +48,7 @@ OF_THE_CALL = (
     "no_save",
     "retrain",
     "dry_run",
+    "probe",
     "keep_going",
     "device",
     "workers",
@@ -161,7 +162,9 @@ def _run_stage(invocation: Invocation, stage: Stage, given: Mapping[str, Any], v
         purpose=f"labelseg {stage.name}",
     )
     files = {name: located(invocation.root, value) for name, value in given.items() if names_path(declared_fields(stage)[name][0])}
-    carry_out(invocation, instance, values.get("split") if stage.kind == "map" else None, {**given, **files}, options)
+    carry_out(
+        invocation, instance, values.get("split") if stage.kind == "map" else None, {**given, **files}, options, probe=values["probe"]
+    )
 
 
 def _instance_name(stage: Stage, given: Mapping[str, Any], as_name: str) -> tuple[str, Mapping[str, Any]]:

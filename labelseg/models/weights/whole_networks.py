@@ -56,6 +56,7 @@ def layout_of(state: Mapping[str, Tensor], source: str) -> Layout:
     Raises:
         DataError: it is none of those that are known.
     """
+    state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
     try:
         found = next((layout for read in (_of_psa, _of_irn, _of_unimatch, _of_this_project) if (layout := read(state))), None)
     except (LookupError, TypeError):  # some names of a network, and others missing or of no such shape

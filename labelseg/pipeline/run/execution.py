@@ -195,18 +195,18 @@ class Execution:
     def _job(self, decision: Decision, device: str, workers: int) -> MapJob:
         """Gather what a map stage needs to work on its items, in whatever process."""
         node = decision.node
-        inputs, header = self._inputs(decision, device, workers), self._header(decision, device)
+        inputs, header = self.inputs(decision, device, workers), self._header(decision, device)
         return MapJob(
             node.stage.name,
             node.stage.run,
-            self._params(decision),
+            self.params(decision),
             inputs,
             header,
             node.stage.has_masks,
             set_threads=self._workspace.set_threads,
         )
 
-    def _inputs(self, decision: Decision, devices: str, workers: int) -> Inputs:
+    def inputs(self, decision: Decision, devices: str, workers: int) -> Inputs:
         """Gather what every work function is given."""
         return Inputs(
             dataset=self._workspace.dataset,
@@ -247,12 +247,12 @@ class Execution:
         checkpoints = below(self._workspace.folder / "checkpoints", node.stage.name, str(decision.key))
         if forced:
             shutil.rmtree(checkpoints, ignore_errors=True)
-        inputs = replace(self._inputs(decision, devices, self._options.workers or 0), entries=entries, checkpoints=checkpoints)
+        inputs = replace(self.inputs(decision, devices, self._options.workers or 0), entries=entries, checkpoints=checkpoints)
         if "," in devices:
             # Several devices take processes forked from one that has used no GPU, as this one may have.
-            model = run_apart(node.stage.run, inputs, self._params(decision))
+            model = run_apart(node.stage.run, inputs, self.params(decision))
         else:
-            model = node.stage.run(inputs, self._params(decision))
+            model = node.stage.run(inputs, self.params(decision))
         if not isinstance(model, Model):
             raise ArtifactError(f"{node.instance}: expected a Model, got {type(model).__name__}.")
         manifest = self._manifest(decision, self._write_model(decision, model, devices), devices, time.monotonic() - started)
@@ -295,7 +295,7 @@ class Execution:
         made = manifest.as_ref(*node.id, run=self._log.id)
         return replace(made, recipe=_recorded(decision), params=params_json(node.params))
 
-    def _params(self, decision: Decision) -> Any:
+    def params(self, decision: Decision) -> Any:
         """Return the parameters with paths as the work function can open them: relative ones start from the workspace."""
         params, found = decision.node.params, {}
         for declared in fields(params):

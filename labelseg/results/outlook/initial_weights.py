@@ -22,11 +22,27 @@ def weight_findings(nodes: Iterable[tuple[Stage, Any]]) -> Iterator[Finding]:
     """
     asked: dict[tuple[str, str], tuple[str, Any]] = {}
     for declared, params in nodes:
-        if _takes_weights(declared, params):
+        if declared.name == "import-network" and params.weights:
+            yield from file_findings(params.weights)
+        elif _takes_weights(declared, params):
             asked.setdefault((params.backbone, params.weights), (declared.name, params))
     for (backbone, weights), (stage, params) in asked.items():
         remedy = f"labelseg config {stage}.weights FILE; or name their network: labelseg config {stage}.backbone NAME"
         yield from network_findings(backbone, weights, stage, remedy, params.output_stride)
+
+
+def file_findings(weights: str) -> Iterator[Finding]:
+    """Tell what network a file holds that ``import-network`` is to take in, or why it cannot be told."""
+    from labelseg.models.weights.weight_files import read_weights
+    from labelseg.models.weights.whole_networks import layout_of
+
+    remedy = "Name another: labelseg config import-network.weights FILE"
+    try:
+        layout = layout_of(read_weights(Path(weights)), weights)
+    except LabelsegError as error:
+        yield Finding("error", "import-network", str(error).removesuffix("."), "import-network would end before it begins", remedy)
+        return
+    yield Finding("note", "import-network", f"{weights} is a {layout.title}")
 
 
 def network_findings(backbone: str, weights: str, stage: str, remedy: str, output_stride: int = 16) -> Iterator[Finding]:

@@ -17,8 +17,8 @@ def made(root, text=""):
     return Workspace(root)
 
 
-def seconds(workspace, images):
-    return scaled_seconds(workspace.dataset, resolve(workspace.config, "segment", "val"), images)
+def seconds(workspace, images, workers=2):
+    return scaled_seconds(workspace.dataset, resolve(workspace.config, "segment", "val"), images, workers)
 
 
 def test_figures_are_scaled_by_images_passes_and_pixels(tmp_path, monkeypatch):
@@ -29,6 +29,10 @@ def test_figures_are_scaled_by_images_passes_and_pixels(tmp_path, monkeypatch):
     assert found["segment", "val"] == pytest.approx(57 / 222 * 4 * 4)
     assert found["train-classifier", ""] == pytest.approx(390 / (1126 * 6) * 20 * 3 / 4)
     assert ("affinity-labels", "train") not in found
+    more = seconds(workspace, {("cam", "train"): 20, ("segment", "val"): 4}, workers=8)
+    assert more["cam", "train"] == pytest.approx(found["cam", "train"] / 4)
+    assert more["segment", "val"] == pytest.approx(found["segment", "val"] / 2)  # four images keep four workers busy
+    assert more["train-classifier", ""] == found["train-classifier", ""]
 
 
 def test_another_backbone_has_no_estimate_nor_has_what_reads_it(tmp_path):
@@ -45,4 +49,4 @@ def test_a_dry_run_says_which_numbers_were_not_measured_here(tmp_path):
     rows = {line.split("  ")[0]: line for line in done.stdout.splitlines()}
     assert "s*" in rows["cam (train)"]
     assert "s*" in rows["train-classifier"]
-    assert "* not measured here: scaled by images, passes and pixels" in done.stdout
+    assert "* not measured here: scaled by images, passes, pixels and workers" in done.stdout
