@@ -9,15 +9,21 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from labelseg.errors import ArtifactError, WaitingError
 from labelseg.pipeline.engines.messages import Begun, Computed, Failed, MapJob, Message, Task, Written
+from labelseg.pipeline.engines.unchanged import Unchanged
+from labelseg.pipeline.files.fingerprint import FreshDigests
 from labelseg.pipeline.files.mishaps import MAP_MEMORY, ends_all, explained, one_line
 from labelseg.pipeline.store.manifests import Location
 from labelseg.pipeline.store.parts import PartItem
 from labelseg.pipeline.store.store import PartWriter
+
+if TYPE_CHECKING:
+    from labelseg.protocols import Dataset
 
 FLUSH_SECONDS = 60.0
 FEEDING_THREADS = 4
@@ -57,6 +63,7 @@ class Worker:
         self._writer = PartWriter(job.inputs.store, job.stage, job.header) if job.keeps else Elsewhere()
         self._flush_seconds = FLUSH_SECONDS if job.keeps else 0.0
         self._compute = job.run(job.inputs, job.params)
+        self._unchanged = Unchanged(cast("Dataset", job.inputs.dataset), FreshDigests(), job.inputs.truth)
 
     def chunk(self, tasks: Sequence[Task]) -> Iterator[Message]:
         """Compute items and tell of them in their order; an item that fails is told and skipped.
@@ -119,6 +126,7 @@ class Worker:
             raise ArtifactError(f"{self._job.stage} for {task.entry.id}: expected a dict of arrays, got {type(arrays).__name__}.")
         if self._job.has_masks and "mask" not in arrays:
             raise ArtifactError(f"{self._job.stage} for {task.entry.id}: expected an array 'mask', got {', '.join(arrays) or 'nothing'}.")
+        self._unchanged.demand(task.entry, f"{self._job.stage} for {task.entry.id}")
         return {name: np.asarray(array) for name, array in arrays.items()}
 
     def _told(self, image_id: str, error: Exception) -> str:

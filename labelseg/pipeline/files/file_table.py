@@ -220,11 +220,9 @@ def _read_rows(values: dict[str, Any]) -> dict[str, Entry]:
         ValueError, KeyError, TypeError: it is no leaf of this table.
     """
     text, prefix = values["digests"], values["in"]
-    if (
-        len(text) % DIGEST_CHARACTERS
-        or text.strip(HEX)
-        or any(set(map(type, values[name])) - {int} for name in ("sizes", "mtimes", "inodes"))
-    ):
+    if not isinstance(text, str) or len(text) % DIGEST_CHARACTERS or text.strip(HEX):
+        raise ValueError("those are no digests")
+    if any(set(map(type, values[name])) - {int} for name in ("sizes", "mtimes", "inodes")):
         raise ValueError("that is no leaf of files")
     digests = [text[k : k + DIGEST_CHARACTERS] for k in range(0, len(text), DIGEST_CHARACTERS)]
     columns = values["sizes"], values["mtimes"], values["inodes"], digests, range(len(digests))

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Protocol
 
 from blake3 import blake3
 
@@ -20,6 +21,38 @@ from labelseg.pipeline.files.file_table import Entry, FileTable
 RACY_NS = 2_000_000_000
 READ_BYTES = 1 << 20
 MOST_NEW = 1 << 16  # digests are written before more than that wait to be
+
+
+class FileDigests(Protocol):
+    """Something that digests the content of files."""
+
+    def digest(self, path: str | os.PathLike[str]) -> str:
+        """Digest the content of a file."""
+
+    def digests(self, names: Iterable[str]) -> Iterator[str | OSError]:
+        """Digest the content of files; for each its digest, or why it has none."""
+
+
+class FreshDigests:
+    """Content digests of files, read each time: for who asks whether a file is still what it was."""
+
+    def digest(self, path: str | os.PathLike[str]) -> str:
+        """Digest the content of a file (32 hex characters).
+
+        Raises:
+            DataError: there is no readable file at ``path``.
+        """
+        (found,) = self.digests((os.fspath(path),))
+        return _readable(path, found)
+
+    def digests(self, names: Iterable[str]) -> Iterator[str | OSError]:
+        """Digest the content of files; for each its digest, or why it has none."""
+        for name in names:
+            try:
+                _refuse_odd(name)
+                yield _hashed(name)[0]
+            except OSError as error:
+                yield error
 
 
 class FileIndex:
@@ -41,9 +74,7 @@ class FileIndex:
             DataError: there is no readable file at ``path``.
         """
         (found,) = self.digests((os.fspath(path),))
-        if isinstance(found, OSError):
-            raise DataError(f"{path}: cannot be read: {found.strerror or found}. Restore the file or remove it from the data.") from found
-        return found
+        return _readable(path, found)
 
     def digests(self, names: Iterable[str]) -> Iterator[str | OSError]:
         """Digest the content of files, as ``digest`` does, and quickest where their names come in order.
@@ -64,8 +95,7 @@ class FileIndex:
                 if entry is not None and (status.st_size, status.st_mtime_ns, status.st_ino) == entry[:3]:
                     yield entry[3]
                     continue
-                if kind := odd_kind(name):
-                    raise OSError(0, f"expected a file, found {kind}")
+                _refuse_odd(name)
                 found: str | OSError = self._hash(name)
             except OSError as error:
                 found = error
@@ -85,24 +115,41 @@ class FileIndex:
 
     def _hash(self, name: str) -> str:
         """Hash a file and remember the digest, unless the file may still be changing."""
-        hasher = blake3()
-        with open(name, "rb", buffering=0) as file:
-            status = os.fstat(file.fileno())
-            before = _identity(status)
-            if not stat.S_ISREG(status.st_mode):
-                raise OSError(0, "not a file")
-            started = time.time_ns()
-            while block := file.read(READ_BYTES):
-                hasher.update(block)
-            after = _identity(os.fstat(file.fileno()))
-        content = hasher.hexdigest(length=DIGEST_BYTES)
+        started = time.time_ns()
+        content, before, is_same = _hashed(name)
         # A second write within the clock's grain would leave size and time as they are: such a record could lie for ever.
-        is_settled = before == after and started - status.st_mtime_ns > RACY_NS
+        is_settled = is_same and started - before[1] > RACY_NS
         self._table.set(name, Entry(*before, content) if is_settled else None)
         if self._table.waiting >= MOST_NEW:
             with suppress(OSError):  # what cannot be kept is computed again
                 self.save()
         return content
+
+
+def _refuse_odd(name: str) -> None:
+    """Refuse what is no file before it is opened."""
+    if kind := odd_kind(name):
+        raise OSError(0, f"expected a file, found {kind}")
+
+
+def _readable(path: str | os.PathLike[str], found: str | OSError) -> str:
+    """Return a digest, or say why there is none."""
+    if isinstance(found, OSError):
+        raise DataError(f"{path}: cannot be read: {found.strerror or found}. Restore the file or remove it from the data.") from found
+    return found
+
+
+def _hashed(name: str) -> tuple[str, tuple[int, int, int], bool]:
+    """Read a file: its digest, what distinguished its state before, and whether that was so afterwards."""
+    hasher = blake3()
+    with open(name, "rb", buffering=0) as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(0, "not a file")
+        while block := file.read(READ_BYTES):
+            hasher.update(block)
+        after = os.fstat(file.fileno())
+    return hasher.hexdigest(length=DIGEST_BYTES), _identity(status), _identity(status) == _identity(after)
 
 
 def _identity(status: os.stat_result) -> tuple[int, int, int]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from labelseg.errors import DataError
 from labelseg.pipeline.files.digests import digest
-from labelseg.pipeline.files.fingerprint import FileIndex
+from labelseg.pipeline.files.fingerprint import FileDigests
 from labelseg.pipeline.plan.data_digests import ABSENT, UNREADABLE
 
 SUFFIXES = (".npy", ".npz", ".zarr", "")  # without one: a node of a zarr group, which is a folder
@@ -23,7 +23,7 @@ class AttachedFiles:
         root: Folder that relative paths start from.
     """
 
-    def __init__(self, index: FileIndex, root: Path) -> None:
+    def __init__(self, index: FileDigests, root: Path) -> None:
         self._index, self._root = index, root
         self._digests: dict[Path, str] = {}
 

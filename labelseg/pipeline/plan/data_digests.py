@@ -8,7 +8,7 @@ from itertools import chain
 
 from labelseg.errors import DataError
 from labelseg.pipeline.files.digests import DigestColumn, digest, digest_all
-from labelseg.pipeline.files.fingerprint import FileIndex
+from labelseg.pipeline.files.fingerprint import FileDigests
 from labelseg.protocols import Dataset, Kind
 
 ABSENT = "absent"
@@ -20,7 +20,7 @@ class DataDigests:
     """Content digests of the data; those of a whole split are looked up once."""
 
     dataset: Dataset
-    index: FileIndex
+    index: FileDigests
     _columns: dict[tuple[str, str], DigestColumn] = field(default_factory=dict)
     _splits: dict[tuple[str, tuple[Kind, ...]], str] = field(default_factory=dict)
     _ids: dict[str, tuple[str, ...]] = field(default_factory=dict)

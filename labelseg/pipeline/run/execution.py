@@ -26,6 +26,7 @@ from labelseg.pipeline.plan.graph import SPLIT_PARAM, NodeId
 from labelseg.pipeline.plan.keys import params_json
 from labelseg.pipeline.plan.planner import Planner
 from labelseg.pipeline.plan.runlog import RunLog, now
+from labelseg.pipeline.run.learned import as_learned
 from labelseg.pipeline.run.prospect import MapWork, Prospect
 from labelseg.pipeline.store.artifacts import TENSOR, Model
 from labelseg.pipeline.store.headers import part_path
@@ -243,6 +244,7 @@ class Execution:
             if not found:
                 missing = "no image with a ground truth mask" if _truth(decision) and param == SPLIT_PARAM else "no images to train on"
                 raise DataError(f"{node.instance}: split '{node.splits[param]}' has {missing}. See the splits: labelseg status")
+        rows = self._planner.rows(node, self._standings)
         devices = self._workspace.pick_device(self._options.device)
         checkpoints = below(self._workspace.folder / "checkpoints", node.stage.name, str(decision.key))
         if forced:
@@ -255,12 +257,14 @@ class Execution:
             model = node.stage.run(inputs, self.params(decision))
         if not isinstance(model, Model):
             raise ArtifactError(f"{node.instance}: expected a Model, got {type(model).__name__}.")
+        retrain = self._workspace.config.command(node.instance, retrain=True)
+        decision, rows = as_learned(self._planner, decision, entries, rows, _truth(decision), retrain)
         manifest = self._manifest(decision, self._write_model(decision, model, devices), devices, time.monotonic() - started)
         manifest.meta = {
             "model": dict(model.meta),
             "metrics": dict(model.metrics),
             "curves": list(model.curves),
-            "rows": self._planner.rows(node, self._standings),
+            "rows": rows,
         }
         self._publish(manifest)
         shutil.rmtree(checkpoints, ignore_errors=True)
