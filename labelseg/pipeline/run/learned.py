@@ -11,7 +11,6 @@ from labelseg.pipeline.engines.unchanged import Unchanged
 from labelseg.pipeline.files.digests import canonical_json, digest
 from labelseg.pipeline.plan.decisions import Decision, Entry
 from labelseg.pipeline.plan.planner import Planner
-from labelseg.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +43,7 @@ def as_learned(
     first, count = next(iter(changed.values()))[0], len({image_id for ids in changed.values() for image_id in ids})
     logger.warning(
         "%s: %s changed while the model learned, %s the first. It is kept, and stands as outdated. To train anew: %s",
-        decision.node.id, counted(count, "image"), first, retrain,
+        decision.node.id, f"{count:,} image{'s' * (count > 1)}", first, retrain,
     )  # fmt: skip
     mixed: Rows = {}
     for param, listed in rows.items():
