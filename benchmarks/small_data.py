@@ -3,7 +3,8 @@
 Run: ``python -m benchmarks.small_data --data DIR --weights FILE --seed 0``, with a folder such as voc_animals, or without ``--data`` for
 built-in scenes. Every size has a workspace under ``runs/``; interrupted and run again, it goes on where it stopped. The result is
 written to ``benchmarks/results/small_data-<name>-seed<seed>.json`` after each step that adds to it. ``--recipe`` names another chain than
-that of ``tags``. ``--published`` leaves the schedules of the literature as they are, whatever the number of updates.
+that of ``tags``. ``--published`` leaves the schedules of the literature as they are, whatever the number of updates. ``--alone`` takes images
+with one tag only, and ``--until cam`` goes no further than that.
 """
 
 from __future__ import annotations
@@ -31,11 +32,19 @@ def scenes(folder: Path, size: int, seed: int) -> Path:
     return folder
 
 
-def few(data: Path, folder: Path, size: int, seed: int) -> Path:
-    """List some images of a folder of data, chosen so that classes keep their shares, beside the validation images that it lists."""
+def few(data: Path, folder: Path, size: int, seed: int, alone: bool) -> Path:
+    """List some images of a folder of data, chosen so that classes keep their shares, beside the validation images that it lists.
+
+    Args:
+        data: The folder.
+        folder: Where to write the lists.
+        size: How many images.
+        seed: Of the choice.
+        alone: Whether to choose among images with one tag.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     dataset = open_dataset(data, {"images": "images", "labels": "image_labels.csv", "classes": "classes.txt", "splits": "."})
-    ids = dataset.ids("train")
+    ids = [name for name in dataset.ids("train") if not alone or len(dataset.tags(name) or ()) == 1]
     chosen = choose_images({name: dataset.tags(name) or () for name in ids}, min(size, len(ids)), seed, nested=True)
     (folder / "train.txt").write_text("".join(f"{name}\n" for name in chosen))
     (folder / "val.txt").write_text((data / "val.txt").read_text())
@@ -75,22 +84,28 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--recipe", choices=("tags", "tags-one-round"), default="tags")
+    parser.add_argument("--alone", action="store_true", help="images with one tag only")
+    parser.add_argument("--until", choices=[instance for instance, _ in STEPS], default="segment", help="the last step to score")
     parser.add_argument("--published", action="store_true", help="no fewest updates, no share of the warm-up, the last epoch")
     parser.add_argument("--set", action="append", default=[], metavar="TABLE.KEY=VALUE", help="a parameter to change")
     options = parser.parse_args()
     other = "" if options.recipe == "tags" else f"-{options.recipe}"
+    other += "-alone" if options.alone else ""
     name = (options.data.name if options.data else "scenes") + other + ("-published" if options.published else "")
-    where, which = "--data DIR --weights FILE " if options.data else "", f"--recipe {options.recipe} " if other else ""
+    where, which = "--data DIR --weights FILE " if options.data else "", f"--recipe {options.recipe} " if options.recipe != "tags" else ""
+    which += "--alone " if options.alone else ""
     command = f"python -m benchmarks.small_data {where}{which}--seed {options.seed}"
     result = Result(f"small_data-{name}-seed{options.seed}", command, options.seed)
     for size in options.sizes:
         workspace = Path("runs") / f"small_data-{name}-{size}-seed{options.seed}"
         data = options.data or scenes(Path("runs") / f"small_data-scenes-{size}", size, options.seed)
-        prepare(workspace, data, few(data, workspace / "lists", size, options.seed) if options.data else data, options)
+        prepare(workspace, data, few(data, workspace / "lists", size, options.seed, options.alone) if options.data else data, options)
         for instance, split in STEPS:
             labelseg(workspace, "run", "--until", instance) if split == "train" else labelseg(workspace, "run")
             (row,) = json.loads(labelseg(workspace, "evaluate", instance, "--split", split, "--json", capture=True))
             result.add(f"{size} images", instance, {key: row[key] for key in ("miou", "baseline", "images")})
+            if instance == options.until:
+                break
     scored = {f"{group}, {step}": row for group, rows in result.values.items() if group.endswith(" images") for step, row in rows.items()}
     below = [name for name, row in scored.items() if row["miou"] <= row["baseline"]]
     result.add("no better than background everywhere", "steps", below)
