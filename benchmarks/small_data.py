@@ -3,8 +3,8 @@
 Run: ``python -m benchmarks.small_data --data DIR --weights FILE --seed 0``, with a folder such as voc_animals, or without ``--data`` for
 built-in scenes. Every size has a workspace under ``runs/``; interrupted and run again, it goes on where it stopped. The result is
 written to ``benchmarks/results/small_data-<name>-seed<seed>.json`` after each step that adds to it. ``--recipe`` names another chain than
-that of ``tags``. ``--published`` leaves the schedules of the literature as they are, whatever the number of updates. ``--alone`` takes images
-with one tag only, and ``--until cam`` goes no further than that.
+that of ``tags``. ``--published`` leaves the schedules of the literature as they are, whatever the number of updates. ``--alone`` takes
+images with one tag only, and ``--until cam`` goes no further than that.
 """
 
 from __future__ import annotations
