@@ -63,9 +63,36 @@ def write_values(config: Config, name: str, values: Mapping[str, Any]) -> Config
         else:
             _add(table, key, plain)
     written = tomlkit.dumps(document)
+    if not _holds(written, text, instance_parts(name), {**dict.fromkeys(dropped), **values}):
+        raise UsageError(
+            f"{config.path}: the way it is written leaves no place for {', '.join(values)} of {name}, so that it stays as it is. "
+            f"Write values below the headers of their tables, such as [{instance_parts(name)[0]}], and not as dotted keys."
+        )
     if written != text:
         write_atomically(config.path, written.encode())
     return Config(config.path, tomllib.loads(written), config.stages, config.environ)
+
+
+def _holds(written: str, before: str, table: tuple[str, str], values: Mapping[str, Any]) -> bool:
+    """Whether a text says what an earlier one said, but for the values of a table; None stands for none."""
+    try:
+        found, expected = tomllib.loads(written), tomllib.loads(before)
+    except tomllib.TOMLDecodeError:
+        return False
+    stage, name = table
+    place = expected.setdefault(stage, {})
+    place = place.setdefault(name, {}) if name else place
+    for key, value in values.items():
+        place.pop(key, None)
+        if value is not None:
+            place[key] = list(value) if isinstance(value, tuple) else value
+    return _without_empty(found) == _without_empty(expected)
+
+
+def _without_empty(tables: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out tables that hold nothing."""
+    kept = {key: _without_empty(value) if isinstance(value, Mapping) else value for key, value in tables.items()}
+    return {key: value for key, value in kept.items() if value != {}}
 
 
 def _add(table: Table, key: str, value: Any) -> None:
@@ -81,12 +108,19 @@ def _add(table: Table, key: str, value: Any) -> None:
 
 
 def _table(document: tomlkit.TOMLDocument, stage: str, name: str) -> Table:
-    """Find or make the table ``[stage]`` or ``[stage.name]``."""
+    """Find or make the table ``[stage]`` or ``[stage.name]``; tables of a stage may stand apart, with others between them."""
     if stage not in document:
         document[stage] = tomlkit.table(is_super_table=bool(name))
-    table = document[stage]
-    if name:
-        if name not in table:
-            table[name] = tomlkit.table()
-        table = table[name]
-    return table
+    own = [item for key, item in document.body if key is not None and key.key == stage and isinstance(item, Table)]
+    if not own and name:
+        raise UsageError(
+            f"labelseg.toml: {stage} is written in one line, {{...}}, which holds no table [{stage}.{name}]. Write it as [{stage}]."
+        )
+    if not own:
+        return document[stage]
+    if not name:
+        return next((table for table in own if not table.is_super_table()), own[0])
+    if holder := next((table for table in own if name in table), None):
+        return holder[name]
+    own[-1][name] = tomlkit.table()
+    return own[-1][name]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -209,3 +210,49 @@ def test_a_comment_stays_above_its_table_when_another_one_grows(tmp_path, text, 
     assert written.replace('rule = "irn"\n', "") == text
     assert config.params(name).rule == "irn"
     assert Config.load(tmp_path, toy.STAGES, {}).tables == config.tables
+
+
+APART = {
+    "with others between them": "[spread]\nbeta = 1\n# why\n\n[cam]\nflip = true\n\n[spread.two]\nbeta = 3\n",
+    "the named one first": "[spread.two]\nbeta = 3\n\n[cam]\nflip = true\n\n[spread]\nbeta = 1\n",
+    "the named one alone": "[spread.two]\nbeta = 3\n\n[cam]\nflip = true\n",
+    "two named ones apart": "[spread.one]\nbeta = 2\n[cam]\nflip = true\n[spread.two]\nbeta = 3\n",
+}
+
+
+@pytest.mark.parametrize("text", APART.values(), ids=APART.keys())
+@pytest.mark.parametrize("name", ["spread", "spread@two", "spread@new"])
+@pytest.mark.parametrize(("key", "value"), [("rule", "irn"), ("beta", 7.0)])
+def test_tables_of_a_stage_may_stand_anywhere_in_the_file(tmp_path, text, name, key, value):
+    before = tomllib.loads(text)
+    changed = write_values(load(tmp_path, text), name, {key: value})
+    stage, _, instance = name.partition("@")
+    expected = {**before, "spread": {**before["spread"]}}
+    if instance:
+        expected["spread"][instance] = {**before["spread"].get(instance, {}), key: value}
+    else:
+        expected["spread"][key] = value
+    assert tomllib.loads(changed.path.read_text()) == expected
+    again = write_values(changed, name, {key: None})
+    table = tomllib.loads(again.path.read_text()).get(stage, {})
+    assert key not in (table.get(instance, {}) if instance else table)
+    assert set(re.findall("#.*", text)) == set(re.findall("#.*", again.path.read_text()))
+
+
+@pytest.mark.parametrize("name", ["spread@two", "data"])
+def test_what_would_move_other_values_is_refused_and_the_file_stays(tmp_path, name):
+    text = "spread.beta = 1\ndata.images = 'a'\ncam.flip = true\n"
+    config = load(tmp_path, text)
+    if name == "data":
+        assert tomllib.loads(write_values(config, name, {"labels": "b"}).path.read_text())["data"] == {"images": "a", "labels": "b"}
+        return
+    with pytest.raises(UsageError, match=r"leaves no place for beta of spread@two.*\[spread\]"):
+        write_values(config, name, {"beta": 2})
+    assert config.path.read_text() == text
+
+
+def test_an_instance_of_a_stage_in_one_line_is_refused(tmp_path):
+    config = load(tmp_path, "spread = {beta = 1}\n")
+    assert write_values(config, "spread", {"beta": 2}).params("spread").beta == 2
+    with pytest.raises(UsageError, match=r"spread is written in one line, .*Write it as \[spread\]"):
+        write_values(config, "spread@two", {"beta": 2})
