@@ -1,9 +1,9 @@
-"""The tail of an error message about an unknown name: which known one was probably meant."""
+"""Error messages about unknown names: which known one was probably meant, or what is to be added."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 MOST_LISTED = 30
 
@@ -28,3 +28,17 @@ def suggestion(word: str, known: Iterable[str], listed: str = "Known", count: in
         return ""
     more = len(names) - MOST_LISTED
     return f" {listed}: {', '.join(names[:MOST_LISTED])}{f' and {more} more' if more > 0 else ''}."
+
+
+def unknown_split(split: str, known: Sequence[str], beside: str = "") -> str:
+    """Tell that data has no such split; of one that belongs to a data set that is not there, how to add that.
+
+    Args:
+        split: Its name, such as ``train`` or ``target:train``.
+        known: The splits that there are.
+        beside: What else is to be said, a sentence with a blank before.
+    """
+    owner = split.rpartition(":")[0]
+    if owner and not any(name.startswith(f"{owner}:") for name in known):
+        beside += f" There is no data set '{owner}' yet. Add it: labelseg data add {owner} --images DIR."
+    return f"the data has no split '{split}'.{beside} Splits: {', '.join(known)}."

@@ -293,6 +293,18 @@ def test_the_recipe_for_few_masks_segments_by_what_learned_from_them(data, tmp_p
     assert labelseg(tmp_path / "w", "run", "--dry-run", stages=STAGES).stdout.split("\n")[1].startswith("train-unimatch")
 
 
+def test_the_recipe_for_another_domain_asks_in_three_rounds_once_its_images_are_there(data, tmp_path):
+    result = labelseg(tmp_path / "w", "init", "--from", data, "--recipe", "adapt", stages=STAGES)
+    assert "Next: labelseg data add target --images DIR, then labelseg run" in result.stderr
+    early = labelseg(tmp_path / "w", "run", "--dry-run", stages=STAGES)
+    assert early.exit_code == 2
+    assert re.search(r"no data set 'target' yet\. Add it: labelseg data add target --images DIR\.", early.stderr)
+    assert labelseg(tmp_path / "w", "data", "add", "target", "--images", data / "images", stages=STAGES).exit_code == 0
+    rows = [line.split()[0] for line in labelseg(tmp_path / "w", "run", "--dry-run", stages=STAGES).stdout.splitlines()[1:]]
+    rounds = [name for k in (1, 2, 3) for name in (f"train-selector@{k}", f"labor-select@{k}", f"labor-annotate@{k}", f"train-uda@{k}")]
+    assert rows == ["train-uda@0", *rounds, "segment"]
+
+
 def test_the_recipe_for_few_masks_needs_masks(data, tmp_path):
     for mask in (data / "masks").glob("a*.png"):
         mask.unlink()

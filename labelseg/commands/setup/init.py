@@ -78,7 +78,8 @@ SPLIT_FIRST = "; before it, to learn from some of the masks only: labelseg split
     show_default=True,
     help="Chain to set up: tags learns from image tags, with a second AffinityNet that learns from the walk of the first; tags-one-round "
     "saves its time for worse masks; few-masks learns from the masks of a few images (see split); imported-masks "
-    "learns from masks made elsewhere (see import-masks), and needs images and --classes alone.",
+    "learns from masks made elsewhere (see import-masks), and needs images and --classes alone; adapt carries what masks of these "
+    "images teach over to images of another kind (see data add), in three rounds of questions to a person.",
 )
 @click.option(
     "--preset",
@@ -135,9 +136,11 @@ def init(
     invocation.root.mkdir(parents=True, exist_ok=True)
     network = {"backbone": backbone, "weights": written_path(invocation.root, weights) if weights else None}
     tables = recipe_tables(chain, invocation.stages, survey, photos=scenes is None, network={k: v for k, v in network.items() if v})
-    split = "val" if "val" in survey.images else "train"
+    split = CHAINS[chain].split or ("val" if "val" in survey.images else "train")
     write_new(target, workspace_text(data, CHAINS[chain].target, split, tables, remarks(tables, chain)))
     first = f"{CHAINS[chain].first}, then " if CHAINS[chain].first else ""
+    if scenes is not None:
+        first = first.replace("--images DIR", "--scenes")
     talk(f"Wrote {target}. Next: {first}labelseg run{SPLIT_FIRST if chain == 'few-masks' else ''}")
 
 

@@ -61,6 +61,7 @@ class Recipe:
         remark: What to say above these tables.
         photos_only: Whether the parameters are for photos alone: built-in scenes are left at the defaults of stages.
         first: Command that comes before ``labelseg run``, or empty.
+        split: Split of the target, where it is one of a data set to come; empty takes the usual one.
         published: Whether schedules are those of a paper, whatever the number of images: the last epoch is kept, and none is added.
     """
 
@@ -70,10 +71,12 @@ class Recipe:
     remark: str = ""
     photos_only: bool = False
     first: str = ""
+    split: str = ""
     published: bool = False
 
 
 FOUND_ON_PHOTOS = "Found on photos with a longer side of 320 pixels; docs/affinitynet.md explains how to find yours."
+ROUNDS = "The last round; those before it need no table. docs/labor.md."
 OWN = "The images that the segmenter learned from, with their tags: better masks of them than those that it learned."
 RECIPES = {
     "tags": Recipe("segment", "tags", TWO_ROUNDS, FOUND_ON_PHOTOS, photos_only=True),
@@ -81,6 +84,13 @@ RECIPES = {
     "few-masks": Recipe("segment", "mask", {"segment": {"model": "train-unimatch"}}),
     "imported-masks": Recipe(
         "segment", "", {"override": {"of": ""}, "train-segmenter": {"labels": "override"}}, first="labelseg import-masks PATH"
+    ),
+    "adapt": Recipe(
+        "segment",
+        "mask",
+        {"train-uda.3": {"round": 3}, "segment": {"model": "train-uda@3"}},
+        first="labelseg data add target --images DIR",
+        split="target:all",
     ),
 }
 _AS_PUBLISHED = "As published for Pascal VOC with {}; docs/affinitynet.md says where this differs from the papers' code."
@@ -132,7 +142,7 @@ def remarks(tables: Tables, recipe: str) -> dict[str, str]:
     """Say of tables where their values come from."""
     short = {name: SHORT for name, values in tables.items() if "min_updates" in values}
     found = CHAINS[recipe]
-    return {**short, **(dict.fromkeys(found.tables, found.remark) if found.remark else {}), "segment.own": OWN}
+    return {**short, **(dict.fromkeys(found.tables, found.remark) if found.remark else {}), "segment.own": OWN, "train-uda.3": ROUNDS}
 
 
 def training_tables(

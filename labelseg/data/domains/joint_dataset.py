@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labelseg.errors import DataError, UsageError
+from labelseg.suggestions import unknown_split
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -72,7 +73,7 @@ class JointDataset:
                     name = self._part(image_id)[0]
                     raise DataError(f"image '{image_id}': its name begins like those of the data set '{name}'. Rename the file.")
             return found
-        raise UsageError(f"the data has no split '{split}'. Splits: {', '.join(self.splits())}.")
+        raise UsageError(unknown_split(split, self.splits()))
 
     def matches(self, name: str, exactly: bool = False) -> list[str]:
         """List the ids that a name in a list may mean."""

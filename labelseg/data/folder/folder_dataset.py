@@ -18,7 +18,7 @@ from labelseg.data.folder.mask_names import Endings, MaskIndex
 from labelseg.data.folder.splits import ALL, HELD_OUT, USUAL_ORDER, find_lists, fraction_splits, names_images, order_names, read_split
 from labelseg.errors import DataError, UsageError
 from labelseg.protocols import Kind
-from labelseg.suggestions import suggestion
+from labelseg.suggestions import suggestion, unknown_split
 from labelseg.wording import counted, some_of
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class FolderDataset:
         """
         if split not in self.splits():
             other = next((f" {path} is there, but names no image." for path in self._other_texts if path.stem == split), "")
-            raise UsageError(f"the data has no split '{split}'.{other} Splits: {', '.join(self.splits())}.")
+            raise UsageError(unknown_split(split, self.splits(), other))
         if split not in self._read_splits:
             self._read_splits[split] = self._ids(split)
         if not self._read_splits[split]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from labelseg.data.folder.splits import ALL, find_lists, read_split
 from labelseg.data.scenes.world import CLASSES, FIRST_SCENE, STYLES
 from labelseg.errors import DataError, UsageError
-from labelseg.suggestions import suggestion
+from labelseg.suggestions import suggestion, unknown_split
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -80,7 +80,7 @@ class SceneDataset:
             UsageError: there is no such split.
         """
         if split not in self.splits():
-            raise UsageError(f"the data has no split '{split}'. Splits: {', '.join(self.splits())}.")
+            raise UsageError(unknown_split(split, self.splits()))
         if split in self._lists:
             found = read_split(self._lists[split], self)
             if not found:
