@@ -28,9 +28,9 @@ demo: $(READY)  ## run the whole chain on the built-in scenes
 test: $(DEV)  ## run the tests
 	$(BIN)/python -m pytest -n 2
 
-test-browser: $(DEV)  ## run the tests of the page in a real browser, Chromium
+test-browser: $(DEV)  ## run the tests of the pages in a real browser, Chromium; WORKSPACES="DIR ..." opens these too
 	$(BIN)/python -m pip install --quiet --editable '.[browser]'
-	$(BIN)/python -m pytest -m browser tests/browser
+	WORKSPACES="$(WORKSPACES)" $(BIN)/python -m pytest -m browser tests/browser
 
 test-cluster: $(DEV)  ## run the tests in which workers of Dask and shares of jobs are killed
 	$(BIN)/python -m pytest -m cluster tests

@@ -13,6 +13,7 @@ from pathlib import Path
 from results_affinity import affinity_parts
 from results_few_masks import few_parts
 from results_large import large_parts
+from results_pages import page_parts
 from results_quality import quality_parts
 from results_tables import (
     Result,
@@ -116,6 +117,8 @@ def page(folder: Path = RESULTS) -> str:
         *step_parts(seeds(folder, STEPS)),
         "## Quality without truth",
         *quality_parts(folder),
+        "## Report and view",
+        *page_parts(folder),
         "## Faults",
         *fault_parts(folder / "faults.json"),
         *further_campaigns(sorted(folder.glob("faults_seed*.json"))),

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import threading
-import time
-
 import pytest
-import uvicorn
 from gallery_chain import SCENES, make_workspace
+from gallery_window import Window, viewed
 
 from labelseg.answers.marks import marks_path, read_marks
-from labelseg.pages.gallery.panels import Panels
 from labelseg.pages.report.collecting import collect
 from labelseg.pages.report.report_page import report_page
-from labelseg.pages.serving.local_server import listen
-from labelseg.pages.view.view_server import make_view_app
-from labelseg.pages.view.view_service import PER_PAGE, ViewService
+from labelseg.pages.view.view_service import PER_PAGE
 from labelseg.quality.chain import masked_ref
-from labelseg.quality.measuring import measure
 
 pytestmark = pytest.mark.browser
 SHOWN = 12
@@ -31,35 +24,6 @@ def workspace(tmp_path_factory):
 @pytest.fixture(scope="module")
 def facts(workspace):
     return collect(workspace, images=SHOWN)
-
-
-class Window:
-    """A page: what it shows, and what went wrong in it."""
-
-    def __init__(self, chromium, address, **how):
-        self.page = chromium.new_context(viewport={"width": 1280, "height": 900}, **how).new_page()
-        self.troubles, self.requests = [], []
-        self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
-        self.page.on("console", lambda told: self.troubles.append(told.text) if told.type in ("error", "warning") else None)
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.goto(address)
-        self.wait("document.querySelectorAll('.card').length > 0")
-
-    def wait(self, condition, seconds=30):
-        """Wait until something holds, asked from outside: pages let nobody evaluate texts in them."""
-        end = time.monotonic() + seconds
-        while not self.page.evaluate(condition):
-            assert time.monotonic() < end, condition
-            time.sleep(0.02)
-
-    @property
-    def ids(self):
-        return self.page.evaluate("[...document.querySelectorAll('.card')].map((card) => card.dataset.id)")
-
-    @property
-    def classes(self):
-        """Classes of the layers that are shown."""
-        return set(self.page.evaluate("[...document.querySelectorAll('.layer:not([hidden])')].map((layer) => layer.dataset.class)"))
 
 
 @pytest.fixture
@@ -76,28 +40,18 @@ def report(chromium, facts, tmp_path):
 
 @pytest.fixture
 def view(chromium, workspace):
-    """The page of a server in a thread of this process."""
+    """The page of a server in a thread of this process, without marks."""
     ref = masked_ref(workspace)
-    measured, _ = measure(workspace, ref)
-    path = marks_path(workspace.root, ref.instance, ref.split)
-    path.unlink(missing_ok=True)
-    service = ViewService(Panels(workspace, ref.split, ref.instance), measured.images, path, "spread (train)", "anna")
-    opened = listen("view", "127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(make_view_app(service, "token", "127.0.0.1"), lifespan="off", log_level="error"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [opened]})
-    thread.start()
-    yield Window(chromium, f"http://127.0.0.1:{opened.getsockname()[1]}/token/")
-    server.should_exit = server.force_exit = True
-    thread.join()
+    marks_path(workspace.root, ref.instance, ref.split).unlink(missing_ok=True)
+    with viewed(workspace, ref) as address:
+        yield Window(chromium, address)
 
 
 def test_the_report_asks_for_nothing_and_nothing_goes_wrong(report, facts):
     window = report()
-    assert [url for url in window.requests if not url.startswith(("data:", "file:"))] == []
-    assert window.troubles == []
+    assert (window.asked_outside, window.troubles) == ([], [])
     assert sorted(window.ids) == sorted(image["id"] for image in facts.gallery)
-    broken = "[...document.images].filter((image) => image.complete && !image.naturalWidth).length"
-    assert window.page.evaluate(broken) == 0
+    assert window.broken == 0
 
 
 def test_images_are_sorted_and_filtered_by_class(report, facts):
@@ -178,5 +132,4 @@ def test_view_turns_pages_and_keeps_marks(view, workspace):
     view.page.select_option("#mark", "fix")
     view.wait("document.querySelectorAll('.card').length === 1")
     assert view.ids == [second]
-    assert view.troubles == []
-    assert [url for url in view.requests if not url.startswith(("data:", "http://127.0.0.1"))] == []
+    assert (view.asked_outside, view.troubles) == ([], [])

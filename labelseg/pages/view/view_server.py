@@ -46,8 +46,8 @@ def make_view_app(service: ViewService, token: str, host: str) -> ASGIApp:
         found = await run_in_threadpool(service.photo, image_number(request))
         return Response(found, media_type="image/jpeg", headers={"cache-control": "private, max-age=600"})
 
-    async def panel(request: Request) -> Response:
-        return as_json(await run_in_threadpool(service.panel, image_number(request), request.query_params.get("stage", "")))
+    async def panels(request: Request) -> Response:
+        return as_json(await run_in_threadpool(service.panels, image_number(request), request.query_params.getlist("stage")))
 
     async def listed(request: Request) -> Response:
         mark = request.path_params["mark"]
@@ -70,7 +70,7 @@ def make_view_app(service: ViewService, token: str, host: str) -> ASGIApp:
         Route("/list/{mark}.txt", listed),
         Route("/api/setup", asked(service.setup)),
         Route("/api/images", asked(service.images)),
-        Route("/api/panel/{number}", panel),
+        Route("/api/panels/{number}", panels),
         Route("/api/mark", mark, methods=["POST"]),
     ]
     return Gate(Starlette(routes=routes, exception_handlers=telling(STATUS)), token, host)

@@ -20,7 +20,7 @@ from labelseg.quality.kept import ImageQuality
 
 PER_PAGE = 24
 LONGEST = 360  # pixels of the longer side of a picture
-KEPT = 256  # pictures
+KEPT = 256  # pictures of each kind: some pages
 UNMARKED = "none"
 
 
@@ -106,6 +106,14 @@ class ViewService:
             else:
                 self._marks[image.id] = mark
         return {"number": number, "mark": mark, "marks": self._counts()}
+
+    def panels(self, number: int, stages: Sequence[str]) -> dict[str, Any]:
+        """Draw what stages made of an image.
+
+        Raises:
+            NotFoundError: there is no such image, or one of the stages is none.
+        """
+        return {"panels": [self.panel(number, stage) for stage in dict.fromkeys(stages)]}
 
     def listed(self, mark: str) -> str:
         """List the ids of the images with a mark, one a line, as a split list is written.

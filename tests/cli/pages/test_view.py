@@ -85,14 +85,17 @@ def test_a_page_holds_a_bounded_number_of_images(finished):
 def test_pictures_are_made_when_they_are_asked_for(client):
     photo = Image.open(io.BytesIO(client.get("photo/0").content))
     assert (photo.size, photo.format) == ((10, 8), "JPEG")
-    (layer,) = client.get("api/panel/0", params={"stage": "spread"}).json()["layers"]
+    truth, spread = client.get("api/panels/0", params={"stage": ["truth", "spread"]}).json()["panels"]
+    assert (truth["stage"], spread["stage"]) == ("truth", "spread")
+    (layer,) = spread["layers"]
     drawn = np.array(Image.open(io.BytesIO(base64.b64decode(layer["source"].partition(",")[2]))).convert("RGBA"))
     expected = np.zeros((8, 10))
     expected[4:, 5:] = 255
     np.testing.assert_array_equal(drawn[..., 3], expected)
     assert layer["class"] == 1
     assert [
-        client.get(path).status_code for path in ("photo/3", f"photo/{'9' * 5_000}", "api/panel/0?stage=x", "api/panel/9?stage=cam")
+        client.get(path).status_code
+        for path in ("photo/3", f"photo/{'9' * 5_000}", "api/panels/0?stage=cam&stage=x", "api/panels/9?stage=cam")
     ] == [404] * 4
 
 

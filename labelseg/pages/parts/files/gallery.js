@@ -1,7 +1,7 @@
 "use strict";
-// The gallery of report and view. Pictures come with the images, or are asked for when a card comes into sight (gallery.panel).
+// The gallery of report and view. Pictures come with the images, or are asked for when a card comes into sight (gallery.panels).
 const ORDERS = { quality: "least quality", miou: "worst IoU", confidence: "least confidence", agreement: "disagreement of stages", id: "name" };
-const gallery = { images: [], classes: [], stages: [], shown: {}, class: "", sort: "quality", at: -1, opacity: 60, masks: true, panel: null, decorate: null, changed: null };
+const gallery = { images: [], classes: [], stages: [], shown: {}, class: "", sort: "quality", at: -1, opacity: 60, masks: true, panels: null, decorate: null, changed: null };
 const percent = (value) => (value === null || value === undefined ? "unknown" : (100 * value).toFixed(1));
 const className = (id) => gallery.classes.find((one) => one.id === id)?.name ?? (id === 255 ? "ignore" : String(id));
 
@@ -62,7 +62,7 @@ function card(image) {
   element.addEventListener("focus", () => { gallery.at = [...$("gallery").children].indexOf(element); });
   for (const panel of image.panels || []) fill(element.querySelector('figure[data-stage="' + CSS.escape(panel.stage) + '"]'), image, panel);
   element.image = image;
-  if (gallery.panel) watch.observe(element);
+  if (gallery.panels) watch.observe(element);
   return element;
 }
 
@@ -71,12 +71,11 @@ const watch = new IntersectionObserver((entries) => {
 }, { rootMargin: "200px" });
 
 async function load(element) {
-  for (const figure of element.querySelectorAll("figure:not([hidden])")) {
-    const stage = figure.dataset.stage;
-    if (stage === "image" || figure.dataset.asked) continue;
-    figure.dataset.asked = "yes";
-    fill(figure, element.image, await gallery.panel(element.image, stage));
-  }
+  const figures = [...element.querySelectorAll("figure:not([hidden])")].filter((figure) => figure.dataset.stage !== "image" && !figure.dataset.asked);
+  if (!figures.length) return;
+  for (const figure of figures) figure.dataset.asked = "yes";
+  const drawn = await gallery.panels(element.image, figures.map((figure) => figure.dataset.stage));
+  figures.forEach((figure, place) => fill(figure, element.image, drawn[place]));
 }
 
 function visible() {
@@ -136,7 +135,7 @@ function beginGallery() {
     box.addEventListener("change", () => {
       gallery.shown[stage] = box.checked;
       for (const figure of document.querySelectorAll('figure[data-stage="' + CSS.escape(stage) + '"]')) figure.hidden = !box.checked;
-      if (gallery.panel) for (const element of $("gallery").children) watch.observe(element);
+      if (gallery.panels) for (const element of $("gallery").children) watch.observe(element);
     });
     $("stages").append(made("label", {}, box, stage));
   }

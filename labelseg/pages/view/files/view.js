@@ -70,13 +70,13 @@ async function begin() {
   $("after").addEventListener("click", turn(1));
   $("before").addEventListener("click", turn(-1));
   $("mark").addEventListener("change", () => { view.page = 0; showPage(); });
-  const panel = async (image, stage) => {
-    const drawn = await ask("api/panel/" + image.number + "?" + new URLSearchParams({ stage }));
-    return drawn.error ? { stage, layers: [], missing: drawn.error } : drawn;
+  const panels = async (image, stages) => {
+    const drawn = await ask("api/panels/" + image.number + "?" + new URLSearchParams(stages.map((stage) => ["stage", stage])));
+    return drawn.error ? stages.map((stage) => ({ stage, layers: [], missing: drawn.error })) : drawn.panels;
   };
   let before = "";
   const changed = () => { const now = gallery.sort + "/" + gallery.class; if (now !== before) view.page = 0; before = now; return showPage(); };
-  Object.assign(gallery, { classes: told.classes, stages: told.stages, orders: told.orders, decorate, panel, changed });
+  Object.assign(gallery, { classes: told.classes, stages: told.stages, orders: told.orders, decorate, panels, changed });
   beginGallery();
 }
 begin();

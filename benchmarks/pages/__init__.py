@@ -1,0 +1,1 @@
+"""What the pages cost: ``python -m benchmarks.pages.view``, ``python -m benchmarks.pages.report``."""
