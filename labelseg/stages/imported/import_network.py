@@ -45,7 +45,7 @@ def run(inputs: Inputs, params: Params) -> Model:
 
     from labelseg.data.dataset import VOC_CLASSES
     from labelseg.data.folder.text_files import read_text
-    from labelseg.errors import UsageError
+    from labelseg.errors import DataError, UsageError
     from labelseg.models.encoders.registry import build_backbone
     from labelseg.models.networks import NETWORKS, to_model
     from labelseg.models.weights.states import load_state
@@ -86,7 +86,11 @@ def run(inputs: Inputs, params: Params) -> Model:
     if layout.network in ("classifier", "segmenter"):
         wanted = inputs.classes[1:] if layout.network == "classifier" and inputs.has_background else inputs.classes
         last = {"unimatch": "head.classifier", "dpt": "head.scratch.output_conv.2"}.get(settings.get("head", ""), "classify")
-        outputs = len(head[f"{last}.weight"])
+        if len(shape := head[f"{last}.weight"].shape) != 4:
+            raise DataError(
+                f"{params.weights}: expected the last layer of a {layout.title} to have 4 axes, outputs first; it has {len(shape)}."
+            )
+        outputs = shape[0]
         rows = rows_of(wanted, listed(outputs, wanted if len(wanted) == outputs else ()), outputs, params.weights, again)
         head |= {key: head[key][rows] for key in (f"{last}.weight", f"{last}.bias") if key in head}
         settings["n_classes"] = len(rows)

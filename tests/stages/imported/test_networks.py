@@ -214,6 +214,7 @@ WRONG = {
         DataError,
         r"5 outputs.*labelseg import-network --names FILE",
     ),
+    "no layer": ({"backbone.a": (1,), "classify.weight": ()}, {"backbone": "tiny"}, DataError, "to have 4 axes, outputs first; it has 0"),
     "too few names": (
         {"backbone.a": (1,), "classify.weight": (3, 3, 1, 1)},
         {"backbone": "tiny", "names": "names.txt"},
