@@ -134,7 +134,7 @@ def make_program(stages: Iterable[Stage]) -> Program:
         """Pixel masks and a trained segmenter from cheap labels, in offline, restartable stages.
 
         Begin with `labelseg init`, then `labelseg run`. Exit codes: 0 done, 1 error, 2 usage, 3 some items failed,
-        4 not fresh, 5 locked, 6 waiting for answers, 130 interrupted, 143 terminated.
+        4 not fresh, 5 locked or overtaken, 6 waiting for answers, 7 the object store does not answer, 130 interrupted, 143 terminated.
         """
         warnings = logging.StreamHandler()
         warnings.setFormatter(TypedFormatter("%(message)s"))

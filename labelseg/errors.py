@@ -63,3 +63,15 @@ class WaitingError(LabelsegError):
     """The pipeline waits for answers from a person."""
 
     exit_code = 6
+
+
+class OvertakenError(LabelsegError, BlockingIOError):
+    """Another machine published something else to the same object store first."""
+
+    exit_code = 5
+
+
+class UnreachableError(LabelsegError, ConnectionError):
+    """An object store does not answer, or refuses what is asked of it."""
+
+    exit_code = 7

@@ -18,6 +18,7 @@ from labelseg.pipeline.store.manifests import Catalog, Manifest, Ref
 from labelseg.suggestions import suggestion
 
 if TYPE_CHECKING:
+    from labelseg.pipeline.remote.remote import Remote
     from labelseg.pipeline.run.options import RunOptions
     from labelseg.pipeline.run.report import Report
     from labelseg.pipeline.run.status import StatusRow
@@ -95,8 +96,19 @@ class Workspace:
         return FileIndex(self.folder / "files.json")
 
     @cached_property
+    def remote(self) -> Remote | None:
+        """The object store that ``[store] url`` names; None where it names none."""
+        if self._config.store is None:
+            return None
+        from labelseg.pipeline.remote.remote import Remote
+
+        return Remote(self.folder, self._config.store, self._config.instances())
+
+    @cached_property
     def catalog(self) -> Catalog:
-        """Manifests and refs, without their arrays."""
+        """Manifests and refs, without their arrays; what changed in the object store is fetched first."""
+        if self.remote is not None:
+            self.remote.look()
         return Catalog(self.folder)
 
     @cached_property
@@ -104,7 +116,7 @@ class Workspace:
         """The artifacts."""
         from labelseg.pipeline.store.store import Store
 
-        return Store(self.folder)
+        return Store(self.folder, None if self.remote is None else self.remote.parts)
 
     def run(self, instance: str | None = None, split: str | None = None, *, options: RunOptions | None = None, **params: Any) -> Report:
         """Bring an instance and everything it reads up to date.
@@ -136,12 +148,12 @@ class Workspace:
         return status(self)
 
     def write_config(self, name: str, values: Mapping[str, Any]) -> Config:
-        """Write parameters of an instance, or values of the tables ``data``, ``run`` and ``evaluate``, to ``labelseg.toml``."""
+        """Write parameters of an instance, or values of tables such as ``data``, to ``labelseg.toml``."""
         from labelseg.pipeline.declare.configfile import write_values
 
         self._config = write_values(self._config, name, values)
-        if name == "data":
-            self.__dict__.pop("dataset", None)
+        for made in {"data": ("dataset",), "store": ("remote", "store", "catalog")}.get(name, ()):
+            self.__dict__.pop(made, None)
         return self._config
 
     def __getitem__(self, name: tuple[str, str]) -> Artifact:

@@ -54,6 +54,8 @@ def keep(workspace: Workspace, tag: str, instances: Sequence[str] = (), wait: fl
         with catalog.unfinished.together(tag, [catalog.ref_path(ref.instance, ref.split, tag) for ref in new]):
             for ref in new:
                 catalog.set_ref(ref, tag)
+        if workspace.remote is not None:
+            workspace.remote.settle()
     return tags(workspace)[tag] if not instances else [ref for ref in tags(workspace)[tag] if ref.instance in instances]
 
 
@@ -102,6 +104,8 @@ def delete(workspace: Workspace, tag: str, wait: float = WAIT_SECONDS) -> int:
         if tag not in there:
             raise MissingArtifactError(f"there is no tag '{tag}'.{suggestion(tag, there)} See: labelseg tag --list")
         paths = [workspace.catalog.ref_path(ref.instance, ref.split, ref.tag) for ref in there[tag]]
+        if workspace.remote is not None:
+            workspace.remote.remove(paths)
         with suppress(OSError):  # a full disk must not keep anyone from clearing it
             unfinished.begin(tag, paths)
         for path in paths:

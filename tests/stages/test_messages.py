@@ -30,6 +30,7 @@ VALUES = {
     "ctx.invoked_subcommand or ''": "run",
     "-(-ENOUGH_UPDATES // length.steps)": "9",
     "command": "annotate",
+    "seen.url": "s3://bucket/prefix",
     "split": "train",
     "share": "1",
     "shares": "2",

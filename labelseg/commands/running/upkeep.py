@@ -17,7 +17,7 @@ from labelseg.commands.carry_out import with_device
 from labelseg.commands.context import Invocation, no_wait, pass_invocation, talk, tell
 from labelseg.commands.share_notes import share_damages, tell_shares
 from labelseg.commands.tables import bytes_text
-from labelseg.errors import ArtifactError, LabelsegError
+from labelseg.errors import ArtifactError, LabelsegError, UsageError
 from labelseg.pipeline.declare.config import FILE_NAME
 from labelseg.pipeline.instances import UNSAVED
 from labelseg.pipeline.run.options import RunOptions
@@ -108,28 +108,47 @@ def _lost(workspace: Workspace, kept: set[str]) -> list[str]:
     metavar="DAYS",
     help="Remove logs of older runs, unless something that stands was made by the run or is left undone by it.",
 )
+@click.option("--evict", is_flag=True, help="Remove parts here that the object store holds as well; they are fetched when they are read.")
+@click.option("--remote", is_flag=True, help="Remove from the object store what no machine's artifacts name any more as well.")
+@click.option(
+    "--keep-hours",
+    type=click.FloatRange(min=0),
+    default=24,
+    show_default=True,
+    metavar="HOURS",
+    help="With --remote: leave what is younger, which a run of another machine may be about to name.",
+)
 @no_wait
 @pass_invocation
-def gc(invocation: Invocation, dry_run: bool, unsaved: bool, shares: bool, keep_logs: int) -> None:
+def gc(
+    invocation: Invocation, dry_run: bool, unsaved: bool, shares: bool, keep_logs: int, evict: bool, remote: bool, keep_hours: float
+) -> None:
     """Remove artifacts that no stage or instance in labelseg.toml and no tag needs any more, and leftovers of interrupted work.
 
     Going back to parameters used before then computes again. Checkpoints of a training that would go on from them stay. What a record
     might name that cannot be read stays, and no link is followed. Of a stage of which shares are not finished (`labelseg work`) all stays.
+    An object store ([store] url) is left as it is without --remote.
     """
     from labelseg.pipeline.files.locks import workspace_lock
     from labelseg.pipeline.plan.runlog import Markers, old_logs
     from labelseg.pipeline.run.status import wanted_keys
 
     workspace = invocation.workspace()
+    store = workspace.remote
+    if store is None and (evict or remote):
+        raise UsageError(
+            f"gc --{'evict' if evict else 'remote'}: labelseg.toml names no object store. Name one: labelseg config store.url s3://BUCKET/PREFIX"
+        )
     known = workspace.config.instances()
     with nullcontext() if dry_run else workspace_lock(workspace.folder, "labelseg gc", invocation.wait):
         refs = workspace.catalog.refs(tagged=True)
         # What a tag keeps stays, also of instances that left the file.
         gone = [ref for ref in refs if (unsaved if ref.tag == UNSAVED else not ref.tag and ref.instance not in known)]
         runs = {ref.run for ref in refs} | {marker.run for marker in Markers(workspace.folder).all()}
+        paths = [workspace.catalog.ref_path(ref.instance, ref.split, ref.tag) for ref in gone]
         swept = workspace.store.sweep(
             keep_checkpoints=wanted_keys(workspace),
-            gone=[workspace.catalog.ref_path(ref.instance, ref.split, ref.tag) for ref in gone],
+            gone=paths,
             logs=old_logs(workspace.folder, keep_logs, runs),
             shares=shares,
             dry_run=dry_run,
@@ -137,6 +156,10 @@ def gc(invocation: Invocation, dry_run: bool, unsaved: bool, shares: bool, keep_
         forgotten = workspace.index.forget_missing()
         if not dry_run:
             workspace.index.save()
+            if store is not None:
+                store.drop(paths)
+        evicted = store.evict(dry_run=dry_run) if store is not None and evict else None
+        cleared = store.clear(paths, hours=keep_hours, dry_run=dry_run) if store is not None and remote else None
     for line in swept.kept:
         talk(line)
     counts = [(swept.manifests, "artifact"), (swept.parts, "part"), (swept.checkpoints, "checkpoint")]
@@ -144,7 +167,15 @@ def gc(invocation: Invocation, dry_run: bool, unsaved: bool, shares: bool, keep_
         (count, name) for count, name in ((swept.logs, "log"), (forgotten, "remembered digest"), (swept.tags, "unfinished tag")) if count
     ]
     told = ", ".join(counted(count, name) for count, name in counts)
-    talk(f"{'Would remove' if dry_run else 'Removed'}: {told}, {bytes_text(swept.bytes)}.")
+    verb = "Would remove" if dry_run else "Removed"
+    talk(f"{verb}: {told}, {bytes_text(swept.bytes)}.")
+    if evicted is not None:
+        talk(f"{verb} here, for the object store holds them: {counted(evicted.parts, 'part')}, {bytes_text(evicted.bytes)}.")
+    if cleared is not None:
+        for line in cleared.kept:
+            talk(line)
+        what = f"{counted(cleared.manifests, 'artifact')}, {counted(cleared.parts, 'part')}, {bytes_text(cleared.bytes)}"
+        talk(f"{verb} from {store.url if store is not None else ''}: {what}.")
 
 
 @click.command()

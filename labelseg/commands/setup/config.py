@@ -13,6 +13,7 @@ from labelseg.commands.workspace_file import located, toml_value
 from labelseg.errors import UsageError
 from labelseg.pipeline.declare.config import PLAIN_TABLES, Config
 from labelseg.pipeline.declare.stage import names_path
+from labelseg.pipeline.declare.store_url import STORE_KEYS, parse_url
 from labelseg.pipeline.declare.values import declared_fields, former_names
 from labelseg.pipeline.files.locks import workspace_lock
 from labelseg.pipeline.instances import join_instance, stage_of, table_of
@@ -106,9 +107,11 @@ def _checked(invocation: Invocation, config: Config, table: str, key: str, text:
     value = _read(text)
     if table == "data":
         return _checked_data(invocation, config, key, value)
-    known = {"run": RUN_KEYS, "evaluate": EVALUATE_KEYS}[table]
+    known = {"run": RUN_KEYS, "evaluate": EVALUATE_KEYS, "store": STORE_KEYS}[table]
     if key not in known:
         raise UsageError(f"config: [{table}] has no key '{key}'.{suggestion(key, known)}")
+    if table == "store":
+        return str(parse_url(value, "config: store.url"))
     if key == "target":
         config.stage(str(value))
     return value

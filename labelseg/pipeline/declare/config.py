@@ -19,6 +19,7 @@ from typing import Any
 from labelseg.errors import UsageError
 from labelseg.file_kinds import odd_kind
 from labelseg.pipeline.declare.stage import AUTO, Follow, Stage, is_effective
+from labelseg.pipeline.declare.store_url import StoreUrl, read_store
 from labelseg.pipeline.declare.values import declared_fields, former_names, read_value
 from labelseg.pipeline.instances import instance_parts, is_named, join_instance, run_command, stage_of, table_of
 from labelseg.suggestions import suggestion
@@ -29,7 +30,7 @@ FILE_NAME = "labelseg.toml"
 PREFIX = "LABELSEG_"
 DEEP_KEY = re.compile(r"""^\s*\[*\s*(?:["']?[\w-]+["']?\s*\.\s*){64}""", re.MULTILINE)
 DEFAULT_SPLIT = "train"
-PLAIN_TABLES = ("data", "run", "evaluate")
+PLAIN_TABLES = ("data", "run", "evaluate", "store")
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,7 @@ class Config:
         for key, value in config.run.items():
             if key in ("target", "split") and not isinstance(value, str):
                 raise UsageError(f"{path.name} [run] {key}: expected a name, got {value!r}.")
+        read_store(config.tables.get("store", {}), path.name)
         config = replace(config, environ=_read_environ(config, environ))
         for instance in config.instances():
             config.params(instance)
@@ -115,6 +117,11 @@ class Config:
     def evaluate(self) -> dict[str, Any]:
         """The table of the evaluation."""
         return self.tables.get("evaluate", {})
+
+    @property
+    def store(self) -> StoreUrl | None:
+        """The object store that artifacts are shared by; None where there is none."""
+        return read_store(self.tables.get("store", {}), self.path.name)
 
     def split_of(self, instance: str) -> str:
         """Name the split that a map works on where none is given: that of ``[run]`` for its target, else its stage's, or ``train``."""

@@ -18,7 +18,7 @@ from labelseg.suggestions import suggestion
 
 
 def write_values(config: Config, name: str, values: Mapping[str, Any]) -> Config:
-    """Set values of an instance, or of one of the tables ``data``, ``run`` and ``evaluate``, in the file.
+    """Set values of an instance, or of one of the tables ``data``, ``run``, ``evaluate`` and ``store``, in the file.
 
     Args:
         config: The configuration as it was read.

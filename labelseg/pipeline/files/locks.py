@@ -21,6 +21,7 @@ from labelseg.pipeline.files.mishaps import explained
 logger = logging.getLogger(__name__)
 
 WAIT_SECONDS = 10.0
+_HELD: set[str] = set()  # the folders that this process holds
 
 
 @contextmanager
@@ -46,6 +47,7 @@ def workspace_lock(root: Path, purpose: str, wait: float = WAIT_SECONDS) -> Iter
             lock.acquire()
         except Timeout:
             _wait(lock, Path(root).parent, note, wait)
+    _HELD.add(os.path.realpath(root))
     try:
         since = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
         held = {"pid": os.getpid(), "command": purpose, "host": platform.node(), "since": since}
@@ -53,9 +55,15 @@ def workspace_lock(root: Path, purpose: str, wait: float = WAIT_SECONDS) -> Iter
             write_atomically(note, json.dumps(held).encode())
         yield
     finally:
+        _HELD.discard(os.path.realpath(root))
         with suppress(OSError):
             note.unlink(missing_ok=True)
         lock.release()
+
+
+def holds_workspace(root: Path) -> bool:
+    """Whether this process holds the workspace already; see ``workspace_lock``."""
+    return os.path.realpath(root) in _HELD
 
 
 def _wait(lock: FileLock, workspace: Path, note: Path, seconds: float) -> None:

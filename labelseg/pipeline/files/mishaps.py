@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from labelseg.errors import DiskFullError, LabelsegError, OutOfMemoryError
+from labelseg.errors import DiskFullError, LabelsegError, OutOfMemoryError, UnreachableError
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 SMALLER = "smaller images (labelseg config data.long_side 512)"
@@ -51,7 +51,7 @@ def is_disk_full(error: BaseException) -> bool:
 
 def ends_all(error: BaseException) -> bool:
     """Whether an error met while one item is computed would meet every other item as well."""
-    return is_disk_full(error) or _number(error) in (errno.EROFS, errno.EMFILE, errno.ENFILE)
+    return isinstance(error, UnreachableError) or is_disk_full(error) or _number(error) in (errno.EROFS, errno.EMFILE, errno.ENFILE)
 
 
 @contextmanager

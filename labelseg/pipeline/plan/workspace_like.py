@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from labelseg.pipeline.declare.config import Config
     from labelseg.pipeline.files.fingerprint import FileIndex
+    from labelseg.pipeline.remote.remote import Remote
     from labelseg.pipeline.store.manifests import Catalog
     from labelseg.pipeline.store.store import Store
     from labelseg.protocols import Dataset
@@ -39,6 +40,10 @@ class WorkspaceLike(Protocol):
     @property
     def store(self) -> Store:
         """The arrays themselves."""
+
+    @property
+    def remote(self) -> Remote | None:
+        """The object store behind them; None where there is none."""
 
     def write_config(self, name: str, values: Mapping[str, Any]) -> Config:
         """Write parameters to the table ``name``."""

@@ -29,6 +29,7 @@ from labelseg.pipeline.plan.runlog import RunLog, now
 from labelseg.pipeline.run.learned import as_learned
 from labelseg.pipeline.run.prospect import MapWork, Prospect
 from labelseg.pipeline.store.artifacts import TENSOR, Model
+from labelseg.pipeline.store.away.marks import is_away
 from labelseg.pipeline.store.headers import part_path
 from labelseg.pipeline.store.items.item_rows import ItemLeaf, rises
 from labelseg.pipeline.store.items.leaf_items import LeafItems
@@ -187,7 +188,8 @@ class Execution:
         Raises:
             LabelsegError: a part is gone.
         """
-        gone = [path for path in (part_path(self._workspace.folder, stage, part) for part in sorted(parts)) if not path.is_dir()]
+        paths = (part_path(self._workspace.folder, stage, part) for part in sorted(parts))
+        gone = [path for path in paths if not (path.is_dir() or is_away(path))]
         if gone:
             raise LabelsegError(
                 f"{gone[0]} was deleted while {stage} ran. Leave {self._workspace.folder} alone, and run the same command again."
@@ -272,7 +274,8 @@ class Execution:
 
     def _write_model(self, decision: Decision, model: Model, device: str) -> list[ManifestItem]:
         """Write the tensors of a model; they are its items."""
-        writer = PartWriter(self._store, decision.node.stage.name, self._header(decision, device))
+        # A model without a manifest is trained again, so its parts are sent after that is written, and not before.
+        writer = PartWriter(Store(self._store.root), decision.node.stage.name, self._header(decision, device))
         keys = {name: digest("tensor", str(decision.key), name) for name in model.tensors}
         for name, tensor in model.tensors.items():
             writer.add(PartItem(name, keys[name], {TENSOR: tensor}))

@@ -123,6 +123,8 @@ def planned(
         try:
             if not options.dry_run:
                 clear_work(workspace.folder)
+                if workspace.remote is not None:
+                    workspace.remote.synchronize()
             if not options.dry_run and Notes(workspace.folder).all():
                 from labelseg.pipeline.store.mending import mend_noted  # loads the store, which few runs need
 
@@ -182,7 +184,8 @@ def make_plan(workspace: WorkspaceLike, goal: Goal, options: RunOptions) -> Plan
             plan.report.results.append(idle_result(decision, action))
         else:
             forced = node.instance in options.force
-            prospect = look_up(plan.planner, decision, standings, forced=forced) if decision.key is not None else None
+            known = decision.key is not None
+            prospect = look_up(plan.planner, decision, standings, forced=forced, remote=workspace.remote) if known else None
             plan.steps.append(Step(decision, prospect))
             standings[node.id] = (prospect or Prospect()).standing(decision)
             plan.report.results.append(_expected(plan.planner, decision, action, prospect))

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from labelseg.errors import ArtifactError
 from labelseg.pipeline.plan.decisions import Decision, Entries, Standing
@@ -17,6 +18,9 @@ from labelseg.pipeline.store.headers import headers_holding, is_in_place, is_sea
 from labelseg.pipeline.store.items.item_rows import ItemLeaf
 from labelseg.pipeline.store.items.leaf_items import LeafItems
 from labelseg.pipeline.store.manifests import Catalog, Location, Manifest, ManifestItem
+
+if TYPE_CHECKING:
+    from labelseg.pipeline.remote.remote import Remote
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,9 @@ class Prospect:
         return Standing(decision.recipe, self.manifest.as_ref(*decision.node.id), True)
 
 
-def look_up(planner: Planner, decision: Decision, standings: Mapping[NodeId, Standing], *, forced: bool) -> Prospect:
+def look_up(
+    planner: Planner, decision: Decision, standings: Mapping[NodeId, Standing], *, forced: bool, remote: Remote | None = None
+) -> Prospect:
     """Find what is there of the result of a node whose inputs are known.
 
     Args:
@@ -115,8 +121,11 @@ def look_up(planner: Planner, decision: Decision, standings: Mapping[NodeId, Sta
         decision: What the node needs.
         standings: How the nodes stand that it reads.
         forced: Whether to look for nothing, so that all is made again.
+        remote: The object store in which to look as well; None is none.
     """
     node = decision.node
+    if remote is not None and not forced:
+        remote.find(node.stage.name, str(decision.key))
     whole = None if forced else _whole(planner, decision, standings)
     if whole is not None:
         return whole
@@ -124,7 +133,10 @@ def look_up(planner: Planner, decision: Decision, standings: Mapping[NodeId, Sta
         return Prospect()
     entries = planner.entries(node, SPLIT_PARAM, standings)
     keys = planner.item_keys(decision.recipe, node, decision.inputs or {}, entries)
-    return Prospect(work=MapWork(entries, keys, {}) if forced else _finished_items(planner, decision, entries, keys))
+    work = MapWork(entries, keys, {}) if forced else _finished_items(planner, decision, entries, keys)
+    if remote is not None and not forced and work.todo and remote.bring_headers(node.stage.name):
+        work = _finished_items(planner, decision, entries, keys)
+    return Prospect(work=work)
 
 
 def foreseen(planner: Planner, decision: Decision, standings: Mapping[NodeId, Standing]) -> Standing:

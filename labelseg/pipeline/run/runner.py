@@ -69,6 +69,8 @@ def execute(plan: Plan, on_event: Listener | None = None, engine: Engine | None 
     Raises:
         ItemsFailedError: everything ran and some items failed; its attribute ``report`` holds the report.
         WaitingError: a stage waits for a person; its attribute ``report`` holds the report.
+        UnreachableError: all is done, and not all of it could be published to the object store; the next run does that.
+        OvertakenError: another machine published something else there.
         LabelsegError: a stage failed.
     """
     for table, values in plan.goal.writes:
@@ -81,6 +83,8 @@ def execute(plan: Plan, on_event: Listener | None = None, engine: Engine | None 
         with suppress(OSError):  # what ended the work is to be told
             run.log.end()
     run.raise_failures()
+    if plan.workspace.remote is not None:
+        plan.workspace.remote.settle()
     return run.report
 
 
@@ -190,7 +194,8 @@ class _Run:
         """Take what the plan found, unless another instance of the stage has made items since that serve here too."""
         if step.prospect is not None and decision.node.stage.name not in self.worked:
             return step.prospect
-        return look_up(self.planner, decision, self.standings, forced=decision.node.instance in self.options.force)
+        forced = decision.node.instance in self.options.force
+        return look_up(self.planner, decision, self.standings, forced=forced, remote=self.workspace.remote)
 
     def _log_request(self) -> None:
         """Begin the log with what was asked for."""
@@ -223,7 +228,10 @@ class _Run:
 
     def _set_ref(self, ref: Ref) -> None:
         """Make an artifact what its instance stands for, under the tag if there is one."""
-        self.workspace.catalog.set_ref(ref, self.options.tag or ref.tag or None)
+        tag = self.options.tag or ref.tag or None
+        self.workspace.catalog.set_ref(ref, tag)
+        if self.workspace.remote is not None:
+            self.workspace.remote.publish(self.workspace.catalog.ref_path(ref.instance, ref.split, tag))
 
     def _tell(self, result: NodeResult) -> None:
         """Add a result to the report and pass it on."""

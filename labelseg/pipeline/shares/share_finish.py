@@ -157,7 +157,7 @@ def _sound_work(workspace: WorkspaceLike, plan: Plan) -> MapWork | None:
     if not damaged:
         return prospect.work
     mend_noted(workspace.store)
-    return look_up(plan.planner, decision, standings_below(plan), forced=False).work
+    return look_up(plan.planner, decision, standings_below(plan), forced=False, remote=workspace.remote).work
 
 
 def _gather(workspace: WorkspaceLike, plan: Plan, decision: Decision, folder: ShareFolder, work: MapWork) -> Gathered:

@@ -14,6 +14,7 @@ from labelseg.pipeline.files.paths import is_key, unlistable
 from labelseg.pipeline.files.seals import intact_tensors
 from labelseg.pipeline.files.unfinished import Unfinished
 from labelseg.pipeline.instances import stage_of
+from labelseg.pipeline.store.away.marks import away_parts, noted_parts
 from labelseg.pipeline.store.headers import part_path, part_paths, remedy
 from labelseg.pipeline.store.items.leaf_items import FOLDER as LEAVES
 from labelseg.pipeline.store.items.leaf_items import LeafItems
@@ -66,6 +67,11 @@ def check(root: Path, stage: str | None = None) -> Iterator[Problem]:
         if folder == "objects":
             shut.add(names[0] if names else "")
         yield Problem(path, str(error), certain=False)
+    # Of what lies in an object store alone nothing is read here, and what was found damaged there counts as damaged.
+    told |= away_parts(root, stage or "*")
+    for lost in sorted(told & noted_parts(root)):
+        path = part_path(root, *lost)
+        yield Problem(path, f"{path} does not lie here, and in the object store it is damaged or gone. {remedy(path)}")
     yield from _check_parts(root, stage, there, told)
     yield from _check_manifests(root, stage, there, told, shut)
     yield from _check_refs(root, stage)

@@ -15,6 +15,7 @@ from labelseg.pipeline.files.digests import digest
 from labelseg.pipeline.files.paths import below, is_key
 from labelseg.pipeline.files.seals import BLANK, intact_seal, seal
 from labelseg.pipeline.lazy_rows import LazyRows
+from labelseg.pipeline.store.away.marks import away_header, away_parts, is_away
 from labelseg.pipeline.store.records import FORMAT, UNSEALED, repair
 
 DTYPES = ("bool", "uint8", "int16", "int32", "int64", "float16", "float32", "float64")
@@ -124,7 +125,7 @@ class HeaderRows(LazyRows[HeaderItem]):
 def is_in_place(path: Path) -> bool:
     """Whether a part is there with a header that is what was written for it: quick, for many parts, without reading what it says.
 
-    Of a part from before there were seals only that it is there can be told so quickly.
+    Of a part from before there were seals only that it is there can be told so quickly; so of one that lies in an object store.
 
     Raises:
         ArtifactError: it cannot be read.
@@ -132,14 +133,14 @@ def is_in_place(path: Path) -> bool:
     try:
         data = _read(path)
     except DamageError:
-        return False
+        return is_away(path)
     return data.startswith(_UNSEALED_START) or _is_sealed(path, data)
 
 
 def ways(root: Path, stage: str) -> Iterator[tuple[Any, Any]]:
     """Yield how the parts of a stage were made, as (version, parameters), each once; damaged headers are left out. Items are not read."""
     seen: list[tuple[Any, Any]] = []
-    for path in part_paths(root, stage):
+    for path in known_paths(root, stage):
         with suppress(ArtifactError):
             header = _way(path, _read(path))
             way = header.get("version"), header.get("params")
@@ -154,7 +155,7 @@ def headers_holding(root: Path, stage: str, keys: Collection[str]) -> Iterator[P
     Of a few keys only headers are read further in which one stands. One header is held at a time.
     """
     few = [key.encode("ascii") for key in keys] if len(keys) <= FEW_KEYS else []
-    for path in part_paths(root, stage) if keys else ():
+    for path in known_paths(root, stage) if keys else ():
         with suppress(ArtifactError):
             data = _read(path)
             if not few or any(key in data for key in few):
@@ -162,11 +163,11 @@ def headers_holding(root: Path, stage: str, keys: Collection[str]) -> Iterator[P
 
 
 def is_sealed(path: Path) -> bool:
-    """Whether a part is there with a header that has a seal, is what was written for it and can be read."""
+    """Whether a part is there with a header that has a seal, is what was written for it and can be read, or lies in an object store."""
     try:
         return _is_sealed(path, _read(path))
     except ArtifactError:
-        return False
+        return is_away(path)
 
 
 def _is_sealed(path: Path, data: bytes) -> bool:
@@ -201,6 +202,8 @@ def _read(path: Path) -> bytes:
     try:
         return read_file(path / "zarr.json")
     except (FileNotFoundError, NotADirectoryError) as error:
+        if header := away_header(path):
+            return header
         raise DamageError(f"{path} is missing. {remedy(path)}") from error
     except OSError as error:
         raise ArtifactError(f"{path} cannot be read: {error.strerror}. See that it can, then try again.") from error
@@ -245,6 +248,11 @@ def part_path(root: Path, stage: str, part: str) -> Path:
 def part_paths(root: Path, stage: str = "*") -> Iterator[Path]:
     """List the parts of a stage, or of all stages, in a fixed order."""
     yield from sorted((root / "objects").glob(f"{stage}/*/*.zarr"))
+
+
+def known_paths(root: Path, stage: str) -> list[Path]:
+    """List the parts of a stage whose headers may be read, in a fixed order: those that lie here, and those that lie in an object store."""
+    return sorted({*part_paths(root, stage), *(part_path(root, *name) for name in away_parts(root, stage))})
 
 
 def remedy(path: Path) -> str:

@@ -17,6 +17,7 @@ from labelseg.errors import DamageError
 from labelseg.pipeline.files.atomic import sync_folder
 from labelseg.pipeline.files.leaves import is_intact
 from labelseg.pipeline.files.paths import remove
+from labelseg.pipeline.store.away.marks import away_parts, noted_parts, strike_mark
 from labelseg.pipeline.store.checking import Problem, hidden
 from labelseg.pipeline.store.headers import PartHeader, part_path, part_paths
 from labelseg.pipeline.store.items.leaf_items import LeafItems
@@ -43,7 +44,7 @@ def mend(store: Store, problems: Iterable[Problem]) -> list[Path]:
     store.forget_open()
     kinds: dict[str, dict[Path, Problem]] = {}
     for problem in problems:
-        if problem.certain:
+        if problem.certain and not _fetched_again(store, problem.path):
             kinds.setdefault(problem.path.relative_to(root).parts[0], {})[problem.path] = problem
     parts = kinds.get("objects", {})
     for _, error in hidden(root):
@@ -51,6 +52,7 @@ def mend(store: Store, problems: Iterable[Problem]) -> list[Path]:
     # Everything is read before anything goes: what cannot be read at this moment stops the mending here.
     headers = [header for path in part_paths(root) if path not in parts for header in _header(path)]
     there = {(header.stage, header.part_id, *item[:4]) for header in headers for item in header.items}
+    away = away_parts(root) - noted_parts(root)
     manifests = [(stage, key, _manifest(store, stage, key)) for stage, key in store.catalog.manifests()]
     moves: Moves = {(path.parent.parent.name, path.stem): _salvage(store, path, problem.items) for path, problem in parts.items()}
     for path in (*kinds.get("checkpoints", {}), *kinds.get("refs", {})):
@@ -61,7 +63,7 @@ def mend(store: Store, problems: Iterable[Problem]) -> list[Path]:
     for stage, key, manifest in manifests:
         if manifest is not None and not _mend_leaves(manifest, headers):
             manifest = None  # of items in leaves that are lost nothing but their number is known
-        now = _restored(store, stage, key, headers) if manifest is None else _mended(manifest, moves, there)
+        now = _restored(store, stage, key, headers) if manifest is None else _mended(manifest, moves, there, away)
         if now is None:
             remove(root / "manifests" / stage / f"{key}.json")
         elif now is not manifest:
@@ -75,16 +77,18 @@ def mend(store: Store, problems: Iterable[Problem]) -> list[Path]:
             path.rename(aside)
             sync_folder(path.parent)
         remove(aside)
+        strike_mark(root, path.parent.parent.name, path.stem)
         Notes(root).remove(path.parent.parent.name, path.stem)
     return [path for path in changed if "@" not in path.name]
 
 
 def mend_noted(store: Store) -> None:
-    """Look again at the parts that someone found damaged, and take out what is; call it under the workspace lock."""
+    """Look again at the stages of parts that someone found damaged, and take out what is; call it under the workspace lock."""
     noted = Notes(store.root).all()
     if noted:
-        names = {part_path(store.root, *name) for name in noted}
-        mend(store, [problem for stage in {name for name, _ in noted} for problem in store.problems(stage) if problem.path in names])
+        problems = [problem for stage in {name for name, _ in noted} for problem in store.problems(stage)]
+        names = {part_path(store.root, *name) for name in Notes(store.root).all()}  # with what was found just now
+        mend(store, [problem for problem in problems if problem.path in names])
 
 
 def _clear_tag(store: Store, note: Path) -> None:
@@ -120,7 +124,20 @@ def _salvage(store: Store, path: Path, damaged: frozenset[int]) -> dict[int, Loc
     return dict.fromkeys(damaged) | {item.index: location for item, location in zip(sound, locations, strict=True)}
 
 
-def _mended(manifest: Manifest, moves: Moves, there: set[tuple[str, str, str, str, int, str]]) -> Manifest | None:
+def _fetched_again(store: Store, path: Path) -> bool:
+    """Whether a sound copy of a damaged part came from the object store in its place."""
+    if store.away is None or path.suffix != ".zarr":
+        return False
+    try:
+        store.away.fetch(path.parent.parent.name, path.stem)
+    except DamageError:
+        return False
+    return True
+
+
+def _mended(
+    manifest: Manifest, moves: Moves, there: set[tuple[str, str, str, str, int, str]], away: set[tuple[str, str]]
+) -> Manifest | None:
     """Let a manifest name what is there; None where too little is left, or a tensor of a model is lost."""
     kept: list[ManifestItem] = []
     for item in manifest.items:
@@ -128,7 +145,7 @@ def _mended(manifest: Manifest, moves: Moves, there: set[tuple[str, str, str, st
         if name in moves:
             at = moves[name].get(item.index)
             kept += [ManifestItem(item.id, item.key, *at)] if at is not None and at.digest == item.digest else []
-        elif (*name, item.id, item.key, item.index, item.digest) in there:
+        elif name in away or (*name, item.id, item.key, item.index, item.digest) in there:
             kept.append(item)
     if len(kept) == len(manifest.items) and all(map(eq, kept, manifest.items)):
         return manifest

@@ -14,6 +14,7 @@ from labelseg.errors import ArtifactError, LabelsegError
 from labelseg.file_kinds import read_file
 from labelseg.pipeline.files.paths import below, is_key
 from labelseg.pipeline.files.seals import intact_seal
+from labelseg.pipeline.store.away.marks import DAMAGED, noted_parts
 from labelseg.pipeline.store.headers import is_in_place, part_path
 from labelseg.pipeline.store.items.leaf_items import LeafItems, read_leaves
 from labelseg.pipeline.store.manifests import Catalog, Ref
@@ -30,7 +31,7 @@ class Notes:
     """
 
     def __init__(self, root: Path) -> None:
-        self._folder = Path(root) / "damaged"
+        self._folder = Path(root) / DAMAGED
 
     def add(self, stage: str, part: str) -> None:
         """Note a part; where that cannot be written it is found again."""
@@ -46,7 +47,7 @@ class Notes:
 
     def all(self) -> set[tuple[str, str]]:
         """List (stage, part) of what is noted."""
-        return {(path.parent.name, path.name) for path in self._folder.glob("*/*") if is_key(path.name)}
+        return noted_parts(self._folder.parent)
 
 
 class Soundness:

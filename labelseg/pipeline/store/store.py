@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from labelseg.errors import ArtifactError, DamageError
 from labelseg.pipeline.files.atomic import sync_folder, sync_tree
+from labelseg.pipeline.store.away.marks import PartsAway, is_away
 from labelseg.pipeline.store.checking import Problem, check
 from labelseg.pipeline.store.headers import PartHeader, part_path
 from labelseg.pipeline.store.manifests import Catalog, Location, ManifestItem
@@ -30,16 +31,18 @@ class Store:
 
     Args:
         root: The ``.labelseg`` folder.
+        away: Where parts are sent to as well, and come from that do not lie here; None is nowhere.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, away: PartsAway | None = None) -> None:
         self.root = Path(root)
+        self.away = away
         self.catalog = Catalog(self.root)
         self._open: OrderedDict[tuple[str, str], OpenPart] = OrderedDict()
         self._reading = Lock()
 
-    def __reduce__(self) -> tuple[type[Store], tuple[Path]]:
-        return Store, (self.root,)
+    def __reduce__(self) -> tuple[type[Store], tuple[Path, PartsAway | None]]:
+        return Store, (self.root, self.away)
 
     def write_part(self, stage: str, header: Mapping[str, Any], items: Sequence[PartItem]) -> list[Location]:
         """Write items as one part that appears whole or not at all.
@@ -62,6 +65,8 @@ class Store:
             self._publish(aside, part_path(self.root, stage, written.part_id))
         finally:
             shutil.rmtree(aside, ignore_errors=True)
+        if self.away is not None:
+            self.away.send(stage, written.part_id)
         return [Location(written.part_id, item.index, item.digest) for item in written.items]
 
     def part_headers(self, stage: str) -> Iterator[PartHeader]:
@@ -137,11 +142,26 @@ class Store:
 
     def _part(self, stage: str, part_id: str) -> OpenPart:
         """Open a part, or take it from the few used last."""
-        part = self._open.pop((stage, part_id), None) or OpenPart(part_path(self.root, stage, part_id))
+        part = self._open.pop((stage, part_id), None)
+        if part is None:
+            path = part_path(self.root, stage, part_id)
+            self._bring(stage, part_id, path)
+            part = OpenPart(path)
         self._open[stage, part_id] = part
         while len(self._open) > OPEN_PARTS:
             self._open.popitem(last=False)
         return part
+
+    def _bring(self, stage: str, part_id: str, path: Path) -> None:
+        """Fetch a part that does not lie here, if it may lie elsewhere."""
+        if not os.path.lexists(path):
+            if self.away is not None:
+                self.away.fetch(stage, part_id)
+            elif is_away(path):
+                raise ArtifactError(
+                    f"{path} lies in an object store and not here, and {self.root.parent / 'labelseg.toml'} names none. "
+                    "Name it again: labelseg config store.url s3://BUCKET/PREFIX"
+                )
 
     def _publish(self, aside: Path, path: Path) -> None:
         """Rename a finished folder to its place; an equal part that is there first stands, a damaged one gives way."""

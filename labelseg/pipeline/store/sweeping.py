@@ -13,13 +13,15 @@ from labelseg.asides.making import is_held
 from labelseg.errors import ArtifactError
 from labelseg.pipeline.files.paths import remove, size_of, unlinked, unlistable
 from labelseg.pipeline.files.share_folders import FOLDER, begun_shares, hidden_shares
-from labelseg.pipeline.store.headers import PartHeader, part_paths
+from labelseg.pipeline.store.away.marks import FOLDER as AWAY
+from labelseg.pipeline.store.headers import PartHeader, known_paths
 from labelseg.pipeline.store.items.leaf_items import FOLDER as LEAVES
 from labelseg.pipeline.store.manifests import Catalog, Ref
 
 # Folders in which files are written atomically: those of a write that was killed lie beside their goal.
 WRITTEN_ASIDE = (
-    "", "files/", "leaves/*/", "manifests/*/", "refs/*/", "unfinished/", "runs/markers/", "locks/", "quality/", "objects/*/*/",
+    "", "files/", "away/", "away/*/", "leaves/*/", "manifests/*/", "refs/*/", "unfinished/", "runs/markers/", "locks/", "quality/",
+    "objects/*/*/",
 )  # fmt: skip
 SWEPT = ("objects", "leaves", "manifests", "refs", "checkpoints", "tmp", "runs")
 
@@ -46,7 +48,7 @@ class Swept:
 
 def readable_headers(root: Path, stage: str) -> Iterator[PartHeader]:
     """Read the headers of all parts of a stage, in a fixed order; a part whose header is damaged covers nothing and is left out."""
-    for path in part_paths(root, stage):
+    for path in known_paths(root, stage):
         try:
             yield PartHeader.read(path)
         except ArtifactError:
@@ -119,6 +121,11 @@ def sweep(
         for path in unlinked(root, f"{LEAVES}/*/*.json")
         if not unreadable and (path.parent.name, path.stem) not in leaves_named and path.parent.name not in lost
     ]
+    marks = [
+        path
+        for path in (*unlinked(root, f"{AWAY}/*/*.json"), *unlinked(root, f"{AWAY}/*/*.damaged"))
+        if not (unreadable or shut) and (path.parent.name, path.stem) not in named and path.parent.name not in lost
+    ]
     # Some files, such as the index of the data, are written without the lock of the workspace.
     rubbish = [path for folder in WRITTEN_ASIDE for path in unlinked(root, f"{folder}.*.tmp") if not is_held(path)]
     rubbish += [] if begun or shut else list(unlinked(root, "tmp/*"))
@@ -132,7 +139,7 @@ def sweep(
     for tag in unfinished:
         catalog.unfinished.clear(tag)
     # Refs go first, then manifests, then leaves: killed in between, nothing names what is not there.
-    for path in (*gone, *manifests, *leaves):
+    for path in (*gone, *manifests, *leaves, *marks):
         remove(path)
     for path in parts:
         # A part leaves by a rename, as it came, so that no half of it is ever seen.

@@ -1,0 +1,1 @@
+"""Parts that lie in an object store and not here."""
