@@ -10,7 +10,7 @@ import sys
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -48,9 +48,13 @@ from labelseg.commands.setup.split import split
 from labelseg.errors import LabelsegError
 from labelseg.pipeline.declare.stage import Stage
 from labelseg.pipeline.engines.interruption import INTERRUPTED, TERMINATED, exit_code, farewell, heard, ignore, interruptible, listen
+from labelseg.pipeline.engines.launched import launched
 from labelseg.pipeline.files.mishaps import explained, one_line
 from labelseg.stages import STAGES
 from labelseg.suggestions import suggestion
+
+if TYPE_CHECKING:
+    from labelseg.training.ranks import Company
 
 COMMANDS = (
     *(init, data, split, run, work, finish, tune, sweep, status, evaluate, show, quality, report, view),
@@ -183,12 +187,44 @@ def _output_failure(error: OSError) -> Failure:
     return Failure(f"standard output: {reason}. Send it to a place with room; what was computed stays.", LabelsegError.exit_code)
 
 
+def _company() -> Company | None:
+    """Meet the processes that a launcher such as torchrun started beside this one; None where there are none."""
+    try:
+        place = launched()
+    except LabelsegError as error:
+        failure = Failure(str(error), error.exit_code)
+        failure.show()
+        sys.exit(failure.exit_code)
+    if place is None:
+        return None
+    from labelseg.training.ranks import join
+
+    return join(place)
+
+
+def _follow(company: Company) -> NoReturn:
+    """Help with trainings until the first process ends, and end as it does. That one tells what there is to tell."""
+    try:
+        with interruptible():
+            code = company.follow()
+    except KeyboardInterrupt as error:
+        code = exit_code(heard() or type(error))
+    except LabelsegError as error:
+        talk(str(error))
+        code = error.exit_code
+    ignore()
+    sys.exit(code)
+
+
 program = make_program(STAGES)
 
 
 def main() -> NoReturn:
     """Run the command line."""
     listen()
+    company = _company()
+    if company is not None and company.place.rank:
+        _follow(company)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # names of files may be anything
@@ -206,4 +242,6 @@ def main() -> NoReturn:
     if kind is not None and code not in (INTERRUPTED, TERMINATED):
         code = _interrupted(kind)
     ignore()
+    if company is not None:
+        company.dismiss(code if isinstance(code, int) else bool(code))
     sys.exit(code)

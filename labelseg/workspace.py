@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from labelseg.errors import DataError, MissingArtifactError, UsageError
 from labelseg.pipeline.declare.config import Config
 from labelseg.pipeline.declare.stage import Stage
+from labelseg.pipeline.engines.launched import launched
 from labelseg.pipeline.files.fingerprint import FileIndex
 from labelseg.pipeline.instances import stage_of
 from labelseg.pipeline.store.manifests import Catalog, Manifest, Ref
@@ -195,8 +196,7 @@ class Workspace:
         """Turn ``auto`` into ``cuda`` where there is such a device, else ``cpu``; other names stay as they are.
 
         Raises:
-            UsageError: The device is not there. Of several, each is asked for by the process that is to use it: to ask here
-                would keep forked ones from it.
+            UsageError: The device is not there. Of several, each is asked for by the process that is to use it.
         """
         if name != "auto":
             if name != "cpu" and "," not in name:
@@ -210,6 +210,14 @@ class Workspace:
         import torch
 
         return "cuda" if torch.cuda.is_available() else "cpu"
+
+    def train(self, work: Callable[[Any, Any], Any], inputs: Any, params: Any) -> Any:
+        """Call the work function of a training: here, or in one process a device or those that a launcher started."""
+        if "," not in inputs.devices and launched() is None:
+            return work(inputs, params)
+        from labelseg.training.ranks import train_together
+
+        return train_together(work, inputs, params)
 
     # A plain function, which travels to spawned workers without the workspace.
     set_threads = staticmethod(set_threads)

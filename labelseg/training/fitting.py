@@ -21,7 +21,6 @@ from labelseg.pipeline.instances import table_of
 from labelseg.training.loop import TrainingSet, TrainResult, TrainTask, train
 from labelseg.training.optimization import Optimization, ParameterGroup, parameter_groups
 from labelseg.training.params import schedule
-from labelseg.training.ranks import split_devices
 
 if TYPE_CHECKING:
     from labelseg.training.params import TrainingParams
@@ -71,7 +70,7 @@ def demand_batch(name: str, inputs: Inputs, params: TrainingParams, net: nn.Modu
     """
     if not any(isinstance(module, UniMatchHead) for module in net.modules()):
         return
-    devices = len(split_devices(inputs.devices))
+    devices = inputs.ranks
     batch = min(params.batch_size, samples)
     if batch // devices * images != 1:
         return
@@ -190,7 +189,8 @@ def run_training(
             epochs=None if iterations else length.epochs,
             iterations=iterations or None,
             seed=params.seed,
-            device=inputs.devices,
+            device=inputs.device,
+            ranks=inputs.ranks,
             precision=params.precision,  # type: ignore[arg-type]
             channels_last=True,
             workers=inputs.workers,

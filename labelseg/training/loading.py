@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from torch import Tensor
@@ -16,8 +16,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 from labelseg.errors import LabelsegError
 from labelseg.pipeline.engines.processes import end_with_the_caller, portable, uninterrupted
 from labelseg.pipeline.files.mishaps import GOES_ON
-from labelseg.training.ranks import Ranks, my_share
 
+Key = TypeVar("Key")
 _ORDER, _SAMPLE = range(2)  # first word of each seed; keeps the streams apart, and from the loop's own
 _KILLED = re.compile(r"DataLoader worker .*?(?:killed by signal: ([^.]+)\.|exited unexpectedly)", re.S)
 SHARED_MEMORY = (
@@ -33,6 +33,18 @@ class TrainingSet(Protocol):
     def sample(self, index: int, rng: np.random.Generator) -> Any:
         """Load and augment a sample; ``rng`` is seeded by seed, epoch and index."""
         ...
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which samples of every batch one of several processes computes: every ``size``-th, from the ``rank``-th on."""
+
+    rank: int = 0
+    size: int = 1
+
+    def of(self, keys: Sequence[Key]) -> Sequence[Key]:
+        """Pick them."""
+        return keys[self.rank :: self.size]
 
 
 @dataclass(frozen=True)
@@ -81,8 +93,8 @@ class _Order(Sampler[list[tuple[int, int]]]):
     One order over all epochs: the loader's workers start once and load ahead across the end of an epoch.
     """
 
-    def __init__(self, plan: Plan, seed: int, start: int, ranks: Ranks) -> None:
-        self.plan, self.seed, self.start, self.ranks = plan, seed, start, ranks
+    def __init__(self, plan: Plan, seed: int, start: int, share: Share) -> None:
+        self.plan, self.seed, self.start, self.share = plan, seed, start, share
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         plan, order, drawn = self.plan, np.empty(0, dtype=np.int64), -1
@@ -92,7 +104,7 @@ class _Order(Sampler[list[tuple[int, int]]]):
                 order, drawn = np.random.default_rng((_ORDER, self.seed, epoch)).permutation(plan.samples), epoch
             first = step * plan.batch
             for size in plan.parts:
-                yield [(epoch, index) for index in my_share(order[first : first + size].tolist(), self.ranks)]
+                yield [(epoch, index) for index in self.share.of(order[first : first + size].tolist())]
                 first += size
 
 
@@ -115,12 +127,13 @@ class _Collate:
 
 
 def load_batches(
-    source: TrainingSet, collate: Callable[[list[Any]], Any], plan: Plan, *, seed: int, start: int, ranks: Ranks, workers: int, pin: bool
+    source: TrainingSet, collate: Callable[[list[Any]], Any], plan: Plan, *, seed: int, start: int, share: Share, workers: int, pin: bool
 ) -> Iterator[Any]:
     """Load the parts of all batches from iteration ``start`` on, ahead of their use.
 
     Args:
         collate: Makes a batch of samples.
+        share: What of each part this process computes.
         workers: Processes that load; 0 loads in a thread of this one.
         pin: Whether to keep batches where a GPU can fetch them.
 
@@ -129,7 +142,7 @@ def load_batches(
     """
     loader = DataLoader(
         _Samples(source, seed),
-        batch_sampler=_Order(plan, seed, start, ranks),
+        batch_sampler=_Order(plan, seed, start, share),
         num_workers=workers,
         collate_fn=_Collate(collate),
         multiprocessing_context="spawn" if workers else None,

@@ -17,18 +17,18 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.utils.data import default_collate
 
 from labelseg.errors import LabelsegError, UsageError
-from labelseg.models.devices import demand_device
 from labelseg.pipeline.files.mishaps import is_out_of_memory, out_of_memory
 from labelseg.protocols import Bar
 from labelseg.training.checkpoints import Checkpoints, Progress, cpu_tensors
-from labelseg.training.loading import Plan, TrainingSet, load_batches, told_death
+from labelseg.training.loading import Plan, Share, TrainingSet, load_batches, told_death
 from labelseg.training.optimization import Optimization, ParameterGroup
-from labelseg.training.ranks import Alone, Ranks, my_share, split_devices, together
+from labelseg.training.ranks import make_fabric
 from labelseg.training.schedules import teacher_ratio
 
 logger = logging.getLogger(__name__)
@@ -52,8 +52,9 @@ class TrainTask:
         epochs: Passes over the set; or
         iterations: number of updates. Exactly one of the two is given.
         seed: At least 0.
-        device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; or several, as in ``cuda:0,1``: each computes a share of every batch. The network
-            has to be on the CPU then.
+        device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+        ranks: Processes that train together, each of which computes a share of every batch; each calls ``train``, in the environment that a
+            launcher sets, with a device of its own.
         precision: ``32-true`` or ``bf16-mixed``.
         channels_last: Memory layout; with bf16 it halves a step on many processors.
         accumulate: Parts in which a batch passes through the network; their gradients add up, weighted by size.
@@ -82,6 +83,7 @@ class TrainTask:
     iterations: int | None = None
     seed: int = 0
     device: str = "cpu"
+    ranks: int = 1
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     channels_last: bool = False
     accumulate: int = 1
@@ -128,29 +130,18 @@ def train(task: TrainTask) -> TrainResult:
         LabelsegError: the loss is no longer finite.
     """
     plan = _plan(task)
-    devices = split_devices(task.device)
-    if len(devices) == 1:
-        return _train_rank(task, plan, Alone(), task.device)
-    if min(plan.parts) < len(devices):
+    if min(plan.parts) < task.ranks:
         raise UsageError(
-            f"training: {min(plan.parts)} samples at a time cannot be shared out to {len(devices)} devices. "
+            f"training: {min(plan.parts)} samples at a time cannot be shared out to {task.ranks} processes. "
             "Take a larger batch, or fewer devices: --batch-size, --device"
         )
-
-    def help_out(ranks: Ranks, rank: int) -> None:
-        silent = replace(task, evaluate=None, select="", log=None, progress=lambda total, title, done: nullcontext())
-        _train_rank(silent, plan, ranks, devices[rank])
-
-    with together(len(devices), help_out, devices[0].partition(":")[0]) as ranks:
-        return _train_rank(task, plan, ranks, devices[0])
-
-
-def _train_rank(task: TrainTask, plan: Plan, ranks: Ranks, device: str) -> TrainResult:
-    """Do what one process does."""
-    fabric = _fabric(task, device)
-    cuda = [fabric.device] if fabric.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=cuda):
-        return _Training(task, plan, fabric, ranks).run()
+    if task.precision not in ("32-true", "bf16-mixed"):
+        raise UsageError(f"precision of a training: expected 32-true or bf16-mixed, got {task.precision!r}.")
+    group = make_fabric(task.device, task.ranks)
+    if group.global_rank:
+        task = replace(task, checkpoints=None, evaluate=None, select="", log=None, progress=lambda total, title, done: nullcontext())
+    with torch.random.fork_rng(devices=[group.device] if group.device.type == "cuda" else []):
+        return _Training(task, plan, group).run()
 
 
 def _plan(task: TrainTask) -> Plan:
@@ -170,11 +161,32 @@ def _plan(task: TrainTask) -> Plan:
     return Plan(samples, batch, steps, total, parts)
 
 
+class _Step(nn.Module):
+    """From a batch to its losses, with all passes that a loss makes: one forward for those who sum gradients up.
+
+    The teacher is part of it, so that its statistics are those of rank 0 too.
+    """
+
+    def __init__(self, module: nn.Module, teacher: nn.Module | None, loss: Callable[[nn.Module, Any], Mapping[str, Tensor]]) -> None:
+        super().__init__()
+        self.module, self.teacher = module, teacher
+        self.idle = nn.Parameter(torch.zeros(()))  # where every parameter is reached by a loss, torch warns of a search in vain
+        self._loss = loss
+
+    def forward(self, batch: Any) -> dict[str, Tensor]:
+        """Compute the losses; only ``loss`` can be differentiated."""
+        return {name: value if name == "loss" else value.detach() for name, value in self._loss(self.module, batch).items()}
+
+
 class _Training:
     """One run of the loop, in one of the processes that train together."""
 
-    def __init__(self, task: TrainTask, plan: Plan, fabric: Fabric, ranks: Ranks) -> None:
-        self.task, self.plan, self.fabric, self.ranks = task, plan, fabric, ranks
+    def __init__(self, task: TrainTask, plan: Plan, group: Fabric) -> None:
+        self.task, self.plan, self.group = task, plan, group
+        self.share = Share(group.global_rank, group.world_size)
+        # The network has a Fabric of its own: the precision is that of its passes, not of losses.
+        kind, _, index = str(group.device).partition(":")
+        self.fabric = fabric = Fabric(accelerator=kind, devices=[int(index)] if index else 1, precision=task.precision)
         if task.channels_last:
             for net in (task.module, task.teacher):
                 if net is not None:
@@ -190,6 +202,10 @@ class _Training:
             identity = {"seed": task.seed, "samples": plan.samples, "batch": list(plan.parts), "total": plan.total}
             self.store = Checkpoints(task.checkpoints, identity)
             self.progress = self.store.load(self.modules, self.optimizer.optimizer) or self.progress
+        if task.ranks > 1:  # the weights follow when the step is set up
+            self.progress, state = group.broadcast((self.progress, self.optimizer.optimizer.state_dict()))
+            self.optimizer.optimizer.load_state_dict(state)
+        self.step = group.setup_module(_Step(self.module, task.teacher, task.loss))
 
     def run(self) -> TrainResult:
         task, plan, progress = self.task, self.plan, self.progress
@@ -197,7 +213,7 @@ class _Training:
         batches = self._batches()
         saved = started = time.monotonic()
         with self._told(), task.progress(plan.total, task.title, progress.iteration) as bar:
-            while progress.iteration < plan.total and not (task.patience and self.ranks.agree(self._is_exhausted())):
+            while progress.iteration < plan.total and not (task.patience and self.group.broadcast(self._is_exhausted())):
                 losses = self._update(batches)
                 if task.teacher is not None:
                     follow(task.teacher, task.module, progress.iteration)
@@ -209,7 +225,7 @@ class _Training:
                 if ends_epoch:
                     self._end_epoch(time.monotonic() - started)
                     started = time.monotonic()
-                if self.store is not None and self.ranks.rank == 0 and (ends_epoch or time.monotonic() - saved >= task.checkpoint_seconds):
+                if self.store is not None and (ends_epoch or time.monotonic() - saved >= task.checkpoint_seconds):
                     self.store.save(progress, self.modules, self.optimizer.optimizer)
                     saved = time.monotonic()
                 if bar is not None:
@@ -226,7 +242,7 @@ class _Training:
             self.plan,
             seed=task.seed,
             start=self.progress.iteration,
-            ranks=self.ranks,
+            share=self.share,
             workers=task.workers,
             pin=self.fabric.device.type == "cuda",
         )
@@ -248,25 +264,33 @@ class _Training:
 
     def _update(self, batches: Iterator[Any]) -> dict[str, float]:
         """Do one update and return the losses before it."""
-        task, plan, iteration, ranks = self.task, self.plan, self.progress.iteration, self.ranks
-        words = (_ITERATION, task.seed, iteration, *((ranks.rank,) if ranks.rank else ()))
+        task, plan, iteration, rank = self.task, self.plan, self.progress.iteration, self.share.rank
+        words = (_ITERATION, task.seed, iteration, *((rank,) if rank else ()))
         torch.manual_seed(int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0]))
         task.optimization.apply(self.optimizer.optimizer, iteration, plan.total)
         self.optimizer.zero_grad()
         means: dict[str, float] = {}
         for size in plan.parts:
-            losses = task.loss(self.module, self.fabric.to_device(next(batches)))
-            share = len(my_share(range(size), ranks)) / plan.batch
-            for name, value in ranks.sums({name: share * float(value.detach()) for name, value in losses.items()}).items():
+            losses = self.step(self.fabric.to_device(next(batches)))
+            weight = len(self.share.of(range(size))) / plan.batch
+            for name, value in self._sums({name: weight * float(value.detach()) for name, value in losses.items()}).items():
                 means[name] = means.get(name, 0.0) + value
             self._demand_finite("the loss", means["loss"])
-            self.fabric.backward(losses["loss"] * share)
-        ranks.sum_gradients(task.module)
+            # The group takes the mean over ranks, and what is wanted is the sum.
+            self.fabric.backward(losses["loss"] * (weight * self.share.size))
         if task.optimization.clip_norm is not None:
             norm = self.fabric.clip_gradients(self.module, self.optimizer, max_norm=task.optimization.clip_norm, error_if_nonfinite=False)
             self._demand_finite("the norm of the gradient", float(norm))  # type: ignore[arg-type]
         self.optimizer.step()
         return means
+
+    def _sums(self, values: Mapping[str, float]) -> dict[str, float]:
+        """Add up numbers over all ranks, in float64; on the CPU, where a rank that is gone is noticed at once."""
+        names = sorted(values)
+        total = torch.tensor([values[name] for name in names], dtype=torch.float64)
+        if self.share.size > 1:
+            dist.all_reduce(total)
+        return dict(zip(names, total.tolist(), strict=True))
 
     def _demand_finite(self, what: str, value: float) -> None:
         if math.isfinite(value):
@@ -339,13 +363,3 @@ def follow(teacher: nn.Module, student: nn.Module, update: int) -> None:
     ratio = teacher_ratio(update)
     for own, other in zip(teacher.state_dict().values(), student.state_dict().values(), strict=True):
         own.copy_(own * ratio + other.detach() * (1 - ratio))
-
-
-def _fabric(task: TrainTask, device: str) -> Fabric:
-    """One process on one device."""
-    if task.precision not in ("32-true", "bf16-mixed"):
-        raise UsageError(f"precision of a training: expected 32-true or bf16-mixed, got {task.precision!r}.")
-    demand_device(device)
-    kind, _, index = device.partition(":")
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces its precision
-    return Fabric(accelerator=kind, devices=[int(index)] if index else 1, precision=task.precision)

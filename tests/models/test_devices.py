@@ -53,3 +53,22 @@ def test_a_precision_that_is_emulated_is_told_with_the_command_that_changes_it(m
         told = slow_precision(workspace, nodes, "cpu")
         assert ("bf16-mixed of cam@wide: " in told and told.endswith("labelseg config cam.wide.precision 32-true")) == emulated
         assert slow_precision(workspace, nodes[1:], "cpu") == ""
+
+
+def test_devices_are_read():
+    assert devices.split_devices("cuda:0,1") == ("cuda:0", "cuda:1")
+    assert devices.split_devices("cuda:2, cuda:0") == ("cuda:2", "cuda:0")
+    assert devices.split_devices("cpu") == ("cpu",)
+    for wrong in ("cuda:0,cpu", "cuda:1,1", "", ","):
+        with pytest.raises(UsageError, match="expected one device"):
+            devices.split_devices(wrong)
+
+
+def test_each_process_of_a_machine_has_a_device_of_its_own():
+    assert [devices.own_device("cpu", rank, 2) for rank in (0, 1)] == ["cpu", "cpu"]
+    assert [devices.own_device("cuda", rank, 2) for rank in (0, 1)] == ["cuda:0", "cuda:1"]
+    assert [devices.own_device("cuda:3,1", rank, 2) for rank in (0, 1)] == ["cuda:3", "cuda:1"]
+    assert [devices.own_device(name, 0, 1) for name in ("cuda:3", "mps")] == ["cuda:3", "mps"]  # alone on its machine
+    for wrong in ("cuda:1", "mps", "cuda:0,1,2"):
+        with pytest.raises(UsageError, match=f"--device {wrong}: expected cpu, cuda, or a device for each of the 2 processes"):
+            devices.own_device(wrong, 0, 2)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -10,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from labelseg import cli
 from labelseg.cli import program
 from labelseg.errors import DataError, ItemsFailedError, UsageError
 from labelseg.ops.cam import resize_maps
@@ -18,6 +22,7 @@ from labelseg.pipeline.run.options import RunOptions
 from labelseg.pipeline.store.artifacts import Artifact
 from labelseg.stages.tags import propagate, refine
 from tests.stages.conftest import HERE
+from tests.training.launcher import launch
 
 MAPS = ("cam", "refine", "affinity-labels", "propagate", "segment")
 MODELS = ("train-classifier", "train-affinity", "train-segmenter")
@@ -188,12 +193,31 @@ def test_data_without_background_is_refused_where_classes_are_weighed_against_it
         stage.run(inputs, stage.Params())
 
 
-def test_two_trainings_of_one_run_are_shared_out_to_two_processes(workspace):
-    both = frozenset({"train-classifier", "train-segmenter"})
-    report = workspace.run("train-segmenter", options=replace(HERE, device="cpu,cpu", force=both))
-    assert both <= computed(report).keys()
-    for stage in both:
-        assert np.isfinite(workspace.model(stage).curves[-1]["loss"])
+def test_a_training_is_shared_out_to_two_processes_of_this_machine(workspace):
+    report = workspace.run("train-segmenter", options=replace(HERE, device="cpu,cpu", force=frozenset({"train-segmenter"})))
+    assert computed(report).keys() == {"train-segmenter"}
+    assert np.isfinite(workspace.model("train-segmenter").curves[-1]["loss"])
+    assert "RANK" not in os.environ  # what was set for these processes is gone
+
+
+def test_two_trainings_of_one_run_are_shared_out_to_the_processes_of_a_launcher(workspace, capfd):
+    both = ("train-classifier", "train-segmenter")
+    words = ["-C", str(workspace.root), "run", "--until", both[1], "--device", "cpu", "--workers", "0", "--no-wait"]
+    runs = workspace.folder / "runs"
+    before = set(runs.iterdir())
+
+    def work(rank):
+        sys.argv = ["labelseg", *words, *(word for stage in both for word in ("--force", stage))]
+        cli.main()
+
+    assert launch(2, work) == [0, 0]
+    (log,) = set(runs.iterdir()) - before
+    events = [json.loads(line) for line in (log / "log.jsonl").read_text().splitlines()]
+    assert [event["instance"] for event in events if event["event"] == "done" and event["action"] == "trained"] == list(both)
+    epochs = [event["instance"] for event in events if event["event"] == "epoch"]
+    assert epochs == list(both)  # one epoch each, told once
+    assert not list(workspace.folder.glob("checkpoints/*/*"))
+    assert capfd.readouterr().err.count("[1/") == 1
 
 
 def _turned(path):

@@ -55,7 +55,7 @@ def fitted(monkeypatch):
 
         monkeypatch.setattr(fitting, "train", train)
         inputs = SimpleNamespace(
-            devices="cpu,cpu", workers=2, checkpoints=Path("kept"), classes=("a", "b", "c"), log="log", progress="bar", instance="one"
+            device="cpu", ranks=2, workers=2, checkpoints=Path("kept"), classes=("a", "b", "c"), log="log", progress="bar", instance="one"
         )
         samples, loss = [0] * 10, object()
         model = fit(inputs, EvaluatedTrainingParams(**{**PARAMS, **params}), net, samples, loss, **settings)
@@ -70,7 +70,7 @@ def test_parameters_of_the_schedule_are_those_of_the_task(fitted):
     task = fitted({}).task
     assert task.optimization == Optimization(lr=0.25, kind="adam", momentum=0.75, warmup=9)
     assert (task.batch_size, task.epochs, task.iterations, task.seed, task.precision) == (5, 3, None, 11, "bf16-mixed")
-    assert (task.device, task.workers, task.checkpoints, task.log, task.progress) == ("cpu,cpu", 2, Path("kept"), "log", "bar")
+    assert (task.device, task.ranks, task.workers, task.checkpoints, task.log, task.progress) == ("cpu", 2, 2, Path("kept"), "log", "bar")
 
 
 def test_groups_have_the_rates_and_the_weight_decay_of_the_parameters(fitted):

@@ -1,18 +1,26 @@
-"""Trainings by several processes: the same as by one."""
+"""Trainings by several processes: the same as by one; and what ranks tell each other besides."""
 
 from __future__ import annotations
 
 import os
+import re
+import signal
+import time
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from labelseg.errors import LabelsegError, UsageError
+from labelseg.errors import DataError, LabelsegError, UsageError
+from labelseg.pipeline.engines.inputs import Inputs
+from labelseg.pipeline.engines.interruption import TERMINATED, Terminated
+from labelseg.pipeline.engines.launched import launched
+from labelseg.training import ranks
 from labelseg.training.loop import TrainTask, train
 from labelseg.training.optimization import Optimization, ParameterGroup
-from labelseg.training.ranks import split_devices
+from labelseg.training.ranks import make_fabric
+from tests.training.launcher import launch
 
 
 class Points:
@@ -27,13 +35,14 @@ class Points:
 
 
 class Net(nn.Module):
-    """A layer that learns, one that no loss reaches, and dropout on request."""
+    """A layer that learns, one that no loss reaches, one that losses use by itself; dropout and statistics of batches on request."""
 
-    def __init__(self, dropout=0.0):
+    def __init__(self, dropout=0.0, statistics=False):
         super().__init__()
         generator = torch.Generator().manual_seed(0)
-        self.layers = nn.Sequential(nn.Linear(2, 8), nn.Dropout(dropout), nn.Linear(8, 1))
-        self.idle = nn.Linear(2, 2)
+        norm = nn.BatchNorm1d(8) if statistics else nn.Identity()
+        self.layers = nn.Sequential(nn.Linear(2, 8), norm, nn.Dropout(dropout), nn.Linear(8, 1))
+        self.idle, self.apart = nn.Linear(2, 2), nn.Linear(2, 1)
         for parameter in self.parameters():
             parameter.data = torch.randn(parameter.shape, generator=generator)
 
@@ -47,7 +56,7 @@ def logistic(net, batch):
     return {"loss": loss, "right": ((scores > 0) == (batch[1] > 0)).float().mean()}
 
 
-def task(device, **changes):
+def task(count=1, **changes):
     net = changes.pop("module", None) or Net()
     settings = {
         "module": net,
@@ -57,100 +66,240 @@ def task(device, **changes):
         "optimization": Optimization(lr=0.1),
         "batch_size": 5,
         "epochs": 3,
-        "device": device,
+        "ranks": count,
     }
     return TrainTask(**{**settings, **changes})
 
 
-@pytest.mark.parametrize(("devices", "accumulate"), [("cpu,cpu", 1), ("cpu,cpu", 2), ("cpu,cpu,cpu", 1)])
-def test_several_processes_train_what_one_trains(devices, accumulate):
-    alone, shared = train(task("cpu")), train(task(devices, accumulate=accumulate))
-    for name, tensor in alone.last.items():
-        torch.testing.assert_close(shared.last[name], tensor, atol=1e-6, rtol=1e-5)
-    for one, other in zip(alone.curves, shared.curves, strict=True):
-        assert other == pytest.approx(one, abs=1e-6)
+def several_passes(net):
+    """A loss of two passes through the network, one in evaluation mode, a layer used by itself, and one that only odd points reach."""
+
+    def loss(module, batch):
+        module.eval()
+        with torch.no_grad():
+            sure = module(batch[0]).sigmoid()
+        module.train()
+        found = logistic(module, batch)
+        found["loss"] = found["loss"] + (module(batch[0] + 0.1).sigmoid() - sure).square().mean() + net.apart(batch[0]).square().mean()
+        return {**found, "sure": (module(batch[0]) * 2).mean()}
+
+    return loss
 
 
-def test_a_layer_that_no_loss_reaches_is_left_alone():
-    before = Net().idle.weight
-    torch.testing.assert_close(train(task("cpu,cpu")).last["idle.weight"], before, atol=0, rtol=0)
+@pytest.mark.parametrize(("count", "accumulate"), [(2, 1), (2, 2), (3, 1)])
+def test_several_processes_train_what_one_trains(count, accumulate):
+    net = Net()
+    alone = train(task(module=net, loss=several_passes(net)))
+    net = Net()
+    found = launch(count, lambda rank: train(task(count, module=net, loss=several_passes(net), accumulate=accumulate)))
+    for shared in found:
+        for name, tensor in alone.last.items():
+            torch.testing.assert_close(shared.last[name], tensor, atol=1e-6, rtol=1e-5)
+        for one, other in zip(alone.curves, shared.curves, strict=True):
+            assert other == pytest.approx(one, abs=1e-6)
+    torch.testing.assert_close(alone.last["idle.weight"], Net().idle.weight, atol=0, rtol=0)
 
 
-def test_only_the_first_process_evaluates_and_logs():
-    parent, evaluated, logged = os.getpid(), [], []
+def test_only_the_first_process_evaluates_logs_and_writes(tmp_path):
+    def work(rank):
+        said = []
+        result = train(
+            task(
+                2,
+                epochs=9,
+                evaluate=lambda net, epoch: said.append(epoch) or {"score": -abs(epoch - 2)},
+                select="score",
+                patience=2,
+                log=lambda record: said.append(record["event"]),
+                progress=lambda total, title, done: said.append(title) or Shown(),
+                checkpoints=tmp_path / str(rank),
+            )
+        )
+        return said, result.best_epoch, len(result.curves)
 
-    def here():
-        if os.getpid() != parent:
-            raise AssertionError("another process does it too")  # ends the training of all
-
-    def evaluate(net, epoch):
-        here()
-        evaluated.append(epoch)
-        return {"score": -abs(epoch - 2)}
-
-    def log(record):
-        here()
-        logged.append(record)
-
-    result = train(task("cpu,cpu", evaluate=evaluate, select="score", log=log))
-    assert evaluated == [1, 2, 3]
-    assert [record["epoch"] for record in logged] == [1, 2, 3]
-    assert result.best_epoch == 2
+    first, second = launch(2, work)
+    assert first == (["training", *(said for epoch in (1, 2, 3, 4) for said in (epoch, "epoch"))], 2, 4)
+    assert second == ([], 4, 4)  # it ended when the first one did
+    assert [path.name for path in tmp_path.iterdir()] == ["0"]
 
 
-def test_all_processes_end_early_together():
-    result = train(task("cpu,cpu", epochs=9, evaluate=lambda net, epoch: {"score": -epoch}, select="score", patience=2))
-    assert len(result.curves) == 3
+class Shown:
+    """A progress bar."""
+
+    def __enter__(self):
+        return None
+
+    def __exit__(self, *ended):
+        return None
 
 
 def test_a_training_that_crashed_goes_on_to_equal_weights(tmp_path):
-    whole = train(task("cpu,cpu", module=Net(dropout=0.5)))
-    parent, calls = os.getpid(), []
+    """With statistics of batches, which are those of rank 0; and the others need not see the checkpoint."""
+    folder, net = tmp_path / "run", Net(dropout=0.5, statistics=True)
+    whole = launch(2, lambda rank: train(task(2, module=net, loss=several_passes(net))))[0]
 
-    def crash(net, batch):
-        calls.append(1)
-        if os.getpid() == parent and len(calls) == 4:
-            raise KeyboardInterrupt
-        return logistic(net, batch)
+    def crash(rank):
+        loss, calls = several_passes(net), []
 
-    with pytest.raises(KeyboardInterrupt):
-        train(task("cpu,cpu", module=Net(dropout=0.5), loss=crash, checkpoints=tmp_path / "run", checkpoint_seconds=0))
-    resumed = train(task("cpu,cpu", module=Net(dropout=0.5), checkpoints=tmp_path / "run"))
-    assert all(torch.equal(resumed.last[name], tensor) for name, tensor in whole.last.items())
+        def failing(module, batch):
+            calls.append(1)
+            if rank == 0 and len(calls) == 4:
+                raise KeyboardInterrupt
+            return loss(module, batch)
 
+        train(task(2, module=net, loss=failing, checkpoints=folder, checkpoint_seconds=0))
 
-def test_the_failure_of_another_process_is_told():
-    parent = os.getpid()
+    first, second = launch(2, crash)
+    assert isinstance(first, KeyboardInterrupt)
+    assert isinstance(second, RuntimeError)
 
-    def fail(net, batch):
-        if os.getpid() != parent:
-            raise ValueError("disk is gone")
-        return logistic(net, batch)
+    def resume(rank):
+        done = []
+        result = train(
+            task(
+                2,
+                module=net,
+                loss=several_passes(net),
+                checkpoints=None if rank else folder,
+                progress=lambda total, title, before: done.append(before) or Shown(),
+            )
+        )
+        return done, result
 
-    with pytest.raises(LabelsegError, match="training, process 2 of 2: ValueError: disk is gone"):
-        train(task("cpu,cpu", loss=fail))
+    (done, resumed), (_, other) = launch(2, resume)
+    assert done == [3]
+    for name, tensor in whole.last.items():
+        assert torch.equal(resumed.last[name], tensor), name
+    assert torch.equal(other.last["layers.0.weight"], whole.last["layers.0.weight"])
 
 
 def test_a_loss_that_is_not_finite_anywhere_is_told_everywhere():
-    parent = os.getpid()
+    def work(rank):
+        def spoiled(net, batch):
+            losses = logistic(net, batch)
+            return {**losses, "loss": losses["loss"] * float("nan")} if rank else losses
 
-    def spoiled(net, batch):
-        losses = logistic(net, batch)
-        return losses if os.getpid() == parent else {**losses, "loss": losses["loss"] * float("nan")}
+        train(task(2, loss=spoiled))
 
-    with pytest.raises(LabelsegError, match="the loss is nan at iteration 1 of 6"):
-        train(task("cpu,cpu", loss=spoiled))
+    for found in launch(2, work):
+        assert isinstance(found, LabelsegError)
+        assert "the loss is nan at iteration 1 of 6" in str(found)
 
 
 def test_a_batch_that_cannot_be_shared_out_is_refused():
-    with pytest.raises(UsageError, match="2 samples at a time cannot be shared out to 3 devices"):
-        train(task("cpu,cpu,cpu", accumulate=2))
+    with pytest.raises(UsageError, match="2 samples at a time cannot be shared out to 3 processes"):
+        train(task(3, accumulate=2))
 
 
-def test_devices_are_read():
-    assert split_devices("cuda:0,1") == ("cuda:0", "cuda:1")
-    assert split_devices("cuda:2, cuda:0") == ("cuda:2", "cuda:0")
-    assert split_devices("cpu") == ("cpu",)
-    for wrong in ("cuda:0,cpu", "cuda:1,1", "", ","):
-        with pytest.raises(UsageError, match="expected one device"):
-            split_devices(wrong)
+def fail(what):
+    """Do what ends a rank."""
+    match what:
+        case "disk":
+            raise ValueError("disk is gone")
+        case "data":
+            raise DataError("no image")
+        case "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "terminated":
+            raise Terminated
+        case "after":  # what others wait for is done then
+            raise ValueError("too late")
+
+
+def trained(inputs, params):
+    """A work function, which does what its rank is told, at once or after a sum over all ranks."""
+    rank = launched().rank
+    inputs.log({"rank": rank})
+    what = params.get(rank, "")
+    if what != "after":
+        fail(what)
+    total = torch.ones(())
+    torch.distributed.all_reduce(make_fabric("cpu", inputs.ranks).to_device(total))
+    fail(what)
+    return rank, inputs.devices, inputs.ranks, float(total)
+
+
+class Log:
+    """Is written to by rank 0 alone."""
+
+    def event(self, record):
+        assert record["rank"] == 0
+
+
+INPUTS = Inputs(None, None, devices="cpu", instance="train-x", run_log=Log())
+
+
+def followed(company):
+    """The code that another rank ends with."""
+    try:
+        return company.follow()
+    except Terminated:
+        return TERMINATED
+
+
+def led(*trainings, code=0, size=2):
+    """What each training gave, or its error, and the codes that the ranks ended with."""
+
+    def work(rank):
+        company = ranks.join(launched())
+        if rank:
+            return followed(company)
+        found = []
+        for params in trainings:
+            try:
+                found.append(ranks.train_together(trained, INPUTS, params))
+            except Exception as error:
+                found.append(error)
+        company.dismiss(code)
+        return found
+
+    return launch(size, work)
+
+
+def test_all_ranks_take_part_and_end_with_the_code_of_the_first():
+    assert led({}, {}, code=3) == [[(0, "cpu", 2, 2.0)] * 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("what", "kind", "message", "code"),
+    [
+        ("data", DataError, r"train-x, rank 1 of 2 on \S+: no image", 1),
+        ("after", LabelsegError, r"train-x, rank 1 of 2 on \S+: ValueError: too late", 1),
+        ("terminated", LabelsegError, r"train-x, rank 1 of 2 on \S+: Terminated", 143),
+        ("killed", LabelsegError, r"train-x: one of its 2 processes is gone, as if killed\. What is finished stays", -signal.SIGKILL),
+    ],
+)
+def test_the_failure_of_another_rank_is_told(monkeypatch, what, kind, message, code):
+    monkeypatch.setattr(ranks, "GOODBYE_SECONDS", 5.0 if code == 1 else 0.1)  # nobody is there to say goodbye to
+    started = time.monotonic()
+    (error,), other = led({1: what}, code=1)
+    assert type(error) is kind
+    assert re.match(message, str(error))
+    assert other == code
+    assert time.monotonic() - started < 20  # rank 0 hears of it at once
+
+
+def test_after_a_failure_no_training_begins():
+    (first, second), _ = led({1: "disk"}, {}, code=1)
+    assert re.match(r"train-x, rank 1 of 2 on \S+: ValueError: disk is gone", str(first))
+    assert str(second).startswith("train-x: its processes have parted, since a training failed before.")
+
+
+def test_what_rank_0_has_to_say_is_told_first():
+    (error,), *others = led({0: "data", 1: "disk", 2: "data"}, code=1, size=3)
+    assert (type(error), str(error), others) == (DataError, "no image", [1, 1])
+    (error,), other = led({0: "disk"}, code=1)
+    assert (type(error), str(error), other) == (ValueError, "disk is gone", 1)
+
+
+def test_the_end_of_rank_0_ends_the_others():
+    def work(rank):
+        company = ranks.join(launched())
+        if rank:
+            return company.follow()
+        time.sleep(0.3)
+        return fail("killed")
+
+    first, other = launch(2, work)
+    assert first == -signal.SIGKILL
+    assert "rank 1 of 2: rank 0 is gone" in str(other)

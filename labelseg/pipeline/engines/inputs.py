@@ -135,7 +135,8 @@ class Inputs:
         dataset, store: Where to read.
         models: Role -> (stage, key) of a finished training.
         truth: Roles that the ground truth of the data plays.
-        devices: ``cpu``, ``cuda``, ``cuda:1``; or several, as in ``cuda:0,1``, which only trainings use.
+        devices: ``cpu``, ``cuda``, ``cuda:1``; or several, as in ``cuda:0,1``, of which each process of a training is given one.
+        ranks: Processes that train together.
         workers: Processes that share a map, or that may load data for a training; 0 where this one does it all.
         entries: For a training, name of a split parameter -> its items; a map is given its items one by one.
         checkpoints: Folder for the checkpoints of this very training: a resumed run finds it again, success removes it.
@@ -148,6 +149,7 @@ class Inputs:
     models: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     truth: frozenset[str] = frozenset()
     devices: str = "cpu"
+    ranks: int = 1
     workers: int = 0
     entries: Mapping[str, Sequence[Entry]] = field(default_factory=dict, repr=False)
     checkpoints: Path = Path()

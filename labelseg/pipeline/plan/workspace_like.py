@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -50,6 +50,9 @@ class WorkspaceLike(Protocol):
 
     def pick_device(self, name: str) -> str:
         """Name the device that ``auto``, or another name, means here."""
+
+    def train(self, work: Callable[[Any, Any], Any], inputs: Any, params: Any) -> Any:
+        """Call the work function of a training with its inputs and parameters, in all processes that there are for it."""
 
     def set_threads(self, count: int) -> int | None:
         """Set the threads of the numeric libraries; return how many there were, None when that is unknown."""

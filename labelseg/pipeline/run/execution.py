@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from labelseg.errors import ArtifactError, DataError, LabelsegError, WaitingError
 from labelseg.libraries import library_versions
 from labelseg.pipeline.declare.stage import names_path
-from labelseg.pipeline.engines.apart import run_apart
 from labelseg.pipeline.engines.engine import Engine, compute_items, share_out
 from labelseg.pipeline.engines.inputs import Inputs
 from labelseg.pipeline.engines.messages import Computed, Failed, MapJob, Message, Outcome, Tasks
@@ -252,11 +251,7 @@ class Execution:
         if forced:
             shutil.rmtree(checkpoints, ignore_errors=True)
         inputs = replace(self.inputs(decision, devices, self._options.workers or 0), entries=entries, checkpoints=checkpoints)
-        if "," in devices:
-            # Several devices take processes forked from one that has used no GPU, as this one may have.
-            model = run_apart(node.stage.run, inputs, self.params(decision))
-        else:
-            model = node.stage.run(inputs, self.params(decision))
+        model = self._workspace.train(node.stage.run, inputs, self.params(decision))
         if not isinstance(model, Model):
             raise ArtifactError(f"{node.instance}: expected a Model, got {type(model).__name__}.")
         retrain = self._workspace.config.command(node.instance, retrain=True)

@@ -568,6 +568,7 @@ def test_the_device_is_for_maps_that_run_a_network_read_from_a_model_or_their_ow
     stages = tuple(replace(stage, has_network=own) if stage.name == "refine" else stage for stage in toy.STAGES)
     workspace = toy.ToyWorkspace(root, stages)
     monkeypatch.setattr(workspace, "pick_device", lambda name: f"{name}, as picked")
+    monkeypatch.setattr(workspace, "train", lambda work, inputs, params: work(inputs, params))
     workspace.run("refine", options=replace(HERE, device="cpu,cuda:1"))
     devices = {name: workspace[name, "train"].manifest.device for name in ("cam", "refine")}
     assert devices == {"cam": "cpu, as picked", "refine": "cpu, as picked" if own else "cpu"}
