@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from io import FileIO
 from typing import BinaryIO
 
 _KINDS = (
@@ -18,6 +19,8 @@ _KINDS = (
     (stat.S_ISBLK, "a device"),
 )
 
+ATTEMPTS = 5  # to read a file that changes meanwhile
+PAUSE_SECONDS = 0.05
 LINK = "it is a link, and nothing is appended to what it leads to: put the file itself there, or link its folder"
 
 
@@ -35,13 +38,26 @@ def odd_kind(path: str | os.PathLike[str]) -> str:
 
 
 def read_file(path: str | os.PathLike[str]) -> bytes:
-    """Read a whole file; what is none is not opened: a named pipe would wait for ever.
+    """Read a whole file; what is none is not opened: a named pipe would wait for ever. One that changes meanwhile is read again.
 
     Raises:
-        OSError: it cannot be read, or is no file.
+        OSError: it cannot be read, is no file, or does not come to rest.
     """
     demand_file(path)
-    return Path(path).read_bytes()
+    for attempt in range(ATTEMPTS):
+        with open(path, "rb", buffering=0) as file:
+            before = _state(file)
+            data = file.readall()
+            if _state(file) == before:
+                return data
+        time.sleep(PAUSE_SECONDS * attempt)
+    raise OSError(errno.EBUSY, "it changes while it is read; try again when it is at rest", os.fspath(path))
+
+
+def _state(file: FileIO) -> tuple[int, int]:
+    """What changes when something is written to a file: its size and the time of its last change."""
+    status = os.fstat(file.fileno())
+    return status.st_size, status.st_mtime_ns
 
 
 def demand_file(path: str | os.PathLike[str]) -> None:

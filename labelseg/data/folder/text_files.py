@@ -6,7 +6,7 @@ import codecs
 from pathlib import Path
 
 from labelseg.errors import DataError
-from labelseg.file_kinds import odd_kind
+from labelseg.file_kinds import odd_kind, read_file
 
 
 def read_text(path: Path) -> str:
@@ -18,7 +18,7 @@ def read_text(path: Path) -> str:
     if kind := odd_kind(path):
         raise DataError(f"{path}: expected a text file, found {kind}.")
     try:
-        content = path.read_bytes()
+        content = read_file(path)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}.") from error
     if content[:4] == b"PK\x03\x04":

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from labelseg.errors import UsageError
-from labelseg.file_kinds import odd_kind
+from labelseg.file_kinds import odd_kind, read_file
 from labelseg.pipeline.declare.stage import AUTO, Follow, Stage, is_effective
 from labelseg.pipeline.declare.store_url import StoreUrl, read_store
 from labelseg.pipeline.declare.values import declared_fields, former_names, read_value
@@ -65,7 +65,7 @@ class Config:
         if kind := odd_kind(path):
             raise UsageError(f"{path}: expected a toml file, found {kind}.")
         try:
-            text = path.read_text(encoding="utf-8")
+            text = read_file(path).decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
             if DEEP_KEY.search(text):  # reading it takes time as the square of its length
                 raise RecursionError
             tables = tomllib.loads(text)
