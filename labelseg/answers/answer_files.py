@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from labelseg.answers.line_files import BadLine, append_lines, demand, parse_lines, read_bytes
+from labelseg.answers.line_files import BadLine, append_lines, demand, is_id, parse_lines, read_bytes
 
 AnswerKind = Literal["answer", "undo", "repeat", "mixed", "flag"]
 Point = tuple[str, int, int]  # id of an image, row and column of a pixel in it
@@ -165,7 +165,7 @@ def _answer(values: dict[str, Any]) -> Answer:
     Raises:
         ValueError: it is no answer.
     """
-    demand(isinstance(values.get("image"), str) and values["image"] != "", "'image' is no id of an image")
+    demand(is_id(values.get("image")), "'image' is no id of an image")
     for name in ("y", "x"):
         demand(_is_count(values.get(name)), f"'{name}' is no whole number of at least 0")
     for name in ("class", "guess"):

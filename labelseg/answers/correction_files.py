@@ -21,7 +21,7 @@ from typing import Any
 
 from blake3 import blake3
 
-from labelseg.answers.line_files import BadLine, append_lines, demand, parse_lines, read_bytes
+from labelseg.answers.line_files import BadLine, append_lines, demand, is_id, parse_lines, read_bytes
 from labelseg.errors import DataError
 from labelseg.file_kinds import read_file
 from labelseg.pipeline.files.atomic import write_atomically, write_if_absent
@@ -144,7 +144,7 @@ def _correction(values: dict[str, Any]) -> Correction:
         ValueError: it is no correction.
     """
     mask, classes = values.get("mask"), values.get("classes")
-    demand(isinstance(values.get("image"), str) and values["image"] != "", "'image' is no id of an image")
+    demand(is_id(values.get("image")), "'image' is no id of an image")
     demand("mask" in values, "'mask' is missing")
     # A digest is part of a path.
     demand(mask is None or (isinstance(mask, str) and _DIGEST.fullmatch(mask) is not None), "'mask' is neither a digest nor null")

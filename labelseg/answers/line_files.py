@@ -172,6 +172,14 @@ def demand(fits: bool, problem: str) -> None:
         raise ValueError(problem)
 
 
+def is_id(value: Any) -> bool:
+    """Whether a value may be the id of an image: text that a file can be named by."""
+    try:
+        return isinstance(value, str) and value != "" and bool(os.fsencode(value))
+    except UnicodeEncodeError:
+        return False
+
+
 def _table(line: bytes) -> dict[str, Any]:
     try:
         values = json.loads(line)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from labelseg.answers.line_files import BadLine, append_lines, demand, parse_lines, read_bytes
+from labelseg.answers.line_files import BadLine, append_lines, demand, is_id, parse_lines, read_bytes
 from labelseg.errors import UsageError
 
 MARKS = ("good", "bad", "fix")
@@ -59,6 +59,6 @@ def _mark(values: dict[str, Any]) -> tuple[str, str | None]:
     Raises:
         ValueError: it is no mark.
     """
-    demand(isinstance(values.get("image"), str) and values["image"] != "", "'image' is no id of an image")
+    demand(is_id(values.get("image")), "'image' is no id of an image")
     demand(values.get("mark", "") in (None, *MARKS), f"'mark' is none of {', '.join(MARKS)}, null")
     return values["image"], values["mark"]

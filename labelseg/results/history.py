@@ -24,7 +24,7 @@ ENDS = ("done", "failed", "waiting", "interrupted")
 # What each field of a record is; a line in which one is something else was not written by a run.
 TEXTS = ("instance", "split", "action", "error", "purpose", "target", "version", "tag")
 KINDS = {**dict.fromkeys(TEXTS, str), "reasons": list, "params": dict}
-NUMBERS = ("computed", "total", "failed", "seconds")
+NUMBERS = ("computed", "total", "failed", "seconds", "lines", "failures")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ class RunRecord:
         nodes: What was done, in order.
         failures: ``{"instance", "split", "id", "error"}`` for each image that failed.
         unreadable: Number of lines that are damaged or none of ours.
-        missing: Number of lines that are gone; None where the log has no end, as that of a run that goes on or was killed.
+        missing: Number of lines that are gone, those of failed images too; None where a log has no end: the run goes on, or was killed.
     """
 
     id: str
@@ -152,7 +152,7 @@ def read_run(folder: Path, run: str) -> RunRecord:
         nodes=nodes,
         failures=tuple({name: str(line.get(name, "")) for name in ("instance", "split", "id", "error")} for line in failures),
         unreadable=unreadable + damaged,
-        missing=_missing(events, len(events) + unreadable),
+        missing=_missing(events, len(events) + unreadable, len(failures) + damaged),
     )
 
 
@@ -170,12 +170,12 @@ def _lines(path: Path) -> tuple[list[dict[str, Any]], int]:
     return found, len(lines) - len(found)
 
 
-def _missing(events: list[dict[str, Any]], lines: int) -> int | None:
-    """Count the lines that a log has lost; None where it has no end."""
+def _missing(events: list[dict[str, Any]], lines: int, failures: int) -> int | None:
+    """Count the lines that a log has lost, and those of failed items; None where it has no end. Earlier ends count no failures."""
     if not events or "seal" not in events[0]:
         return 0
-    ends = [event["lines"] for event in events if event.get("event") == "end" and _is_count(event.get("lines"))]
-    return max(0, int(ends[-1]) + 1 - lines) if ends else None
+    ends = [event for event in events if event.get("event") == "end" and event.get("lines") is not None]
+    return max(0, int(ends[-1]["lines"]) + 1 - lines) + max(0, int(ends[-1].get("failures") or 0) - failures) if ends else None
 
 
 def _record(line: bytes, place: bytes | None) -> dict[str, Any] | None:

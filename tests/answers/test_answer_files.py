@@ -122,6 +122,7 @@ GOOD = {"image": "a", "y": 1, "x": 2, "class": "cat"}
         (b"[" * 100_000, "it is no JSON"),
         (b"[1]", "it is no table"),
         (json.dumps({**GOOD, "image": 3}).encode(), "'image' is no id of an image"),
+        (json.dumps({**GOOD, "image": "\ud800"}).encode(), "'image' is no id of an image"),
         (json.dumps({**GOOD, "y": -1}).encode(), "'y' is no whole number of at least 0"),
         (json.dumps({**GOOD, "x": True}).encode(), "'x' is no whole number of at least 0"),
         (json.dumps({**GOOD, "class": 3}).encode(), "'class' is neither the name of a class nor null"),

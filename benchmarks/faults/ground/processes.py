@@ -18,6 +18,8 @@ from typing import Any
 
 from click import Command
 
+from benchmarks.faults.ground.visiting import visit
+from labelseg.pages.serving import local_server
 from labelseg.pipeline.declare.stage import Stage
 from labelseg.pipeline.files import leaves
 
@@ -70,9 +72,10 @@ def _program(stages: tuple[Stage, ...]) -> Command:
 
 
 def call(root: Path, words: Sequence[str], stages: Sequence[Stage]) -> Said:
-    """Call the command line in this process; a workspace may have leaves of few rows."""
+    """Call the command line in this process; a workspace may have leaves of few rows, and pages that are served are visited once."""
     from click.testing import CliRunner
 
+    local_server.serve = visit  # a server would wait for somebody to visit it
     leaves.LEAF_ROWS = int((root / ROWS_FILE).read_text()) if (root / ROWS_FILE).exists() else USUAL_ROWS
     result = CliRunner().invoke(_program(tuple(stages)), ["-C", str(root), *words], prog_name="labelseg")
     crash = ""

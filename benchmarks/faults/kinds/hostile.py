@@ -79,6 +79,15 @@ PEOPLE_ORDERS = (
         ("evaluate", "--unsaved"),
         ("gc", "--unsaved"),
     ),
+    (
+        ("view", "spread"),
+        ("annotate", "ask"),
+        ("view", "override", "--split", "train"),
+        ("view", "spread", "--list", "fix"),
+        ("answers", "ask"),
+        ("verify", "--repair"),
+        ("annotate", "ask", "--all"),
+    ),
 )
 
 

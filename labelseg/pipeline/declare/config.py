@@ -89,6 +89,8 @@ class Config:
         """Check the content of a toml file and every value in it, and return the configuration."""
         by_name = {stage.name: stage for stage in stages}
         config = cls(path, tables, by_name, {})
+        if (place := _with_nul(tables)) is not None:
+            raise UsageError(f"{path.name} {place}: expected text, got one with the character of code 0, which no name has. Remove it.")
         for name, table in tables.items():
             if name not in by_name and name not in PLAIN_TABLES:
                 raise UsageError(f"{path.name}: unknown table [{name}].{suggestion(name, [*by_name, *PLAIN_TABLES])}")
@@ -304,6 +306,15 @@ def _by_todays_names(stage: Stage, values: Mapping[str, Any], where: str) -> dic
 def _variable(stage: str, name: str, key: str) -> str:
     """Spell the environment variable of a parameter."""
     return PREFIX + "__".join(part.replace("-", "_").upper() for part in (stage, name, key) if part)
+
+
+def _with_nul(value: Any, place: str = "") -> str | None:
+    """Name the place of the first text with a character of code 0, of which systems make errors that name nothing; None without one."""
+    if isinstance(value, str):
+        return place if "\0" in value else None
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    found = (_with_nul(one, f"{place}.{name}".lstrip(".")) or ("a key" if "\0" in str(name) else None) for name, one in inner)
+    return next((name for name in found if name is not None), None)
 
 
 def _read_environ(config: Config, environ: Mapping[str, str]) -> dict[tuple[str, str], dict[str, str]]:

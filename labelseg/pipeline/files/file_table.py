@@ -145,7 +145,7 @@ class FileTable:
         rows = self._held.get(leaf.digest)
         if rows is None:
             rows = {}
-            with suppress(OSError, ValueError, KeyError, TypeError):
+            with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
                 rows = _read_rows(read_leaf(leaf_path(self._folder, leaf.digest)))
             self._held[leaf.digest] = rows
             while len(self._held) > HELD:
@@ -227,4 +227,7 @@ def _read_rows(values: dict[str, Any]) -> dict[str, Entry]:
     digests = [text[k : k + DIGEST_CHARACTERS] for k in range(0, len(text), DIGEST_CHARACTERS)]
     columns = values["sizes"], values["mtimes"], values["inodes"], digests, range(len(digests))
     entries = map(Entry._make, zip(*columns, strict=True))
-    return dict(zip([prefix + name for name in values["names"]], entries, strict=True))
+    found = dict(zip([prefix + name for name in values["names"]], entries, strict=True))
+    if len(found) != len(digests):
+        raise ValueError("a name stands there twice")
+    return found

@@ -27,12 +27,17 @@ def normal_form(recipe: Mapping[str, Any], stages: Mapping[str, Stage]) -> dict[
         values of the parameters that are left out of keys: those without effect, and those whose default asks for nothing.
     """
     sources = {role: _of_source(source, stages) for role, source in recipe.get("sources", {}).items()}
-    stage = stages.get(recipe["stage"])
+    stage = stages.get(recipe.get("stage", ""))
     if stage is None:
         return {**recipe, "sources": sources}
+    given_params = recipe.get("params", {})
     declared = {key_name(f): f for f in fields(stage.params)}
-    named = {**recipe["params"], **recipe.get("splits", {}), **{role: source["instance"] for role, source in sources.items()}}
-    params = _params(stage, declared, named)
+    named = {**given_params, **recipe.get("splits", {}), **{role: source["instance"] for role, source in sources.items()}}
+    try:
+        params = _params(stage, declared, named)
+        counting = {name: enters_key(field, params) for name, field in declared.items()}
+    except (TypeError, ValueError, LookupError, ArithmeticError):  # values of other types, which show as a difference
+        return {**recipe, "sources": sources}
     values = {f.name: _plain(getattr(params, f.name)) for f in declared.values()}
 
     def kept(given: Mapping[str, Any], resolve: bool = False) -> dict[str, Any]:
@@ -42,18 +47,18 @@ def normal_form(recipe: Mapping[str, Any], stages: Mapping[str, Stage]) -> dict[
             field = declared.get(name)
             if field is None:
                 found[name] = value
-            elif enters_key(field, params):
+            elif counting[name]:
                 found[field.name] = values[field.name] if resolve else value
         return found
 
-    resting = {f.name: values[f.name] for f in declared.values() if not enters_key(f, params)}
+    resting = {f.name: values[f.name] for name, f in declared.items() if not counting[name]}
     splits = kept(recipe.get("splits", {}))
-    return {**recipe, "params": kept(recipe["params"], True), "splits": splits, "sources": kept(sources), "resting": resting}
+    return {**recipe, "params": kept(given_params, True), "splits": splits, "sources": kept(sources), "resting": resting}
 
 
 def same_params(recipe: Mapping[str, Any], recorded: Mapping[str, Any], stages: Mapping[str, Stage]) -> bool:
     """Whether two recipes of a stage have parameters that amount to the same."""
-    if recipe["stage"] != recorded["stage"] or recipe["version"] != recorded["version"]:
+    if (recipe.get("stage"), recipe.get("version")) != (recorded.get("stage"), recorded.get("version")) or "params" not in recorded:
         return False
     if recipe["params"] == recorded["params"]:
         return True

@@ -162,10 +162,9 @@ def _recipe_reasons(current: Recipe, finished: Recipe) -> list[Reason]:
 def _own_reasons(current: Recipe, finished: Recipe) -> list[Reason]:
     """List the differences of two recipes without looking at what they read."""
     reasons = []
-    if current["stage"] != finished["stage"]:
-        reasons.append(Reason("stage", before=finished["stage"], after=current["stage"]))
-    if current["version"] != finished["version"]:
-        reasons.append(Reason("version", before=finished["version"], after=current["version"]))
+    for name in ("stage", "version"):
+        if current.get(name) != finished.get(name):
+            reasons.append(Reason(name, before=finished.get(name), after=current.get(name)))
     reasons += _parameter_reasons(current, finished)
     before, after = finished.get("classes"), current.get("classes")
     if after != before:
@@ -177,8 +176,8 @@ def _own_reasons(current: Recipe, finished: Recipe) -> list[Reason]:
 
 def _parameter_reasons(current: Recipe, finished: Recipe) -> Iterable[Reason]:
     """Compare the parameters that count for either; one that does not count on a side has the value there at which it rests."""
-    now, then = ({**recipe.get("resting", {}), **recipe["params"]} for recipe in (current, finished))
-    for name in dict.fromkeys((*current["params"], *finished["params"])):
+    now, then = ({**recipe.get("resting", {}), **recipe.get("params", {})} for recipe in (current, finished))
+    for name in dict.fromkeys((*current.get("params", {}), *finished.get("params", {}))):
         # A value absent on one side belongs to a parameter that came or went with a version.
         before, after = then.get(name), now.get(name)
         if name not in now or name not in then or after != before or type(after) is not type(before):
@@ -188,7 +187,7 @@ def _parameter_reasons(current: Recipe, finished: Recipe) -> Iterable[Reason]:
 
 def _counting_reasons(current: Recipe, finished: Recipe) -> list[Reason]:
     """List the parameters that count on one side only: nobody gave them another value."""
-    now, then = current["params"], finished["params"]
+    now, then = current.get("params", {}), finished.get("params", {})
     return [Reason("parameter", name, then.get(name), now.get(name)) for name in (*now, *then) if (name in now) != (name in then)]
 
 

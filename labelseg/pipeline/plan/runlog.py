@@ -23,6 +23,7 @@ from labelseg.pipeline.files.seals import BLANK, seal
 from labelseg.pipeline.plan.graph import NodeId
 
 _RUN_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")
+FAILED = "failed.jsonl"
 MarkerState = Literal["running", "failed", "waiting"]
 
 
@@ -58,14 +59,14 @@ class RunLog:
         self._append("log.jsonl", values)
 
     def end(self) -> None:
-        """Append how many lines ``log.jsonl`` has, as the last one, if there are any."""
-        path = self.folder / "log.jsonl"
-        if path.is_file():
-            self.event({"event": "end", "lines": path.read_bytes().count(b"\n")})
+        """Append how many lines ``log.jsonl`` and ``failed.jsonl`` have, as the last line of the first, if that has any."""
+        lines, failures = (_count_lines(self.folder / name) for name in ("log.jsonl", FAILED))
+        if lines:
+            self.event({"event": "end", "lines": lines, "failures": failures})
 
     def failed_item(self, node: NodeId, image_id: str, error: str, trace: str) -> None:
         """Append one failed item to ``failed.jsonl``."""
-        self._append("failed.jsonl", {"instance": node.instance, "split": node.split, "id": image_id, "error": error, "traceback": trace})
+        self._append(FAILED, {"instance": node.instance, "split": node.split, "id": image_id, "error": error, "traceback": trace})
 
     def _append(self, name: str, values: Mapping[str, Any]) -> None:
         """Append a line in one write, so that lines of several processes do not mix."""
@@ -73,6 +74,11 @@ class RunLog:
         line = json.dumps({"time": now(), **values, "seal": BLANK}, default=_number).encode()
         with open_to_append(self.folder / name) as file:
             file.write(seal(line, place_of_line(self.id, name)) + b"\n")
+
+
+def _count_lines(path: Path) -> int:
+    """Count the lines of a file; 0 where there is none."""
+    return path.read_bytes().count(b"\n") if path.is_file() else 0
 
 
 def place_of_line(run: str, name: str) -> bytes:

@@ -17,6 +17,7 @@ from labelseg.pipeline.files.paths import below, climbing, is_key, unlistable
 from labelseg.pipeline.files.seals import intact_seal
 from labelseg.pipeline.files.unfinished import Unfinished
 from labelseg.pipeline.instances import run_command, stage_of
+from labelseg.pipeline.recipes import recipe_problem
 from labelseg.pipeline.store.items.item_rows import ItemLeaf, ManifestItem
 from labelseg.pipeline.store.items.leaf_items import LeafItems, read_leaves
 from labelseg.pipeline.store.items.leaf_writing import takes_leaves, write_items
@@ -206,8 +207,9 @@ class Catalog:
         try:
             leaves = read_leaves(values.pop("leaves", []))
             values["items"] = LeafItems(self.root, stage, leaves) if leaves else _items(values["items"])
-            if not all(map(is_key, values.get("parts", ()))):
-                raise ValueError("it names what is no part")
+            problem = "" if all(map(is_key, values.get("parts", ()))) else "it names what is no part"
+            if problem := problem or recipe_problem(values["recipe"]):
+                raise ValueError(problem)
             manifest = Manifest(**values)
             if (manifest.stage, manifest.key) != (stage, key):
                 raise ValueError(f"it is the manifest {manifest.key} of {manifest.stage}")
@@ -339,9 +341,10 @@ class Catalog:
         return below(self.root / "manifests", stage, f"{key}.json")
 
     def ref_path(self, instance: str, split: str = "", tag: str | None = None) -> Path:
-        """Where a ref lies; names are quoted, so that any split and tag makes one file name."""
-        name = quote(split or MODEL_REF, safe=" ")
-        return below(self.root / "refs", quote(instance, safe="@ "), f"{name}@{quote(tag, safe=' ')}.json" if tag else f"{name}.json")
+        """Where a ref lies; names are quoted, so that any split and tag makes one file name, also one that no file is named by."""
+        tail = f"@{quote(tag, ' ', errors='surrogatepass')}" if tag else ""
+        folder, name = quote(instance, "@ ", errors="surrogatepass"), quote(split or MODEL_REF, " ", errors="surrogatepass")
+        return below(self.root / "refs", folder, f"{name}{tail}.json")
 
     def _unfinished(self) -> dict[str, Collection[Path] | ArtifactError]:
         """Map each tag that is not finished to the refs that do not count, or to why these cannot be told."""
@@ -360,11 +363,12 @@ class Catalog:
         if values is None:
             return None
         ref = Ref(**values)
-        odd = [name for name in ("key", "digest") if not is_key(getattr(ref, name))]
-        if odd:
-            raise DamageError(f"{path} is damaged: its {odd[0]} is not one. {repair(stage)}")
+        odd = next((f"its {name} is not one" for name in ("key", "digest") if not is_key(getattr(ref, name))), "")
+        if odd := odd or recipe_problem(ref.recipe):
+            raise DamageError(f"{path} is damaged: {odd}. {repair(stage)}")
         if self.ref_path(ref.instance, ref.split, ref.tag) != path:
-            raise DamageError(f"{path} is the ref of {ref.instance}{' in ' + ref.split if ref.split else ''}. {repair(stage)}")
+            named = f"{ref.instance}{' in ' + ref.split if ref.split else ''}".encode("utf-8", "backslashreplace").decode()
+            raise DamageError(f"{path} is the ref of {named}. {repair(stage)}")
         return ref
 
 

@@ -56,6 +56,17 @@ def test_a_line_that_is_gone_is_told(finished, logs, kept, message):
     assert message in told(finished)
 
 
+@pytest.mark.parametrize("change", [lambda path: path.unlink(), lambda path: path.write_text("")])
+def test_failed_images_that_are_gone_from_a_log_are_told(finished, change):
+    assert labelseg(finished, "cam", "--fail", "a2").exit_code == 3
+    folder = finished / ".labelseg"
+    path = folder / "runs" / run_ids(folder)[0] / "failed.jsonl"
+    assert (told(finished), len(path.read_text().splitlines())) == ("", 1)
+    change(path)
+    assert "1 line is gone" in told(finished)
+    assert read_run(folder, path.parent.name).missing == 1
+
+
 def test_an_emptied_log_is_told(finished, logs):
     logs[0].write_text("")
     assert "no line is left" in told(finished)

@@ -256,3 +256,11 @@ def test_an_instance_of_a_stage_in_one_line_is_refused(tmp_path):
     assert write_values(config, "spread", {"beta": 2}).params("spread").beta == 2
     with pytest.raises(UsageError, match=r"spread is written in one line, .*Write it as \[spread\]"):
         write_values(config, "spread@two", {"beta": 2})
+
+
+@pytest.mark.parametrize("text", [
+    '[data]\nimages = "\\u0000"', '[data]\nsplits = ["a", "b\\u0000"]', '[cam]\nmodel = "a\\u0000b"', '[data]\n"a\\u0000" = 1',
+])  # fmt: skip
+def test_a_text_that_no_file_can_be_named_by_is_told_with_its_place(tmp_path, text):
+    with pytest.raises(UsageError, match=r"labelseg.toml (data|cam|a key).*: expected text, got one with the character of code 0"):
+        load(tmp_path, text)

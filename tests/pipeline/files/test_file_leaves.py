@@ -180,13 +180,16 @@ def test_a_list_of_leaves_that_is_not_sorted_counts_as_none(tmp_path):
 
 @pytest.mark.parametrize("change", [
     {"digests": "g" * 32}, {"digests": "0" * 33}, {"digests": ["0" * 32]}, {"digests": []}, {"sizes": [None]}, {"mtimes": [1e300]},
-    {"inodes": [[]]}, {"names": [5]}, {"in": 5},
+    {"inodes": [[]]}, {"names": [5]}, {"in": 5}, {},
 ])  # fmt: skip
 def test_a_leaf_of_other_values_costs_its_rows_alone_whatever_its_name_says(tmp_path, change):
     filled(tmp_path / "files.json")
     path = tmp_path / "files.json"
     first = json.loads(path.read_bytes())["leaves"][0]
     row = {"in": "", "names": [first[0]], "sizes": [1], "mtimes": [1], "inodes": [1], "digests": "0" * 32}
+    row |= (
+        {"names": row["names"] * 2, **{name: [1, 1] for name in ("sizes", "mtimes", "inodes")}, "digests": "0" * 64} if not change else {}
+    )
     forged = write_leaf(tmp_path / "files", {**row, **change})
     edited_list(path, lambda k, row: row if k else [row[0], 1, forged])
     rows = found(FileTable(path))

@@ -96,6 +96,17 @@ def test_a_key_that_climbs_is_never_followed(root, tmp_path):
     assert states(root)["cam", "train"] == "fresh"
 
 
+@pytest.mark.parametrize("name", ["instance", "split", "tag"])
+def test_a_ref_of_a_name_that_no_file_can_have_is_damaged(root, name):
+    reseal(ref_of(root, "cam", "train"), rf'"{name}": "[^"]*"', rf'"{name}": "\\\\ud800"')
+    catalog = toy.ToyWorkspace(root).catalog
+    with pytest.raises(DamageError, match=r"train\.json is the ref of .*\. Repair: labelseg verify --repair cam") as told:
+        catalog.ref("cam", "train")
+    assert str(told.value).encode()
+    assert ("cam", "train") not in {(ref.instance, ref.split) for ref in catalog.refs(tagged=True)}
+    assert states(root)["cam", "train"] == "damaged"
+
+
 @pytest.mark.parametrize(
     ("pattern", "text", "told"),
     [
@@ -277,11 +288,11 @@ def test_a_part_that_cannot_be_read_at_this_moment_is_never_taken_out(root, monk
     ws = toy.ToyWorkspace(root)
     before = sorted((root / ".labelseg").rglob("*"))
 
-    def refuse(path):
+    def refuse(path, *arguments, **options):
         raise PermissionError(13, "Permission denied")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "read_bytes", refuse)
+        patch.setattr("labelseg.file_kinds.open", refuse, raising=False)
         problems = ws.store.problems()
         with pytest.raises(ArtifactError, match="cannot be read: Permission denied"):
             list(repair(ws, problems, HERE))

@@ -82,7 +82,7 @@ def records() -> list[Hostility]:
 
             def reindex(root: Path, victim: Path, column: str = column, value: Any = value) -> None:
                 path = PLACES["leaf of the index"](root)
-                _renamed(root / ".labelseg" / "files.json", path, {**json.loads(path.read_text()), column: value})
+                renamed(root / ".labelseg" / "files.json", path, json.dumps({**json.loads(path.read_text()), column: value}).encode())
 
             found.append(Hostility(f"leaf of the index with the column {column} {shown}", reindex, published=True, in_leaves=True))
     for name in ("x" * LONGEST, "../../../victim/precious", "a\0b"):
@@ -106,14 +106,13 @@ def records() -> list[Hostility]:
 def _rewritten(root: Path, **columns: Any) -> None:
     """Change columns of a leaf of items, call it by its digest again and put its manifest right."""
     path = leaf(root)
-    _renamed(manifest(root), path, {**json.loads(path.read_text()), **columns})
+    renamed(manifest(root), path, json.dumps({**json.loads(path.read_text()), **columns}).encode())
 
 
-def _renamed(record: Path, path: Path, values: Any) -> None:
-    """Write a leaf with other values under the name that its bytes have, and name it in a record."""
+def renamed(record: Path, path: Path, data: bytes) -> None:
+    """Write a leaf with another content under the name that its bytes have, and name it in a record."""
     from labelseg.pipeline.files.digests import digest
 
-    data = json.dumps(values).encode()
     name = digest(data)
     (path.parent / f"{name}.json").write_bytes(data)
     rows = json.loads(record.read_text())["leaves"]
