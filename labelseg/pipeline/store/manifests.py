@@ -17,7 +17,7 @@ from labelseg.pipeline.files.paths import below, climbing, is_key, unlistable
 from labelseg.pipeline.files.seals import intact_seal
 from labelseg.pipeline.files.unfinished import Unfinished
 from labelseg.pipeline.instances import run_command, stage_of
-from labelseg.pipeline.recipes import recipe_problem
+from labelseg.pipeline.record_forms import failed_problem, meta_problem, recipe_problem
 from labelseg.pipeline.store.items.item_rows import ItemLeaf, ManifestItem
 from labelseg.pipeline.store.items.leaf_items import LeafItems, read_leaves
 from labelseg.pipeline.store.items.leaf_writing import takes_leaves, write_items
@@ -208,7 +208,8 @@ class Catalog:
             leaves = read_leaves(values.pop("leaves", []))
             values["items"] = LeafItems(self.root, stage, leaves) if leaves else _items(values["items"])
             problem = "" if all(map(is_key, values.get("parts", ()))) else "it names what is no part"
-            if problem := problem or recipe_problem(values["recipe"]):
+            forms = recipe_problem(values["recipe"]), meta_problem(values["meta"]), failed_problem(values["failed"])
+            if problem := problem or next(filter(None, forms), ""):
                 raise ValueError(problem)
             manifest = Manifest(**values)
             if (manifest.stage, manifest.key) != (stage, key):
