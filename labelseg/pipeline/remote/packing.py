@@ -13,6 +13,8 @@ import zipfile
 import zlib
 from pathlib import Path
 
+from labelseg.file_kinds import read_file
+
 HEADER = "zarr.json"
 BEGINNING = 64 << 10  # bytes of an object in which most headers end
 _LOCAL = struct.Struct("<4s5H3L2H")  # what stands before the first file of an archive
@@ -31,7 +33,7 @@ def pack(folder: Path) -> bytes:
     held = io.BytesIO()
     with zipfile.ZipFile(held, "w") as archive:
         for name in names:
-            archive.writestr(zipfile.ZipInfo(name, _DATE), (folder / name).read_bytes())
+            archive.writestr(zipfile.ZipInfo(name, _DATE), read_file(folder / name))
     return held.getvalue()
 
 
