@@ -44,6 +44,7 @@ def tag_findings(dataset: Dataset) -> Iterator[Finding]:
         yield from _everywhere(dataset, where, counts, len(tags))
         yield from _never_alone(dataset, where, tags, counts, everywhere)
     yield from _rare(dataset, where, tags, counts)
+    yield from _unknown(dataset, tags)
 
 
 def split_findings(dataset: Dataset, validation: str, *, quick: bool = False) -> Iterator[Finding]:
@@ -140,6 +141,16 @@ def _rare(dataset: Dataset, where: str, tags: Mapping[str, tuple[int, ...]], cou
         rarest, largest = (dataset.classes[next(k for k, count in learned.items() if count == wanted)] for wanted in (least, most))
         what = f"'{rarest}' is in {counted(least, 'image')} of {LEARNED}, '{largest}' in {most:,}"
         yield Finding("note", where, what, "rare classes are learned late and badly", f"Add images of '{rarest}'.")
+
+
+def _unknown(dataset: Dataset, tags: Mapping[str, tuple[int, ...]]) -> Iterator[Finding]:
+    """Tell of images of which a table of tags says nothing, in what is learned from."""
+    table = getattr(folder_of(dataset), "labels", None)
+    missing = [image_id for image_id in _ids(dataset, LEARNED) if image_id not in tags]
+    if table and tags and missing:
+        what = f"nothing is told of {counted(len(missing), 'image')} of {LEARNED}: {some_of(missing)}"
+        effect = "no classifier learns from them, and cam leaves them out with exit code 3"
+        yield Finding("note", str(table), what, effect, "Add a line for each, with an empty cell if it holds nothing.")
 
 
 def _copies(dataset: Dataset, name: str, held: Sequence[str], learned: Sequence[str]) -> Iterator[Finding]:

@@ -170,6 +170,13 @@ def test_uneven_classes_are_told(root):
     assert any("'dog' is in 1 image of train, 'cat' in 30: rare classes" in line for line in tagged(root, *["cat"] * 30, "dog", "cat"))
 
 
+def test_images_of_which_a_table_tells_nothing_are_told(root):
+    assert tagged(root, "cat", "dog", "cat;person", "dog;person", "cat;person", "person", "dog", "cat") == []
+    (root / "labels.csv").write_text("".join(line for line in (root / "labels.csv").open() if line[0] not in "37"))
+    (line,) = (line for line in told(root, masks=None) if "nothing is told" in line)
+    assert line.startswith(f"note: {root}/labels.csv: nothing is told of 1 image of train: 3: no classifier learns from them")
+
+
 @pytest.mark.parametrize("value", [0, 255])
 def test_masks_of_0_and_255_are_told(root, value):
     masks(root, lambda mask, path: Image.fromarray(np.where(mask % 255, 255, value * (mask == 255)).astype(np.uint8)).save(path))
