@@ -25,7 +25,9 @@ COUNT_VARIABLES = ("SLURM_ARRAY_TASK_COUNT",)
 @click.option(
     "--shard", type=click.IntRange(min=0), metavar="K", show_default=" or ".join(SHARE_VARIABLES), help="Which share to compute, from 0."
 )
-@click.option("--shards", type=click.IntRange(min=1), metavar="N", show_default=COUNT_VARIABLES[0], help="How many shares there are.")
+@click.option(
+    "--shards", type=click.IntRange(1, 1_000_000), metavar="N", show_default=COUNT_VARIABLES[0], help="How many shares there are."
+)
 @click.option("--print", "scheduler", type=click.Choice(("slurm", "k8s")), help="Compute nothing: write a script for all shares.")
 @with_device
 @pass_invocation

@@ -17,6 +17,7 @@ from labelseg.pipeline.store.manifests import ManifestItem
 from labelseg.pipeline.store.records import FORMAT, read_record, to_json
 
 JOB = "job"
+MOST_SHARES = 1_000_000
 LONGEST_RUN = 64  # neighbours lie in one part of what is read
 RUNS = 8  # that a share has at least, where there are as many items, so that new images at the end are spread over all
 Record = TypeVar("Record", "ShareJob", "ShareRecord")
@@ -116,8 +117,8 @@ class ShareFolder:
             DamageError: it is not what was written, or that of another map.
         """
         job = self._read(JOB, ShareJob)
-        if job is not None and not job.shares > 0:
-            raise self._damage(JOB, f"{job.shares} shares are none")
+        if job is not None and not 0 < job.shares <= MOST_SHARES:
+            raise self._damage(JOB, f"it speaks of {'no' if job.shares <= 0 else 'too many'} shares")
         return job
 
     def publish(self, record: ShareRecord) -> None:
@@ -157,7 +158,9 @@ class ShareFolder:
 
     def done(self, shares: int) -> list[int]:
         """List the shares of which there is a record, sound or not."""
-        return [share for share in range(shares) if self._file(str(share)).is_file()]
+        names = (path.stem for path in self.path.glob("*.json") if path.is_file())
+        there = sorted(int(name) for name in names if name.isdecimal() and name == str(int(name)))
+        return [share for share in there if share < shares]
 
     def remove(self) -> None:
         """Forget the shares; what they computed stays."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -276,6 +277,19 @@ def test_other_commands_leave_shares_at_work_alone(root):
     assert not aside.exists()
     assert not list(part_paths(root / ".labelseg", "cam"))
     assert unfinished_shares(root / ".labelseg") == []
+
+
+@pytest.mark.parametrize("shares", [0, -1, 10**7, 10**400])
+def test_a_job_of_so_many_shares_is_told_and_nobody_counts_to_it(root, shares):
+    from labelseg.errors import DamageError
+    from labelseg.pipeline.files.seals import BLANK, seal
+
+    work(root, 0)
+    path = folder(root).path / "job.json"
+    path.write_bytes(seal(json.dumps({**json.loads(path.read_text()), "shares": shares, "seal": BLANK}).encode()))
+    with pytest.raises(DamageError, match=r"it speaks of (no|too many) shares\. Remove it: labelseg verify --repair cam"):
+        finish(root)
+    assert folder(root).done(10**400) == [0]
 
 
 def test_a_record_that_is_not_what_its_place_says_is_refused(root):
