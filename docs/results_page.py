@@ -15,6 +15,7 @@ from results_few_masks import few_parts
 from results_large import large_parts
 from results_pages import page_parts
 from results_quality import quality_parts
+from results_store import store_parts
 from results_tables import (
     Result,
     Value,
@@ -126,6 +127,8 @@ def page(folder: Path = RESULTS) -> str:
         *interop_parts(folder / "interop.json"),
         "## Large photos",
         *large_parts(folder / "large_photos.json"),
+        "## An object store",
+        *store_parts(folder / "object_store.json"),
         "## Speed and size",
         *speed_parts(rows),
     ]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from labelseg.errors import DataError, MissingArtifactError, UsageError
 from labelseg.pipeline.declare.config import Config
 from labelseg.pipeline.declare.stage import Stage
+from labelseg.pipeline.declare.store_url import SCHEME, parse_url
 from labelseg.pipeline.engines.launched import launched
 from labelseg.pipeline.files.fingerprint import FileIndex
 from labelseg.pipeline.instances import stage_of
@@ -87,9 +88,7 @@ class Workspace:
     @cached_property
     def dataset(self) -> Dataset:
         """The images and what is known of them."""
-        from labelseg.data.dataset import open_dataset
-
-        return open_dataset(self.root, self._config.data)
+        return open_data(self.root, self._config.data)
 
     @cached_property
     def index(self) -> FileIndex:
@@ -241,6 +240,38 @@ class Workspace:
             there = f" There is {', '.join(elsewhere)}." if elsewhere else ""
             raise MissingArtifactError(f"{instance} has never run here{where}.{there} Run: {self.config.command(instance, split)}")
         return self.catalog.named(ref)
+
+
+def open_data(root: Path, table: Mapping[str, Any]) -> Dataset:
+    """Open the dataset that a ``[data]`` table describes; of images that it names by a URL what is new is fetched first.
+
+    Raises:
+        UsageError, DataError: as ``open_dataset``.
+        UnreachableError: images lie in an object store that does not answer, and none were fetched before.
+    """
+    from labelseg.data.dataset import open_dataset
+
+    here = {key: _with_images_here(root, value) if isinstance(value, Mapping) else value for key, value in table.items()}
+    return open_dataset(root, _with_images_here(root, here))
+
+
+def fetched_images(root: Path, url: str) -> Path:
+    """Bring the images below a URL here, what is new of them, and return their folder.
+
+    Raises:
+        UsageError, DataError, UnreachableError: as ``open_data``.
+    """
+    from labelseg.data.folder.image_ids import IMAGE_SUFFIXES
+    from labelseg.pipeline.remote.mirror import mirrored
+
+    return mirrored(root / FOLDER, parse_url(url, "[data] images"), IMAGE_SUFFIXES).absolute()
+
+
+def _with_images_here(root: Path, table: Mapping[str, Any]) -> dict[str, Any]:
+    """Put the folder here in place of a URL of images."""
+    images = table.get("images")
+    is_url = isinstance(images, str) and images.startswith(SCHEME)
+    return {**table, "images": str(fetched_images(root, str(images)))} if is_url else dict(table)
 
 
 def _listed(config: Config, kind: Literal["map", "model"]) -> str:

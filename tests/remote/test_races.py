@@ -36,7 +36,7 @@ def test_of_two_publishers_of_other_settings_one_wins_and_the_other_keeps_its_wo
     first.computed()
     second = machine("second")
     second.run()
-    second.bucket = meets(bucket, "replace", "refs/spread/train.json", lambda: first.run("spread", beta=2.0))
+    second.bucket = meets(bucket, "list", "objects/spread/", lambda: first.run("spread", beta=2.0))
     with pytest.raises(
         OvertakenError, match=r"another machine has published spread \(train\).*is kept, here and there.*labelseg run"
     ) as told:

@@ -119,11 +119,12 @@ def _checked(invocation: Invocation, config: Config, table: str, key: str, text:
 
 def _checked_data(invocation: Invocation, config: Config, key: str, value: Any) -> Any:
     """Check that the data can be opened with a new value."""
-    from labelseg.data.dataset import PATH_KEYS, open_dataset
+    from labelseg.data.dataset import PATH_KEYS
+    from labelseg.workspace import open_data
 
     if isinstance(value, str) and (key in PATH_KEYS or key == "classes"):
         value = located(invocation.root, value)
-    dataset = open_dataset(invocation.root, {**config.data, key: value})
+    dataset = open_data(invocation.root, {**config.data, key: value})
     for split in dataset.splits():
         for image_id in dataset.ids(split)[:1]:
             dataset.has(image_id, "tags")

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from labelseg.pipeline.declare.store_url import SCHEME, parse_url
+
 SCENES_TRAIN = 200
 
 
@@ -18,6 +20,15 @@ def folder_option(help: str) -> dict[str, Any]:
 def path_option(metavar: str, help: str) -> dict[str, Any]:
     """Declare an option that names a folder or a file."""
     return {"type": click.Path(exists=True, path_type=Path), "metavar": metavar, "help": help}
+
+
+class PathOrUrl(click.Path):
+    """A path that is there, or the URL of images in an object store."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str) and value.startswith(SCHEME):
+            return str(parse_url(value, "--images"))
+        return super().convert(value, param, ctx)
 
 
 def file_option(help: str) -> dict[str, Any]:

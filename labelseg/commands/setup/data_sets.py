@@ -52,8 +52,9 @@ def add(
     Its images are called NAME:..., its splits NAME:train, NAME:val and so on: labelseg segment --split target:val. It has the classes of
     the first data set; where lists differ in more than their order it is refused.
     """
-    from labelseg.data.dataset import KEYS, open_dataset
+    from labelseg.data.dataset import KEYS
     from labelseg.data.domains.joint_dataset import check_name
+    from labelseg.workspace import open_data
 
     workspace = invocation.workspace()
     check_name(name, KEYS)
@@ -76,7 +77,7 @@ def add(
         if name in workspace.config.data and workspace.config.data[name] != table:
             where = workspace.config.path
             raise UsageError(f"data add {name}: there is one already. Edit [data.{name}] in {where}, or choose another name.")
-        dataset = open_dataset(workspace.root, {**workspace.config.data, name: table})
+        dataset = open_data(workspace.root, {**workspace.config.data, name: table})
         own_splits = [split for split in dataset.splits() if split.startswith(f"{name}:")]
         rows = [(split, len(ids), sum(dataset.has(i, "mask") for i in ids)) for split in own_splits for ids in (dataset.ids(split),)]
         for split in dataset.splits():

@@ -11,11 +11,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from labelseg.commands.context import Invocation, pass_invocation, talk, tell
-from labelseg.commands.setup.data_options import ending_option, file_option, folder_option, path_option, scenes_option, share_option
+from labelseg.commands.setup.data_options import (
+    PathOrUrl,
+    ending_option,
+    file_option,
+    folder_option,
+    path_option,
+    scenes_option,
+    share_option,
+)
 from labelseg.commands.setup.recipes import CHAINS, PRESETS, RECIPES, first_backbone, recipe_tables, remarks
 from labelseg.commands.setup.survey import Survey, proposed_side, survey_data, survey_report
 from labelseg.commands.workspace_file import exists_error, workspace_text, write_new, written_path
-from labelseg.data.dataset import open_dataset
 from labelseg.data.folder.findings import Finding
 from labelseg.data.folder.folder_dataset import FolderDataset
 from labelseg.data.folder.image_ids import ImageIndex
@@ -27,6 +34,7 @@ from labelseg.pipeline.declare.values import read_value
 from labelseg.results.outlook.initial_weights import network_findings
 from labelseg.stages.tags import train_classifier
 from labelseg.wording import counted, some_of
+from labelseg.workspace import fetched_images, open_data
 
 if TYPE_CHECKING:
     from labelseg.protocols import Dataset
@@ -44,7 +52,13 @@ SPLIT_FIRST = "; before it, to learn from some of the masks only: labelseg split
     "source",
     **folder_option("Folder with images/ and any of masks/, labels.csv, classes.txt and lists such as train.txt or splits/train.txt."),
 )
-@click.option("--images", **path_option("DIR", "Folder of images: jpg, png, webp, bmp, tiff; or a TIFF stack, or a folder of stacks."))
+@click.option(
+    "--images",
+    type=PathOrUrl(exists=True, path_type=Path),
+    metavar="DIR",
+    help="Folder of images: jpg, png, webp, bmp, tiff; or a TIFF stack, or a folder of stacks; or s3://BUCKET/PREFIX of images in an "
+    "object store.",
+)
 @click.option(
     "--labels",
     type=click.Path(exists=True, path_type=Path),
@@ -116,12 +130,17 @@ def init(
     target = invocation.root / FILE_NAME
     if target.exists():
         raise exists_error(target)
+    url = str(paths["images"]) if isinstance(paths.get("images"), str) else ""
+    if url:
+        paths["images"] = fetched_images(invocation.root, url)
     parts = _parts(source, paths)
     converted = _convert(invocation.root, parts)
     try:
         endings = {key: ending for key, ending in (("image_suffix", image_suffix), ("mask_suffix", mask_suffix)) if ending}
         data = {**_data_table(invocation.root, source, parts, val, scenes), **endings}
-        dataset = open_dataset(invocation.root, data)
+        if url and parts["images"] == paths["images"]:  # unless they were written anew, in another form
+            data["images"] = url
+        dataset = open_data(invocation.root, data)
         survey = _survey(dataset, data, chain, _network_findings(chain, backbone, weights), anyway)
     except BaseException:
         if converted:

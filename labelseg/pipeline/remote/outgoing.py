@@ -52,7 +52,7 @@ class Outgoing:
         data, seen = read_file(path), self.seen[name]
         etag = self.bucket.replace(name, data, seen.etag) if seen is not None and seen.etag else self.bucket.create(name, data)
         if etag is None:
-            self._lost(name, ref, data)
+            self._lost(name, ref)
         else:
             self.seen.put(name, Seen(etag, digest(data)))
 
@@ -100,15 +100,15 @@ class Outgoing:
             if found is not None and not _is(found[0], expected, digest_of):
                 self.bucket.replace(name, data, found[1])
 
-    def _lost(self, name: str, ref: Ref, data: bytes) -> None:
-        """Look at what stands in place of what was to be published: our own, the same made elsewhere, or something else."""
+    def _lost(self, name: str, ref: Ref) -> None:
+        """Look at what stands in place of what was to be published: the same, made elsewhere or by us, or something else.
+
+        An answer of the store that was lost on its way makes a machine meet what it wrote itself.
+        """
         found = self.bucket.get(name)
         if found is None:  # removed meanwhile: the next run publishes it as new
             self.seen.put(name, None)
             raise OvertakenError(f"{self.bucket.url}/{name} was removed while this machine worked. Publish it: labelseg run")
-        if found[0] == data:  # an answer was lost on its way
-            self.seen.put(name, Seen(found[1], digest(data)))
-            return
         if not _same(found[0], ref):
             where = f"{ref.instance} ({ref.split})" if ref.split else ref.instance
             raise OvertakenError(
