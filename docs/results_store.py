@@ -25,9 +25,10 @@ def store_parts(path: Path) -> list[str]:
     ]
     times = found["milliseconds"]
     return [
-        f"The chain of `labelseg demo` with trainings of two epochs on {scenes['train']} + {scenes['val']} scenes, in the folder alone "
+        f"The chain of `labelseg demo` with trainings of one epoch on {scenes['train']} + {scenes['val']} scenes, in the folder alone "
         "and with [an object store](object_store.md) behind it: moto's server on the same machine, one request at a time. Each command "
-        f"is a process, its start included; the load was {found['load']:.1f}. Of three the least and the most.",
+        f"is a process, its start included. Seconds of processor, which other work hardly changes, and in brackets those on the wall of a "
+        f"machine that others used as well (load {found['load']:.1f}); of three the least and the most.",
         table(["`labelseg run --workers 0`", "no store", "store", "second folder with the same data"], rows),
         f"Equal to the folder without a store: {', '.join(name for name, equal in found['equal'].items() if equal)}. "
         + ("" if all(found["equal"].values()) else f"**Not**: {', '.join(n for n, equal in found['equal'].items() if not equal)}."),
@@ -38,11 +39,14 @@ def store_parts(path: Path) -> list[str]:
     ]
 
 
-def _seconds(values: list[float]) -> str:
-    """Write one time, or the least and the most of several."""
+def _seconds(values: list[list[float]]) -> str:
+    """Write seconds of processor and on the wall, or the least and the most of several."""
     if not values:
         return "-"
-    return f"{values[0]:.1f} s" if len(values) == 1 else f"{min(values):.1f} to {max(values):.1f} s"
+    wall, used = ([pair[k] for pair in values] for k in (0, 1))
+    if len(values) == 1:
+        return f"{used[0]:.1f} s ({wall[0]:.0f})"
+    return f"{min(used):.2f} to {max(used):.2f} s ({min(wall):.0f} to {max(wall):.0f})"
 
 
 def _yes(equal: bool) -> str:
