@@ -21,6 +21,7 @@ from labelseg.errors import ArtifactError, LabelsegError, UsageError
 from labelseg.pipeline.declare.config import FILE_NAME
 from labelseg.pipeline.instances import UNSAVED
 from labelseg.pipeline.run.options import RunOptions
+from labelseg.pipeline.store.away.marks import away_parts
 from labelseg.results.outlook.findings import workspace_findings
 from labelseg.results.standing import missing_items, ref_name
 from labelseg.wording import counted
@@ -80,6 +81,9 @@ def verify(invocation: Invocation, stage: str | None, repair: bool, device: str,
     left = [*problems, *said, *([] if repair else odd)]
     if left:
         raise ArtifactError(f"{counted(len(left), 'problem')} found.")
+    away = away_parts(workspace.folder, stage or "*")
+    if away:
+        talk(f"{counted(len(away), 'part lies', 'parts lie')} in the object store and not here; each is read back when it comes.")
     talk("All artifacts are what was written.")
 
 

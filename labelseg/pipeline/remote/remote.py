@@ -11,7 +11,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from labelseg.errors import ArtifactError, DamageError, LockedError, MissingArtifactError, UnreachableError, UsageError
+from labelseg.errors import ArtifactError, DamageError, LabelsegError, LockedError, MissingArtifactError, UnreachableError, UsageError
 from labelseg.file_kinds import read_file
 from labelseg.pipeline.declare.store_url import StoreUrl
 from labelseg.pipeline.files.digests import digest
@@ -70,8 +70,10 @@ class Remote:
         except UnreachableError as error:
             self._silent_until = time.monotonic() + PAUSE_SECONDS
             logger.warning("%s What follows is what is known here.", error)
-        except OSError as error:
-            logger.warning("%s: nothing is fetched from %s, because %s. What follows is what is known here.", self._root, self.url, error)
+        except UsageError:
+            raise
+        except (LabelsegError, OSError) as error:  # such as a folder that this user may only read
+            logger.warning("Nothing is fetched from %s: %s What follows is what is known here.", self.url, error)
 
     def synchronize(self) -> None:
         """Fetch what changed in the store, and publish what is here and not there; call it under the workspace lock.
