@@ -1,9 +1,11 @@
-"""``[store]`` on the command line: named by ``config``, told by ``status``, cleared by ``gc``."""
+"""``[store]`` on the command line: named by ``config``, told by ``status``, cleared by ``gc``; and what docs/object_store.md shows."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -11,6 +13,8 @@ from click.testing import CliRunner
 from labelseg.cli import make_program
 from tests.pipeline import toy
 from tests.test_imports import PROGRAM
+
+PAGE = Path(__file__).parents[2] / "docs" / "object_store.md"
 
 
 @pytest.fixture
@@ -88,3 +92,25 @@ def test_a_run_without_the_server_ends_with_one_line_and_code_7(root, server, ur
     assert f"Error: {url}: cannot list refs/: it does not answer. What is finished stays here." in done.stderr
     done = call(root, "status")
     assert (done.exit_code, "What follows is what is known here." in caplog.text) == (0, True), done.stderr
+
+
+def commands() -> list[str]:
+    """The lines of the tutorial that work in the shell in which a workspace is made."""
+    tutorial = PAGE.read_text().partition("## In earnest")[0]
+    lines = [line for block in re.findall(r"```sh\n(.*?)```", tutorial, re.DOTALL) for line in block.splitlines()]
+    return [line for line in lines if line.startswith(("labelseg", "mkdir", "curl"))]
+
+
+@pytest.mark.cluster
+def test_the_page_does_what_it_says(tmp_path, server):
+    shell = f'labelseg() {{ "{sys.executable}" -m labelseg "$@"; }}\n'
+    told = []
+    for line in commands():
+        line = line.replace("http://127.0.0.1:5555", f"http://127.0.0.1:{server.port}").replace("curl", "curl -s")
+        done = subprocess.run(["bash", "-ec", shell + line], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{line}: {done.stderr}"
+        told.append(done.stdout + done.stderr)
+    status, again, scores = told[-3:]
+    assert re.search(r"train-classifier +fresh", status) and re.search(r"cam +train +fresh", status)
+    assert "cam (train) is fresh: nothing to do." in again
+    assert "cam" in scores
