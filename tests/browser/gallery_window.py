@@ -21,7 +21,7 @@ class Window:
     """A page: what it shows, and what went wrong in it."""
 
     def __init__(self, chromium, address, **how):
-        self.page = chromium.new_context(viewport={"width": 1280, "height": 900}, **how).new_page()
+        self.page = chromium.new_context(**{"viewport": {"width": 1280, "height": 900}, **how}).new_page()
         self.troubles, self.requests = [], []
         self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
         self.page.on("console", lambda told: self.troubles.append(told.text) if told.type in ("error", "warning") else None)

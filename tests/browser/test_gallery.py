@@ -108,6 +108,14 @@ def test_light_and_dark_follow_the_system_and_the_switch(report, scheme):
     assert found == [True, False]
 
 
+@pytest.mark.parametrize(("width", "rows"), [(1280, 1), (420, 2)])
+def test_panels_stand_in_rows_that_fill_the_window_and_no_more(report, width, rows):
+    window = report(viewport={"width": width, "height": 900})
+    tops = "[...document.querySelector('.card').querySelectorAll('figure')].map((figure) => figure.getBoundingClientRect().top)"
+    assert len(set(window.page.evaluate(tops))) == rows
+    assert window.page.evaluate("document.documentElement.scrollWidth") <= width
+
+
 def test_everything_has_a_name(report, view):
     unnamed = """[...document.querySelectorAll("button, select, input, [role=img], svg.chart")]
         .filter((one) => !(one.ariaLabel || one.labels?.length || one.textContent.trim())).map((one) => one.outerHTML)"""

@@ -71,6 +71,23 @@ def test_coco_comes_back_without_what_is_unknown(write, samples, polygons):
     assert all((mask == np.where(samples[name].mask == 255, 0, samples[name].mask)).all() for name, mask in found.items())
 
 
+def test_of_coco_the_later_annotation_lies_above_and_a_crowd_beneath_all(tmp_path):
+    pytest.importorskip("pycocotools.mask", reason="needs the extra coco")
+    drawn = ((1, 0, [0, 2, 4]), (2, 0, [1, 2, 3]), (1, 1, [2, 4]))  # category, crowd or not, run lengths in six pixels
+    shapes = [
+        {"id": k, "image_id": 1, "category_id": category, "iscrowd": crowd, "segmentation": {"size": [1, 6], "counts": counts}}
+        for k, (category, crowd, counts) in enumerate(drawn)
+    ]
+    content = {
+        "images": [{"id": 1, "file_name": "a.png", "height": 1, "width": 6}],
+        "categories": [{"id": k, "name": name} for k, name in enumerate(CLASSES)],
+        "annotations": shapes,
+    }
+    (tmp_path / "instances.json").write_text(json.dumps(content))
+    (one,) = READERS["coco"](tmp_path / "instances.json", NAMES)
+    assert one.read((1, 6)).tolist() == [[1, 2, 2, 255, 255, 255]]
+
+
 def annotated(write):
     """Tasks whose predictions somebody made annotations of."""
     tasks = json.loads((write("label-studio")[0] / "tasks.json").read_text())

@@ -17,7 +17,7 @@ from labelseg.answers.marks import marks_path, read_marks
 from labelseg.pages.gallery.panels import Panels
 from labelseg.pages.view.view_server import make_view_app
 from labelseg.pages.view.view_service import PER_PAGE, ViewService
-from labelseg.quality.kept import kept_measured
+from labelseg.quality.kept import ImageQuality, kept_measured
 from labelseg.workspace import Workspace
 
 TOKEN = "the-token"
@@ -72,6 +72,16 @@ def test_images_are_sorted_filtered_and_paged(client):
     assert ids(client, page=7) == ["a1", "a2", "a3"]
     for bad in ({"sort": "x"}, {"page": "-1"}, {"class": "cat"}, {"mark": "ugly"}, {"page": "9" * 10}):
         assert client.get("api/images", params=bad).status_code == 400
+
+
+def test_the_worst_come_first_and_what_is_unknown_last(finished):
+    known = [ImageQuality("a1", "", quality=0.9, confidence=0.1), ImageQuality("a3", "", quality=0.2, confidence=0.5)]
+    service = ViewService(
+        Panels(Workspace(finished, stages=STAGES), "train", "spread"), known, marks_path(finished, "spread", "train"), "", ""
+    )
+    orders = {sort: [image["id"] for image in service.images({"sort": sort})["images"]] for sort in ("quality", "confidence", "id")}
+    assert orders == {"quality": ["a3", "a1", "a2"], "confidence": ["a1", "a3", "a2"], "id": ["a1", "a2", "a3"]}
+    assert (service.setup({})["orders"], service.setup({})["unknown"]) == (["quality", "confidence"], 1)
 
 
 def test_a_page_holds_a_bounded_number_of_images(finished):
