@@ -28,7 +28,7 @@ from labelseg.protocols import Bar
 from labelseg.training.checkpoints import Checkpoints, Progress, cpu_tensors
 from labelseg.training.loading import Plan, Share, TrainingSet, load_batches, told_death
 from labelseg.training.optimization import Optimization, ParameterGroup
-from labelseg.training.ranks import make_fabric
+from labelseg.training.ranks import lone_fabric, make_fabric
 from labelseg.training.schedules import teacher_ratio
 
 logger = logging.getLogger(__name__)
@@ -185,8 +185,7 @@ class _Training:
         self.task, self.plan, self.group = task, plan, group
         self.share = Share(group.global_rank, group.world_size)
         # The network has a Fabric of its own: the precision is that of its passes, not of losses.
-        kind, _, index = str(group.device).partition(":")
-        self.fabric = fabric = Fabric(accelerator=kind, devices=[int(index)] if index else 1, precision=task.precision)
+        self.fabric = fabric = lone_fabric(str(group.device), task.precision)
         if task.channels_last:
             for net in (task.module, task.teacher):
                 if net is not None:

@@ -21,7 +21,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from multiprocessing.process import BaseProcess
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -55,21 +55,27 @@ def make_fabric(device: str, ranks: int) -> Fabric:
         UsageError: the device is not there.
     """
     demand_device(device)
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces what it does
-    kind, _, index = device.partition(":")
     if ranks == 1:
-        return Fabric(accelerator=kind, devices=[int(index)] if index else 1)
+        return lone_fabric(device)
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     local_size = int(os.environ["LOCAL_WORLD_SIZE"])
     strategy = DDPStrategy(
         parallel_devices=[torch.device(device)] * local_size,  # no rank looks at the devices of others
         cluster_environment=TorchElasticEnvironment(),
-        process_group_backend="cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo",
+        process_group_backend="cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo",
         timeout=PATIENCE,
         find_unused_parameters=True,
     )
     fabric = Fabric(strategy=strategy, devices=local_size, num_nodes=ranks // local_size)
     fabric.launch()
     return fabric
+
+
+def lone_fabric(device: str, precision: Literal["32-true", "bf16-mixed"] = "32-true") -> Fabric:
+    """Set up a device for this process alone, whatever a scheduler or a launcher has set."""
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces what it does
+    kind, _, index = device.partition(":")
+    return Fabric(accelerator=kind, devices=[int(index)] if index else 1, precision=precision, plugins=[LightningEnvironment()])
 
 
 class _Failure(NamedTuple):

@@ -6,6 +6,8 @@ lattice. And they are sliced: read back with the same weights. Only vertices aro
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -58,10 +60,22 @@ def build_lattice(features: NDArray[np.float32]) -> Lattice:
     keys, slots, count = np.empty(FIRST_KEYS, np.int64), np.full(FIRST_SLOTS, EMPTY, np.int32), 0
     for start in range(0, n, POINTS_AT_ONCE):
         part = slice(start, start + POINTS_AT_ONCE)
-        simplices = enclosing_simplices(torch.from_numpy(features[:, part]))
+        with _one_thread():
+            simplices = enclosing_simplices(torch.from_numpy(features[:, part]))
         arrays = [array.numpy() for array in simplices]
         keys, slots, count = _number_vertices(*arrays, factors, steps, constant, keys, slots, count, index[part], weight[part])
     return Lattice(index, weight, _neighbours(keys[:count], slots, steps))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep torch to the thread that asks: more of them wait for each other, spinning, for longer than they work where cores are busy."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @compiled

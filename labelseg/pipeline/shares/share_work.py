@@ -111,7 +111,8 @@ def plan_alone(workspace: WorkspaceLike, instance: str, split: str | None, optio
     """
     if workspace.config.stage(instance).kind == "model":
         raise UsageError(
-            f"{stage_of(instance)} is a training, which is not cut into shares. As one job, on several devices by --device cuda:0,1: "
+            f"{stage_of(instance)} is a training, which is not cut into shares. As one job, on several devices by --device cuda:0,1 or "
+            "started by torchrun: "
             f"{workspace.config.command(instance)}"
         )
     options = replace(options, only=True)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from labelseg.errors import UsageError
+from labelseg.ops.crf import lattice
 from labelseg.ops.crf.lattice import build_lattice, lattice_filter
 from labelseg.ops.crf.lattice_torch import build_torch_lattice, torch_lattice_filter
 from labelseg.ops.crf.simplices import enclosing_simplices, key_code
@@ -121,3 +122,14 @@ def test_equal_points_share_their_vertices():
 def test_images_too_wide_for_a_kernel_are_refused():
     with pytest.raises(UsageError, match=r"spans too many deviations of a kernel\. Choose larger ones"):
         key_code(np.array([[0, 1e6]] * 5, dtype=np.float32))
+
+
+def test_threads_of_torch_are_left_out_of_it_and_come_back(monkeypatch):
+    seen, find, before = [], lattice.enclosing_simplices, torch.get_num_threads()
+    monkeypatch.setattr(lattice, "enclosing_simplices", lambda points: seen.append(torch.get_num_threads()) or find(points))
+    torch.set_num_threads(2)
+    try:
+        lattice.build_lattice(np.zeros((2, 3), np.float32))
+        assert (seen, torch.get_num_threads()) == ([1], 2)
+    finally:
+        torch.set_num_threads(before)
