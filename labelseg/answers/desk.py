@@ -160,7 +160,7 @@ class Desk:
             if before is not None:
                 done = self._ledger.written(sender.nonce)
                 rest = [point for point in question.points if (question.image, *point) not in done]
-                if done and rest:  # the program ended in the middle of writing a region
+                if done and rest and before.more.get("question") == question.id:  # the program ended in the middle of writing a region
                     self._write(question, rest, before.label, sender, before.kind, ms=before.ms)
                 return before
             if question_id.endswith(AGAIN):

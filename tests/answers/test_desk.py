@@ -225,6 +225,14 @@ def test_a_region_that_was_written_in_part_is_finished_when_it_is_sent_again(pat
     assert sum(line.kind == "answer" for line in read_answers(path).lines) == 8
 
 
+def test_a_nonce_of_another_question_writes_nothing(path):
+    desk, sender = Desk([*region(), Question("1", "b", ((5, 5),))], path), Sender("anna", "one", "n1")
+    desk.answer("0", "cat", sender)
+    before = path.read_bytes()
+    assert desk.answer("1", "dog", sender).point[0] == "a"
+    assert path.read_bytes() == before
+
+
 def test_arrows_go_through_the_questions_without_answering(path):
     desk = Desk(points(3), path)
     Browser(desk).answer()

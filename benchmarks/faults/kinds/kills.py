@@ -20,6 +20,7 @@ EXPORTED = "exported"
 # Of the data, in commands.
 MASKS, PHOTOS, SCORES, FEATURES, CLASSES = "MASKS", "PHOTOS", "SCORES", "FEATURES", "CLASSES"
 OF_THE_DATA = {MASKS: "masks", PHOTOS: "images", SCORES: "scores", FEATURES: "features", CLASSES: "names.txt"}
+ASK = ("ask", "--of", "spread", "--choose", "random", "--budget", "4", *HERE)
 CORRECT = ("correct", "--of", "spread", *HERE)
 ANNOTATE = ("labor-annotate", "--round", "1", "--split", "train", *HERE)
 FINISH = ("finish", "spread", "--split", "train")
@@ -71,7 +72,10 @@ SCENARIOS = (
     Scenario("done", ("show", "spread", "a1", "--plot", f"{EXPORTED}.png"), 1),
     Scenario("done", ("import-masks", MASKS), 4, (OVERRIDE, RUN, *EXTRAS)),
     Scenario("done", ("tag", "kept"), 3),
+    Scenario("done", ASK, 3),
     Scenario("asked", ("answers", "ask", "--truth"), 3, (CORRECT, RUN, *EXTRAS)),
+    Scenario("asked", ("annotate", "ask"), 3, (("answers", "ask", "--truth"), CORRECT, RUN, *EXTRAS)),
+    Scenario("done", ("view", "spread"), 1),
     Scenario("answered", CORRECT, 2),
     Scenario("round", ANNOTATE, 3),
     Scenario("sharing", share(0), 3, (share(1), FINISH, RUN, *EXTRAS)),
