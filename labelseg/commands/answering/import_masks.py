@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,11 +61,11 @@ def import_masks(
     who = user_name() if who is None else who
     if (path is None) == (not withdraw):
         raise UsageError("import-masks: expected one of PATH and --withdraw IMAGE.")
-    command = _next(workspace, instance)
     if path is None:
         from labelseg.results.exchange.mask_import import withdraw as withdraw_masks
 
         images = withdraw_masks(workspace, instance, withdraw, who)
+        command = _next(workspace, instance, images)
         talk(
             f"{counted(len(images), 'imported mask')} of {instance} {'counts' if len(images) == 1 else 'count'} no longer. Next: {command}"
         )
@@ -84,7 +85,7 @@ def import_masks(
             "refused": done.refused,
         }
         click.echo(json.dumps(facts, indent=2))
-    _tell(done, instance, command)
+    _tell(done, instance, _next(workspace, instance, done.taken, changed_from or ""))
 
 
 def _tell(done: Imported, instance: str, command: str) -> None:
@@ -137,8 +138,17 @@ def _sent(workspace: Workspace, name: str) -> list[Artifact]:
     return [open_ref(workspace, ref) for ref in refs]
 
 
-def _next(workspace: Workspace, instance: str) -> str:
-    """Write the command that puts the masks to use."""
+def _next(workspace: Workspace, instance: str, images: Sequence[str], changed_from: str = "") -> str:
+    """Write the command that puts the masks to use: over those that went out, where that is told, in a split that holds the images."""
+    from labelseg.results.standing import Named
+
     stage, name = instance_parts(instance)
     made = f" --as {name}" if name else ""
-    return f"labelseg {stage}{made}" if instance in workspace.config.instances() else f"labelseg {stage}{made} --of STAGE"
+    command, config = f"labelseg {stage}{made}", workspace.config
+    sent = Named.parse(changed_from).instance if changed_from else ""
+    known = instance in config.instances()
+    if (sent and not (known and config.params(instance).of == sent)) or not known:
+        command += f" --of {sent or 'STAGE'}"
+    splits, wanted = [config.split_of(instance), "train", *workspace.dataset.splits()], set(images)
+    held = next((split for split in splits if wanted & set(workspace.dataset.ids(split))), splits[0]) if wanted else splits[0]
+    return command + (f" --split {held}" if held != splits[0] else "")
