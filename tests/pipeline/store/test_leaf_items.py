@@ -12,6 +12,7 @@ import pytest
 from labelseg.errors import ArtifactError, DamageError
 from labelseg.pipeline.files import leaves
 from labelseg.pipeline.files.leaves import begins_leaf
+from labelseg.pipeline.files.seals import BLANK, seal
 from labelseg.pipeline.store.artifacts import Artifact
 from labelseg.pipeline.store.items.item_rows import ItemLeaf
 from labelseg.pipeline.store.items.leaf_items import LeafItems
@@ -208,6 +209,17 @@ def test_leaves_that_hold_other_things_are_damaged_whatever_their_digest(tmp_pat
         name = leaves.write_leaf(tmp_path / "leaves" / STAGE, {**good, **change})
         with pytest.raises(DamageError, match="verify --repair cam"):
             list(LeafItems(tmp_path, STAGE, [ItemLeaf("a", 1, name)]))
+
+
+@pytest.mark.parametrize("value", [["a", 0, KEY], ["a", 10**40, KEY], ["a", 1 << 33, KEY], ["a", True, KEY], ["a", 1, "x"], [5, 1, KEY]])
+def test_a_list_of_leaves_that_cannot_be_is_damage(tmp_path, value):
+    catalog = Catalog(tmp_path)
+    catalog.publish(manifest(list(ITEMS)))
+    path = catalog.manifest_path(STAGE, KEY)
+    values = json.loads(path.read_text())
+    path.write_bytes(seal(json.dumps({**values, "leaves": [value, *values["leaves"][1:]], "seal": BLANK}).encode()))
+    with pytest.raises(DamageError, match="it lists what is no leaf"):
+        catalog.load(STAGE, KEY)
 
 
 def test_a_leaf_that_cannot_be_read_now_is_not_damaged(tmp_path, monkeypatch):

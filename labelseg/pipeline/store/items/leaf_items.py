@@ -19,6 +19,7 @@ from labelseg.pipeline.store.records import repair
 
 FOLDER = "leaves"
 HELD = 2  # leaves in memory
+MOST_ITEMS = 1 << 32  # of a leaf that a record may speak of
 
 
 class LeafItems(LazyRows[ManifestItem]):
@@ -147,6 +148,6 @@ def read_leaves(values: list[Any]) -> list[ItemLeaf]:
         ValueError, TypeError: these are no leaves.
     """
     leaves = [ItemLeaf(*value) for value in values]
-    if any(list(map(type, leaf)) != [str, int, str] or leaf.count < 1 or not is_key(leaf.digest) for leaf in leaves):
+    if any(list(map(type, leaf)) != [str, int, str] or not 0 < leaf.count <= MOST_ITEMS or not is_key(leaf.digest) for leaf in leaves):
         raise ValueError("it lists what is no leaf")
     return leaves
