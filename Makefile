@@ -32,7 +32,7 @@ test-browser: $(DEV)  ## run the tests of the pages in a real browser, Chromium;
 	$(BIN)/python -m pip install --quiet --editable '.[browser]'
 	WORKSPACES="$(WORKSPACES)" $(BIN)/python -m pytest -m browser tests/browser
 
-test-cluster: $(DEV)  ## run the tests in which workers of Dask and shares of jobs are killed
+test-cluster: $(DEV)  ## run the tests in which workers of Dask, shares of jobs and machines at an object store are killed
 	$(BIN)/python -m pytest -m cluster tests
 
 lint: $(DEV)  ## check style and types
@@ -62,8 +62,9 @@ docs-site: $(DEV)  ## build the documentation as a site: build/site/index.html
 bench: $(DEV)  ## measure against the named opponents; QUICK=1 for a short form
 	$(BIN)/python -m benchmarks.run $(if $(QUICK),--quick)
 
-bench-scale: $(DEV)  ## measure what 1,000 and 10,000 tiny images cost; IMAGES="100000 1000000" for others, on a disk with room
+bench-scale: $(DEV)  ## measure what 1,000 and 10,000 tiny images cost, and a chain behind an object store; IMAGES="100000 1000000" for others, on a disk with room
 	$(BIN)/python -m benchmarks.scale $(or $(IMAGES),1000 10000)
+	$(BIN)/python -m benchmarks.object_store
 	$(BIN)/python docs/results_page.py
 
 .PHONY: help install demo test test-browser test-cluster lint format docs docs-site interop bench bench-scale

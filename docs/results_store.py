@@ -30,8 +30,8 @@ def store_parts(path: Path) -> list[str]:
         f"is a process, its start included. Seconds of processor, which other work hardly changes, and in brackets those on the wall of a "
         f"machine that others used as well (load {found['load']:.1f}); of three the least and the most.",
         table(["`labelseg run --workers 0`", "no store", "store", "second folder with the same data"], rows),
-        f"Equal to the folder without a store: {', '.join(name for name, equal in found['equal'].items() if equal)}. "
-        + ("" if all(found["equal"].values()) else f"**Not**: {', '.join(n for n, equal in found['equal'].items() if not equal)}."),
+        f"Equal to the folder without a store: {', '.join(name for name, equal in found['equal'].items() if equal)}."
+        + ("" if all(found["equal"].values()) else f" **Not**: {', '.join(n for n, equal in found['equal'].items() if not equal)}."),
         "Commands killed (SIGKILL) before or after a request to the store, again and again in one folder, then one that comes to its end:",
         table(["killed at", "kills", "then"], kills),
         "A request to this server, milliseconds: " + ", ".join(f"{name} {value:.1f}" for name, value in times.items()) + ".",

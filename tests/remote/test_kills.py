@@ -98,7 +98,7 @@ def demand_sound(reader: Machine) -> None:
 
 
 def test_nothing_is_lost_by_kills(tmp_path):
-    uploads = [("after", 5), ("before", 8), ("after", 8)]
+    uploads = [("after", 4), ("before", 8), ("after", 8)]
     assert hunt(tmp_path, FolderBucket(tmp_path / "bucket"), in_fork, uploads, [("before", 4), ("after", 5), ("after", 6)]) == 6
 
 

@@ -109,6 +109,15 @@ def test_settings_of_another_machine_made_before_are_taken_up_again(first, machi
     assert second.computed() == []
 
 
+def test_a_model_of_another_machine_that_no_ref_names_is_not_trained_again(first, machine):
+    first.run("train-classifier", epochs=5)
+    first.run("train-classifier", epochs=3)
+    first.computed()
+    second = machine("second")
+    assert second.run("train-classifier", epochs=5) == ["reused"]
+    assert (first.computed(), second.computed()) == ([], [])
+
+
 def test_parts_of_a_killed_run_of_another_machine_are_found_by_their_keys(first, shared, machine, made):
     for name in [*shared.names("refs/spread/"), *shared.names("manifests/spread/")]:
         shared.delete(name)
