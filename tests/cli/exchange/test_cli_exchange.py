@@ -148,7 +148,8 @@ def test_masks_that_came_back_untouched_go_on_following_their_stage(finished, tm
 def test_what_to_run_next_names_what_went_out_and_a_split_that_holds_the_images(finished, tmp_path):
     assert labelseg(finished, "spread", "--as", "low", "--rows", 4, "--split", "val").exit_code == 0
     folder = corrected(tmp_path / "new", b1=CORRECTED)
-    for more, expected in (((), ""), (("--changed-from", "spread@low"), " --of spread@low")):
+    stage_run(finished)
+    for more, expected in (((), ""), (("--changed-from", "spread"), ""), (("--changed-from", "spread@low"), " --of spread@low")):
         assert f". Next: labelseg override{expected} --split val\n" in call(finished, "import-masks", folder, *more).stderr
         assert "Next: labelseg override --split val\n" in call(finished, "import-masks", "--withdraw", "b1").stderr
 

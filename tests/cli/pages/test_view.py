@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 from toy_chain import STAGES
 
 from labelseg.answers.marks import marks_path, read_marks
+from labelseg.pages.gallery import panels
 from labelseg.pages.gallery.panels import Panels
 from labelseg.pages.view.view_server import make_view_app
 from labelseg.pages.view.view_service import PER_PAGE, ViewService
@@ -72,6 +73,11 @@ def test_images_are_sorted_filtered_and_paged(client):
     assert ids(client, page=7) == ["a1", "a2", "a3"]
     for bad in ({"sort": "x"}, {"page": "-1"}, {"class": "cat"}, {"mark": "ugly"}, {"page": "9" * 10}):
         assert client.get("api/images", params=bad).status_code == 400
+
+
+def test_a_stage_whose_items_are_no_pictures_has_no_panel(finished, monkeypatch):
+    monkeypatch.setattr(panels, "DRAWN", ("mask", "labels"))
+    assert Panels(Workspace(finished, stages=STAGES), "train", "spread").stages == ["spread", "truth"]
 
 
 def test_the_worst_come_first_and_what_is_unknown_last(finished):
