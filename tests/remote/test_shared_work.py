@@ -201,3 +201,12 @@ def test_a_part_that_is_gone_everywhere_is_computed_again(made, shared, machine)
     assert second.run()[-1] == "computed"
     assert second.computed() == [f"spread t{n:03d}" for n in range(6)]
     assert second.masks() == made[1]
+
+
+def test_a_part_that_lies_nowhere_is_not_taken_for_there(first, shared, made):
+    shutil.rmtree(first.folder / "objects" / "spread")
+    for name in shared.names("objects/spread/"):
+        shared.delete(name)
+    assert first.states() == {"fresh", "failed"}
+    assert first.run()[-1] == "computed"
+    assert first.masks() == made[1]
