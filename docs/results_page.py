@@ -304,7 +304,7 @@ def further_campaigns(paths: list[Path]) -> list[str]:
             f"### The campaign with seed {found['seed']}",
             table(columns, [[plain(row.get(c)) for c in columns] for row in found["kinds"]]),
         ]
-        parts += [*told, *filter(None, [found.get("note", "")]), source([found])]
+        parts += [*told, source([found])]
     return parts
 
 
