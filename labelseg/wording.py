@@ -11,6 +11,11 @@ def some_of(names: Sequence[object], most: int = 3) -> str:
     return ", ".join(map(str, names[:most])) + (f" and {more:,} more" if more > 0 else "")
 
 
+def with_article(noun: str) -> str:
+    """Write a noun with its article: ``a segmenter``, ``an AffinityNet``."""
+    return f"{'an' if noun[:1].lower() in 'aeio' else 'a'} {noun}"
+
+
 def counted(count: int, one: str, many: str = "") -> str:
     """Write a number with its noun: ``1 image``, ``2 images``."""
     return f"{count:,} {one if count == 1 else many or f'{one}s'}"

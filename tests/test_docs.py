@@ -109,3 +109,16 @@ def test_masks_in_other_forms_are_rewritten_as_documented(tmp_path, monkeypatch)
         exec(program_text, {})
     assert read_mask(tmp_path / "masks/c.png", 3).tolist() == [[0, 1, 2, 255]]
     assert read_mask(tmp_path / "masks/b.png", 2).tolist() == [[0, 1]]
+
+
+def test_every_recorded_file_is_read_by_some_test():
+    folder = Path(__file__).parent
+    texts = "\n".join(path.read_text() for path in folder.rglob("*.py"))
+    stems = [path.stem for path in (folder / "reference").glob("*/*.np[yz]")] + [
+        path.stem for path in (folder / "reference").glob("*/*.json")
+    ]
+    assert [stem for stem in stems if stem not in texts] == []
+
+
+def test_tests_that_did_not_run_are_listed(pytestconfig):
+    assert "s" in pytestconfig.getoption("reportchars")

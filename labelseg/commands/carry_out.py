@@ -29,6 +29,14 @@ if TYPE_CHECKING:
     from labelseg.pipeline.run.planning import Plan
     from labelseg.workspace import Workspace
 
+# Where a network that was taken in stands in for one that is trained here.
+PLACES = {
+    "classifier": "cam.model",
+    "affinity-net": "propagate.affinity",
+    "boundary-net": "propagate.affinity",
+    "segmenter": "segment.model",
+}
+
 DEVICE_OPTIONS = (
     click.option(
         "--device",
@@ -205,13 +213,15 @@ def closing_text(workspace: Workspace, report: Report) -> str:
     """Write what a run made, how long it took, where that is, and what to do next."""
     made = [result for result in report.work if result.action in ("computed", "trained", "reused")]
     last = report.results[-1]
-    rows = [(node_name(result), "" if result.action == "reused" else seconds_text(result.seconds), _made(result)) for result in made]
+    rows = [
+        (node_name(result), "" if result.action == "reused" else seconds_text(result.seconds), _made(workspace, result)) for result in made
+    ]
     total = f"Total: {seconds_text(sum(result.seconds for result in report.work))}."
     if last.action in ("failed", "waiting", "skipped"):
         return "\n".join([format_table(("DONE", "TIME", "RESULT"), rows, right=("TIME",)), total])
     stage = workspace.stages[stage_of(last.instance)]
     if stage.kind == "model":
-        lines = [f"Next: labelseg show {last.instance}, or labelseg run"]
+        lines = [f"Next: labelseg show {last.instance}, or {_next_step(workspace, last)}"]
     elif stage.has_masks:
         files = f"labelseg export {last.instance} --split {last.split} -o DIR"
         lines = [f"The masks of {node_name(last)} are kept in {workspace.folder}. As files: {files}"]
@@ -224,12 +234,28 @@ def closing_text(workspace: Workspace, report: Report) -> str:
     return "\n".join([format_table(("DONE", "TIME", "RESULT"), rows, right=("TIME",)), total, *lines])
 
 
-def _made(result: NodeResult) -> str:
+def _made(workspace: Workspace, result: NodeResult) -> str:
     """Say what was made of a node."""
-    if result.action == "trained":
+    if workspace.stages[stage_of(result.instance)].kind == "model":
         return "a model"
     failed = f", {result.failed:,} failed" if result.failed else ""
     return f"{counted(result.total - result.failed, 'image')}{failed}"
+
+
+def _next_step(workspace: Workspace, result: NodeResult) -> str:
+    """Name the command that goes on from a model: one that was taken in is read by nothing until somebody says so."""
+    setting = PLACES.get(_meta(workspace, result).get("model", {}).get("network"), "") if is_imported(result) else ""
+    reader, _, param = setting.partition(".")
+    if setting and getattr(workspace.config.params(reader), param) != result.instance:
+        return f"to have it read in the place of a training: labelseg config {setting} {result.instance}"
+    return "labelseg run"
+
+
+def _meta(workspace: Workspace, result: NodeResult, tag: str | None = None) -> dict[str, Any]:
+    """What is told of a model; nothing where it has no table, as one that was tried with ``--no-save``."""
+    ref = workspace.ref(result.instance, "", tag)
+    manifest = None if ref is None else workspace.catalog.load(stage_of(result.instance), ref.key)
+    return {} if manifest is None else dict(manifest.meta)
 
 
 def _next_look(workspace: Workspace, result: NodeResult) -> str:
@@ -276,10 +302,11 @@ def _outcome(workspace: Workspace, result: NodeResult, tag: str | None) -> str:
 
 
 def _metrics(workspace: Workspace, result: NodeResult, tag: str | None) -> str:
-    """Write the scores of a model that was just trained."""
-    stage = workspace.stages[stage_of(result.instance)]  # tried with --no-save, it has no table
-    ref = workspace.ref(result.instance, "", tag)
-    manifest = None if ref is None else workspace.catalog.load(stage.name, ref.key)
-    last = {} if manifest is None else manifest.meta["metrics"].get("last", {})
+    """Write the scores of a model that was just trained, or what one is that was taken in."""
+    meta = _meta(workspace, result, tag)
+    if is_imported(result) and (model := meta.get("model")):
+        left = ", ".join(f"{part} {count}" for part, count in model.get("left", {}).items())
+        return f": {model['imported']} on {model['backbone']}{f'; tensors left out: {left}' if left else ''}"
+    last = meta.get("metrics", {}).get("last", {})
     scores = [f"{name} {percent(value)}" for name, value in last.items() if name in ("mAP", "mIoU")]
     return f", {', '.join(scores)}" if scores else ""

@@ -181,10 +181,14 @@ def _take_tags(path: Path, rows: Sequence[ImageTags], classes: tuple[str, ...], 
 def _array_rows(path: Path, names: Sequence[str], ids: Sequence[str]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
     """Read an array (N, C) of 0 and 1: a row for each image in the order of ids, a column for each class but the background."""
     values = take_array(read_arrays(path), "tags", path)
+    if not names:
+        raise DataError(f"{path}: an array of tags names no classes. List them in the order of its columns, one a line: --classes FILE")
     if values.shape != (len(ids), len(names)) or not np.isin(values, (0, 1)).all():
+        alike = values.shape == (len(ids), len(names))
+        other = f"the value {values[~np.isin(values, (0, 1))].flat[0]:g}" if alike else f"the shape {values.shape}"
         raise DataError(
             f"{path}: expected 0 and 1 of {len(ids)} images, in the order of their names, and {len(names)} classes, without {BACKGROUND}; "
-            f"got the shape {values.shape}. Or write a table: image,labels"
+            f"got {other}. Or write a table: image,labels"
         )
     yield from zip(ids, values.astype(bool), strict=True)
 

@@ -100,9 +100,18 @@ def test_file_of_something_else_is_a_data_error(tmp_path):
 def test_missing_file_and_unknown_suffix_say_what_is_possible(tmp_path):
     with pytest.raises(DataError, match="no such file"):
         load_weights(build_backbone("tiny", 8), str(tmp_path / "a.pth"))
+    with pytest.raises(DataError, match="a folder, no file"):
+        load_weights(build_backbone("tiny", 8), str(tmp_path))
     (tmp_path / "a.h5").touch()
-    with pytest.raises(UsageError, match="safetensors"):
+    with pytest.raises(UsageError, match=r"expected a .safetensors, .* found \.h5\. .* converted first"):
         load_weights(build_backbone("tiny", 8), str(tmp_path / "a.h5"))
+
+
+def test_a_tensor_that_is_no_number_is_told_with_its_name(tmp_path, net):
+    state = {**net.state_dict(), "classify.weight": net.classify.weight * float("nan")}
+    torch.save(state, tmp_path / "net.pth")
+    with pytest.raises(DataError, match=r"net\.pth: values that are no finite numbers in classify\.weight\. .* get it anew"):
+        load_weights(net.backbone, str(tmp_path / "net.pth"))
 
 
 def test_none_keeps_the_random_weights():

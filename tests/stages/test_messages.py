@@ -18,6 +18,7 @@ PACKAGE = Path(__file__).parents[2] / "labelseg"
 # What stands for a value that only a run knows; of one module alone with its name in front. A new message needs a line for its values.
 VALUES = {
     "fitting.setting": "train-affinity.weights",
+    "carry_out.setting": "cam.model",
     **dict.fromkeys(
         ("instance", "result.instance", "last.instance", "ref.instance", "entry.instance", "name", "names[0]", "node.asked"), "propagate"
     ),

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from labelseg.errors import DataError, UsageError
+from labelseg.wording import some_of
 
 # Where checkpoints of a training keep the network, beside optimiser and scores; an averaged network goes before the trained one.
 _WRAPPERS = ("state_dict", "model_ema", "model")
@@ -41,9 +42,13 @@ def read_weights(path: Path) -> Mapping[str, Tensor]:
         UsageError: it has another suffix.
     """
     if not path.is_file():
-        raise DataError(f"weights {path}: no such file. Give none, imagenet or the path of a .safetensors or .pth file.")
+        found = "a folder, no file" if path.is_dir() else "no such file"
+        raise DataError(f"weights {path}: {found}. Give the path of a .safetensors or .pth file; a training also takes none and imagenet.")
     if path.suffix not in (".safetensors", ".pth", ".pt"):
-        raise UsageError(f"weights {path}: expected a .safetensors, .pth or .pt file.")
+        raise UsageError(
+            f"weights {path}: expected a .safetensors, .pth or .pt file, found {path.suffix or 'no ending'}. What torch.save wrote under "
+            "another ending can be renamed; files of Caffe, MXNet or TensorFlow have to be converted first."
+        )
     state: Any
     try:
         if path.suffix == ".safetensors":
@@ -65,6 +70,8 @@ def read_weights(path: Path) -> Mapping[str, Tensor]:
             f"weights {path}: expected named tensors, alone or under one of {', '.join(_WRAPPERS)}; found {_described(state)}. "
             "Save the tensors of the network: torch.save(net.state_dict(), FILE)"
         )
+    if broken := [name for name, tensor in state.items() if tensor.is_floating_point() and not tensor.isfinite().all()]:
+        raise DataError(f"weights {path}: values that are no finite numbers in {some_of(broken)}. The file is damaged: get it anew.")
     return state
 
 

@@ -62,10 +62,10 @@ def layout_of(state: Mapping[str, Tensor], source: str) -> Layout:
     except (LookupError, TypeError):  # some names of a network, and others missing or of no such shape
         found = None
     if found is None:
-        some = ", ".join(sorted(state)[:4])
+        some = f"tensors named {', '.join(sorted(state)[:4])}, ..." if state else "no tensors"
         raise DataError(
             f"{source}: expected a classifier or an affinity network of PSA or IRN, a segmenter of UniMatch, or a classifier or an "
-            f"affinity network of this project; found tensors named {some}, ... Where its backbone is what you need: "
+            f"affinity network of this project; found {some}. Where its backbone is what you need: "
             "labelseg config train-classifier.weights FILE"
         )
     return found

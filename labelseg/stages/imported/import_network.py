@@ -39,6 +39,7 @@ def run(inputs: Inputs, params: Params) -> Model:
 
     Source: ours; names of PSA, IRN, UniMatch and UniMatch V2 as published.
     """
+    from collections import Counter
     from pathlib import Path
 
     import torch
@@ -53,21 +54,21 @@ def run(inputs: Inputs, params: Params) -> Model:
     from labelseg.models.weights.whole_networks import layout_of, own_names, rows_of
     from labelseg.pipeline.engines.inputs import Model
     from labelseg.pipeline.instances import run_command
+    from labelseg.wording import with_article
 
     again = run_command(inputs.instance)
     if not params.weights:
         raise UsageError(f"{inputs.instance}: expected the file of a network, none is named. Name one: {again} --weights FILE")
     state = {name.removeprefix("module."): tensor for name, tensor in read_weights(Path(params.weights)).items()}
     layout = layout_of(state, params.weights)
+    title = with_article(layout.title)
     name = layout.backbone if params.backbone == "auto" else params.backbone
     if not name:
-        raise UsageError(
-            f"{inputs.instance}: {params.weights} is a {layout.title} and does not tell its backbone. Name it: {again} --backbone NAME"
-        )
+        raise UsageError(f"{inputs.instance}: {params.weights} is {title} and does not tell its backbone. Name it: {again} --backbone NAME")
     if (layout.network == "boundary-net") != (params.kind == "irn") and layout.network in ("boundary-net", "affinity-net"):
         kind = "irn" if layout.network == "boundary-net" else "psa"
         raise UsageError(
-            f"{inputs.instance}: {params.weights} is a {layout.title}, and propagate walks by the kind that is named here, {params.kind}. "
+            f"{inputs.instance}: {params.weights} is {title}, and propagate walks by the kind that is named here, {params.kind}. "
             f"Name it: {again} --kind {kind}"
         )
     settings = dict(layout.settings)
@@ -87,9 +88,7 @@ def run(inputs: Inputs, params: Params) -> Model:
         wanted = inputs.classes[1:] if layout.network == "classifier" and inputs.has_background else inputs.classes
         last = {"unimatch": "head.classifier", "dpt": "head.scratch.output_conv.2"}.get(settings.get("head", ""), "classify")
         if len(shape := head[f"{last}.weight"].shape) != 4:
-            raise DataError(
-                f"{params.weights}: expected the last layer of a {layout.title} to have 4 axes, outputs first; it has {len(shape)}."
-            )
+            raise DataError(f"{params.weights}: expected the last layer of {title} to have 4 axes, outputs first; it has {len(shape)}.")
         outputs = shape[0]
         rows = rows_of(wanted, listed(outputs, wanted if len(wanted) == outputs else ()), outputs, params.weights, again)
         head |= {key: head[key][rows] for key in (f"{last}.weight", f"{last}.bias") if key in head}
@@ -99,9 +98,13 @@ def run(inputs: Inputs, params: Params) -> Model:
     backbone.licence = file_licence(Path(params.weights))
     net = NETWORKS[layout.network](backbone, **settings)
     whole = {**{f"backbone.{key}": tensor for key, tensor in backbone.from_file(given).items()}, **head}
-    load_state(net, whole, f"{inputs.instance}: {params.weights}, a {layout.title} on {name}")
+    try:
+        load_state(net, whole, f"{inputs.instance}: {params.weights}, {title} on {name}")
+    except DataError as error:
+        raise DataError(f"{error} Take a file that is whole, or name the backbone that it is of: {again} --backbone NAME") from error
     inputs.log({"weights": params.weights, "network": layout.title, "tensors": len(whole), "left": list(left)})
-    tensors, meta = to_model(net, {"classes": list(inputs.classes), "imported": layout.title})
+    parts = dict(Counter(key.partition(".")[0] for key in left))
+    tensors, meta = to_model(net, {"classes": list(inputs.classes), "imported": layout.title, "left": parts})
     return Model(tensors=tensors, meta=meta, metrics={}, curves=[])
 
 

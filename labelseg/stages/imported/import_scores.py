@@ -62,7 +62,10 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
             told = f"{len(names)} names" if len(set(names)) == len(names) else "a name twice"
             raise DataError(f"{path}: expected the names of its {count} maps as 'classes', found {told}. {listing}")
         if wrong := next((name for name in names if name not in ids), None):
-            raise DataError(f"{path}: expected classes of the data, found a map of '{wrong}'.{suggestion(wrong, ids)} {listing}")
+            raise DataError(
+                f"{path}: expected classes of the data, found a map of '{wrong}'.{suggestion(wrong, ids)} "
+                f"Leave it out of the file; or, where it is one by another name, list all as the data has them: {again} --names FILE"
+            )
         return names
 
     def wanted(item: Item, there: dict[int, int], path: Path) -> list[int]:
@@ -89,7 +92,10 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
         first_class = 1 if inputs.has_background else 0
         there = {ids[name]: place for place, name in enumerate(names_of(arrays, path, len(values))) if ids[name] >= first_class}
         class_ids = wanted(item, there, path)
-        scores = normalize_cam(np.maximum(values[[there[class_id] for class_id in class_ids]], 0))
+        kept = np.maximum(values[[there[class_id] for class_id in class_ids]], 0)
+        if (largest := kept.max(initial=0)) > np.finfo(np.float32).max:  # beyond what the division below can hold
+            kept = kept / largest
+        scores = normalize_cam(kept)
         return {"scores": scores.astype(np.float16), "class_ids": np.array(class_ids, np.int16), "size": np.array(size, np.int32)}
 
     return compute

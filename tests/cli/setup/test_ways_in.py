@@ -198,7 +198,7 @@ def test_an_array_of_tags_has_a_row_for_each_image(root, name):
 
 @pytest.mark.parametrize(("values", "message"), [
     (np.ones((2, 2)), "expected 0 and 1 of 3 images, in the order of their names, and 2 classes"),
-    (np.full((3, 2), 0.5), "expected 0 and 1 of 3 images"),
+    (np.full((3, 2), 0.5), "and 2 classes, without background; got the value 0.5."),
     ({"0": [1, 0]}, "found Python objects, which are never loaded"),
 ])  # fmt: skip
 def test_other_arrays_are_refused(root, values, message):
@@ -207,6 +207,13 @@ def test_other_arrays_are_refused(root, values, message):
     code, told = init(root, "--images", root / "photos", "--labels", root / "tags.npy", "--classes", root / "classes.txt")
     assert code == 1
     assert message in told
+
+
+def test_an_array_of_tags_asks_for_the_names_of_its_columns(root):
+    np.save(root / "tags.npy", np.ones((3, 2)))
+    code, told = init(root, "--images", root / "photos", "--labels", root / "tags.npy")
+    assert code == 1
+    assert "names no classes. List them in the order of its columns, one a line: --classes FILE" in told
 
 
 def label_studio(root):

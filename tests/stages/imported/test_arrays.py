@@ -121,6 +121,19 @@ def test_scores_are_those_of_the_tags_each_over_its_maximum(root):
             np.testing.assert_allclose(found.astype(float), one / one.max(), atol=1e-3)
 
 
+@pytest.mark.filterwarnings("error")
+def test_scores_beyond_single_precision_are_taken_like_all_others(root):
+    write_all(root)
+    scores, classes = scores_of(root, "train_0000")
+    np.savez(root / "scores" / "train_0000.npz", scores=scores.astype(float) * 1e300, classes=np.array(classes))
+    Workspace(root).run("import-scores", "train", options=HERE)
+    workspace = Workspace(root)
+    found = workspace["import-scores", "train"]["train_0000"]
+    tags = workspace.dataset.tags("train_0000")
+    expected = np.maximum(scores[[class_id - 1 for class_id in tags]], 0)
+    np.testing.assert_allclose(found["scores"], expected / expected.max((1, 2), keepdims=True), atol=1e-3)
+
+
 def test_names_in_a_file_stand_for_those_the_files_lack_and_all_maps_are_taken_on_request(root):
     classes = Workspace(root).dataset.classes
     (root / "names.txt").write_text("\n".join([classes[2], "background", classes[1]]) + "\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -177,7 +178,8 @@ def test_a_chain_runs_on_imported_networks_and_only_what_read_a_changed_file_run
     near = AffinityNet(build_backbone("tiny", 16), (8, 8, 16), "group").eval()
     save_file(near.state_dict(), root / "near.safetensors")
     told = command(root, "propagate", "--workers", "0")
-    assert "import-network: imported in" in told
+    assert re.search(r"import-network: imported in .*: classifier of this project on tiny\n", told)
+    assert "import-network@near: imported in" in told
     workspace = Workspace(root)
     model = workspace.model("import-network")
     assert (model.meta["licence"], model.meta["imported"], model.meta["output_stride"]) == ("CC0-1.0", "classifier of this project", 8)
@@ -195,6 +197,22 @@ def test_a_chain_runs_on_imported_networks_and_only_what_read_a_changed_file_run
     assert "cam (train)" not in again.partition("[1/")[2]
     after = Workspace(root)["cam", "train"]
     assert all((first[image_id] == after[image_id]["scores"]).all() for image_id in first)
+
+
+def test_an_imported_network_names_the_setting_that_has_it_read(root):
+    net = Classifier(build_backbone("tiny", 8), 6)
+    state = {**net.state_dict(), "classify.weight": torch.zeros(20, *net.classify.weight.shape[1:])}
+    names = [*Workspace(root).dataset.classes[1:], *(f"other {k}" for k in range(14))]
+    (root / "names.txt").write_text("\n".join(names) + "\n")
+    save_file(state, root / "other.safetensors")
+    words = ("--weights", "other.safetensors", "--names", "names.txt", "--backbone", "tiny", "--output-stride", "8")
+    told = command(root, "import-network", "--as", "other", *words)
+    assert told.rstrip().endswith("config cam.model import-network@other")
+    again = command(root, "import-network", "--as", "same", *words)  # its key is that of the other
+    assert re.search(r"import-network@same +a model\n", again)
+    assert again.rstrip().endswith("config cam.model import-network@same")
+    command(root, "config", "cam.model", "import-network@other")
+    assert command(root, "import-network", "--as", "other", "--force").rstrip().endswith(" run")
 
 
 WRONG = {
@@ -225,7 +243,14 @@ WRONG = {
         {"backbone.a": (1,), "classify.weight": (2, 3, 1, 1)},
         {"backbone": "tiny"},
         DataError,
-        r"a classifier of this project on tiny: .*missing.*1 unexpected: backbone\.a",
+        r"a classifier of this project on tiny: .*missing.*1 unexpected: backbone\.a; .*labelseg import-network --backbone NAME",
+    ),
+    "no tensor": ({}, {}, DataError, r"found no tensors\."),
+    "no psa": (
+        {"conv1a.weight": (1,), **{f"{name}.weight": (8, 1, 1, 1) for name in ("f8_3", "f8_4", "f8_5", "f9")}},
+        {"kind": "irn"},
+        UsageError,
+        r"is an AffinityNet of PSA, and .* labelseg import-network --kind psa$",
     ),
 }  # fmt: skip
 
