@@ -225,6 +225,18 @@ def test_a_region_that_was_written_in_part_is_finished_when_it_is_sent_again(pat
     assert sum(line.kind == "answer" for line in read_answers(path).lines) == 8
 
 
+def test_a_withdrawal_that_was_written_in_part_withdraws_the_whole_region(path):
+    desk = Desk(region(), path)
+    desk.answer("0", "cat", Sender("anna", "one", "n1"), ms=900)
+    desk.undo(Sender("anna", "one", "n2"))
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:9]) + lines[9][:20])  # one line of eight
+    again = Desk(region(), path)
+    assert (again.progress("anna")["done"], again.progress("anna")["seconds"], standing(path)) == (0, None, {})
+    assert again.said(again.question("0"), "anna") is None
+    assert again.undo(Sender("anna", "one", "n3")) is None
+
+
 def test_a_nonce_of_another_question_writes_nothing(path):
     desk, sender = Desk([*region(), Question("1", "b", ((5, 5),))], path), Sender("anna", "one", "n1")
     desk.answer("0", "cat", sender)
