@@ -15,7 +15,6 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from labelseg.errors import DataError, UsageError
-from labelseg.wording import some_of
 
 # Where checkpoints of a training keep the network, beside optimiser and scores; an averaged network goes before the trained one.
 _WRAPPERS = ("state_dict", "model_ema", "model")
@@ -71,7 +70,8 @@ def read_weights(path: Path) -> Mapping[str, Tensor]:
             "Save the tensors of the network: torch.save(net.state_dict(), FILE)"
         )
     if broken := [name for name, tensor in state.items() if tensor.is_floating_point() and not tensor.isfinite().all()]:
-        raise DataError(f"weights {path}: values that are no finite numbers in {some_of(broken)}. The file is damaged: get it anew.")
+        some = f"{', '.join(broken[:3])}{', ...' if len(broken) > 3 else ''}"
+        raise DataError(f"weights {path}: values that are no finite numbers in {some}. The file is damaged: get it anew.")
     return state
 
 
