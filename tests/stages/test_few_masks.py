@@ -423,10 +423,10 @@ def test_a_head_with_batch_statistics_refuses_passes_of_one_image(tmp_path, stag
         Workspace(root).run(stage, options=HERE, head="unimatch", batch_size=2, **params)
 
 
-@pytest.mark.parametrize(("devices", "batch", "needed"), [("cpu", 1, 2), ("cpu,cpu", 2, 4), ("cpu,cpu", 3, 4)])
-def test_every_device_needs_two_images_for_batch_statistics(devices, batch, needed):
+@pytest.mark.parametrize(("ranks", "batch", "needed"), [(1, 1, 2), (2, 2, 4), (2, 3, 4)])
+def test_every_process_needs_two_images_for_batch_statistics(ranks, batch, needed):
     net = Segmenter(build_backbone("tiny", 16), 3, "unimatch", width=16)
-    inputs = SimpleNamespace(devices=devices)
+    inputs = SimpleNamespace(ranks=ranks)
     with pytest.raises(UsageError, match=rf"train: head unimatch.*a batch of {batch} on .*Give at least --batch-size {needed}"):
         demand_batch("train", inputs, SimpleNamespace(batch_size=batch), net, 8)
     demand_batch("train", inputs, SimpleNamespace(batch_size=needed), net, 8)

@@ -96,6 +96,7 @@ def inputs(**models):
     return SimpleNamespace(
         device="cpu",
         devices="cpu",
+        ranks=1,
         classes=CLASSES,
         has_background=True,
         instance="",

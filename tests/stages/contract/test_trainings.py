@@ -29,7 +29,9 @@ def made(monkeypatch):
     items = {"split": [HandItem("one", picture(), (2, 4)), HandItem("two", picture(), None)], "validation": []}
 
     def run(stage, **params):
-        inputs = SimpleNamespace(classes=CLASSES, has_background=True, items=lambda name="split": items[name], devices="cpu", device="cpu")
+        inputs = SimpleNamespace(
+            classes=CLASSES, has_background=True, items=lambda name="split": items[name], devices="cpu", device="cpu", ranks=1
+        )
         inputs.model = lambda role: model("affinity-net")
         stage.run(inputs, stage.Params(**{**TINY, **params}))
         net, samples, loss, settings = caught.pop()
