@@ -174,7 +174,7 @@ def _take_tags(path: Path, rows: Sequence[ImageTags], classes: tuple[str, ...], 
         writer.writerow(("image", "labels"))
         writer.writerows((index.resolve(name, str(path)), ";".join(labels)) for name, labels in there)
     taken.parts["labels"] = out
-    rest = f"; {counted(len(table) - len(there), 'image')} that are not in the folder are left out" if len(there) < len(table) else ""
+    rest = f"; left out, as not in the folder: {counted(len(table) - len(there), 'image')}" if len(there) < len(table) else ""
     taken.told.append(f"labels: {path} is {kind}: tags of {counted(len(there), 'image')}, written to {out}{rest}")
 
 
@@ -219,7 +219,7 @@ def _take_masks(path: Path, form: str, names: ClassNames, images: Path, out: Pat
         found = refused[0] if refused else f"those of {elsewhere} other images"
         raise DataError(f"{path}: expected masks of images in {images}, found none that can be used: {found}")
     taken.parts["masks"] = out
-    rest = f"; {counted(elsewhere, 'image')} that are not in the folder are left out" if elsewhere else ""
+    rest = f"; left out, as not in the folder: {counted(elsewhere, 'image')}" if elsewhere else ""
     taken.told.append(f"masks: {path} is {CALLED[form]}: {counted(len(done), 'mask')}, written to {out}{rest}")
     if refused:
         taken.told.append(f"warning: {counted(len(refused), 'mask')} could not be read and is left out, the first: {refused[0]}")

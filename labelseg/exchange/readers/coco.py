@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,9 @@ def read_coco(path: Path, names: ClassNames) -> Iterator[Incoming]:
         number = image.get("id")
         shapes = own[number] if isinstance(number, int | str) else []
         yield Incoming(str(image.get("file_name", "")), where, _reader(image, shapes, categories, names, where))
+    for number in _strays(images, own):
+        where = f"{path} image {number!r}"
+        yield Incoming(f"image {number!r}, of which there are annotations alone", where, _reader({}, own[number], categories, names, where))
 
 
 def coco_tags(path: Path) -> tuple[list[ImageTags], tuple[str, ...]]:
@@ -58,12 +61,21 @@ def coco_tags(path: Path) -> tuple[list[ImageTags], tuple[str, ...]]:
                 f"{path}: annotation {annotation.get('id')} has the category {number!r}, which the file does not name. Name it."
             )
         held[image].add(names[number])
-    found = []
-    for position, image in enumerate(list_of(content, "images", str(path))):
+    found, images = [], list_of(content, "images", str(path))
+    for position, image in enumerate(images):
         name, number = str(image.get("file_name", "")), image.get("id")
         labels = held.get(number, set()) if isinstance(number, int | str) else set()
         found.append(ImageTags(name, f"{path} image {name or position}", tuple(n for n in names.values() if n in labels)))
+    for number in _strays(images, held):
+        name = f"image {number!r}, of which there are annotations alone"
+        found.append(ImageTags(name, f"{path} {name}", tuple(n for n in names.values() if n in held[number])))
     return found, tuple(dict.fromkeys(names.values()))
+
+
+def _strays(images: Sequence[dict[str, Any]], numbers: Iterable[Any]) -> list[Any]:
+    """List the numbers of images that annotations name and the file does not list."""
+    listed = {image.get("id") for image in images if isinstance(image.get("id"), int | str)}
+    return [number for number in numbers if number not in listed]
 
 
 def _number_of(category: dict[str, Any], path: Path) -> int | str:

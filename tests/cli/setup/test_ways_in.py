@@ -91,7 +91,7 @@ def test_tags_masks_and_crowds_of_coco_agree_with_pycocotools(root, capfd):
     assert code == 0, told
     assert "instances.json is COCO instances: tags of 2 images" in told
     assert "instances.json is COCO instances: 2 masks" in told
-    assert "1 image that are not in the folder are left out" in told
+    assert told.count("left out, as not in the folder: 1 image") == 2
     dataset, (masks, tags) = data(root), drawn(root)
     assert dataset.classes == ("background", "cat", "dog", "person")
     for name in ("0", "1"):
@@ -103,6 +103,13 @@ def test_tags_masks_and_crowds_of_coco_agree_with_pycocotools(root, capfd):
     assert dataset.mask("0")[9, 14] == 1  # the later of two things that overlap
     assert dataset.tags("2") is None
     assert not dataset.has("2", "mask")
+
+
+def test_annotations_of_an_image_that_the_file_does_not_list_are_told(root):
+    annotations = coco(root)["annotations"]
+    coco(root, annotations=[*annotations, {**annotations[0], "id": 5, "image_id": 77}, {**annotations[0], "id": 6, "image_id": 77}])
+    code, told = init(root, "--images", root / "photos", "--labels", root / "instances.json", "--masks", root / "instances.json")
+    assert (code, told.count("left out, as not in the folder: 2 images")) == (0, 2)
 
 
 def test_tags_come_with_masks_of_one_file(root):
