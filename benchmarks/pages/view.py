@@ -26,7 +26,7 @@ from urllib.parse import urlencode, urlsplit
 from benchmarks.pages.large_workspace import make_large_workspace
 from benchmarks.pages.spread import spread
 from benchmarks.recording import origin
-from benchmarks.speed.memory import peak_megabytes
+from benchmarks.scale.memory import peak_megabytes
 
 RESULTS = Path(__file__).parents[1] / "results"
 CONNECTIONS = 6

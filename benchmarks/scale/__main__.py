@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.recording import origin
+from benchmarks.scale.memory import peak_megabytes
 from benchmarks.scale.placing import place_masks
-from benchmarks.speed.memory import peak_megabytes
 
 RESULTS = Path(__file__).parents[1] / "results"
 IN_A_FOLDER = 10_000
@@ -50,7 +50,7 @@ def write_images(folder: Path, numbers: Iterable[int]) -> None:
 
 def measured(root: Path, *arguments: str) -> dict[str, Any]:
     """Run a command in a process of its own: seconds on the wall and of processor, and the megabytes it held at most."""
-    command = [sys.executable, "-m", "benchmarks.speed.toy_stages", "-C", str(root), *arguments]
+    command = [sys.executable, "-m", "benchmarks.scale.toy_stages", "-C", str(root), *arguments]
     silent = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_WRONLY, 0) for number in (1, 2)]
     started = time.perf_counter()
     child = os.posix_spawn(sys.executable, command, os.environ, file_actions=silent)

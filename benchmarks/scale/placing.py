@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.speed.toy_stages import STAGES
+from benchmarks.scale.toy_stages import STAGES
 from labelseg.pipeline.engines.messages import MapJob, Message, Task, Written
 from labelseg.pipeline.run.planning import planned
 from labelseg.pipeline.run.runner import execute

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.scale.memory import peak_megabytes
 from benchmarks.speed.crf import photo, readings
-from benchmarks.speed.memory import peak_megabytes
 from benchmarks.speed.walk import BETA, STEPS, random_case
 from benchmarks.timing import seconds
 from labelseg.ops.affinity.random_walk import random_walk

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmarks.speed.memory import peak_megabytes
+from benchmarks.scale.memory import peak_megabytes
 from benchmarks.speed.store import fresh_folder
 
 SIDE = 16
@@ -33,7 +33,7 @@ def write_images(folder: Path, start: int, stop: int) -> None:
 def labelseg(root: Path, *arguments: str) -> tuple[float, float]:
     """Run a command in a process of its own; its seconds, and the megabytes it held at most."""
     started = time.perf_counter()
-    command = [sys.executable, "-m", "benchmarks.speed.toy_stages", "-C", str(root), *arguments]
+    command = [sys.executable, "-m", "benchmarks.scale.toy_stages", "-C", str(root), *arguments]
     child = os.posix_spawn(
         sys.executable, command, os.environ, file_actions=[(os.POSIX_SPAWN_OPEN, n, os.devnull, os.O_WRONLY, 0) for n in (1, 2)]
     )

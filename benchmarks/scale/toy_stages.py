@@ -1,4 +1,4 @@
-"""Two stages that compute next to nothing, so that what is left is the runner: ``python -m benchmarks.speed.toy_stages -C DIR status``."""
+"""Two stages that compute next to nothing, so that what is left is the runner: ``python -m benchmarks.scale.toy_stages -C DIR status``."""
 
 from __future__ import annotations
 
