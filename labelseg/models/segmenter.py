@@ -18,6 +18,8 @@ from labelseg.models.heads.dpt import DptHead
 from labelseg.models.heads.unimatch_head import UniMatchHead
 
 Head = Literal["atrous", "deeplabv2", "deeplabv3plus", "deeplabv3", "unimatch", "dpt"]
+# Where the convolution that makes logits is called otherwise than ``head.classify``.
+LAST_LAYERS: dict[str, str] = {"unimatch": "head.classifier", "deeplabv2": "", "dpt": "head.scratch.output_conv.2"}
 Perturb = Callable[[list[Tensor]], list[Tensor]]
 
 
@@ -56,7 +58,7 @@ class Segmenter(nn.Module):
         if pool:
             self.settings["pool"] = pool
         self.align_corners = head in ("unimatch", "deeplabv2", "dpt")
-        self.last_layer = {"unimatch": "head.classifier", "deeplabv2": "", "dpt": "head.scratch.output_conv.2"}.get(head, "head.classify")
+        self.last_layer = LAST_LAYERS.get(head, "head.classify")
         self.backbone = backbone
         self.head: nn.Module
         if head == "atrous":

@@ -14,7 +14,7 @@ Value = TypeVar("Value")
 # Channels that the four maps are projected to, by those of the transformer; others take an eighth, a quarter, half and all of them.
 _PROJECTED = {1024: (256, 512, 1024, 1024), 1536: (1536, 1536, 1536, 1536)}
 # Published checkpoints hold a unit that nothing passes through: nothing is added to the coarsest map.
-_IDLE = "head.scratch.refinenet4.resConfUnit1."
+IDLE = "head.scratch.refinenet4.resConfUnit1."
 
 
 class DptHead(nn.Module):
@@ -62,7 +62,7 @@ class DptHead(nn.Module):
 
 def without_idle(state: Mapping[str, Value]) -> dict[str, Value]:
     """Leave out of a published checkpoint, name -> tensor of any shape, what nothing passes through."""
-    return {name: value for name, value in state.items() if not name.startswith(_IDLE)}
+    return {name: value for name, value in state.items() if not name.startswith(IDLE)}
 
 
 class _Fusion(nn.Module):

@@ -98,7 +98,6 @@ def _of_backbone(backbone: Backbone, state: Mapping[str, Tensor]) -> tuple[dict[
 
     Published IRN files hold them under the name of the network, and under two others again.
     """
-    state = {key.removeprefix("module."): value for key, value in state.items()}
     prefix = next((one for one in (f"{backbone.name}.", "backbone.") if any(key.startswith(one) for key in state)), "")
     taken = {key: value for key, value in state.items() if key.startswith(prefix) and (prefix or not key.startswith(backbone.heads))}
     return {key.removeprefix(prefix): value for key, value in taken.items()}, tuple(key for key in state if key not in taken)

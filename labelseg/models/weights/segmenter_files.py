@@ -24,7 +24,7 @@ def read_segmenter(spec: str) -> dict[str, NDArray]:
     Raises:
         DataError: the file cannot be read.
     """
-    state = {name.removeprefix("module."): value for name, value in read_weights(Path(spec)).items()}
+    state = read_weights(Path(spec))
     if not any(name.startswith("backbone.") for name in state):
         return {}  # a classifier may have a head too
     published = "head.b0.0.weight" in state

@@ -18,6 +18,7 @@ from labelseg.errors import DataError, UsageError
 
 # Where checkpoints of a training keep the network, beside optimiser and scores; an averaged network goes before the trained one.
 _WRAPPERS = ("state_dict", "model_ema", "model")
+_PARALLEL = "module."  # what torch puts before every name where a network is trained on several devices
 # Checkpoints hold scores as numpy numbers, which are passed over: only tensors are taken.
 _PASSED_OVER = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar", "numpy.dtype")
 
@@ -34,7 +35,7 @@ def read_weights(path: Path) -> Mapping[str, Tensor]:
         path: A ``.safetensors``, ``.pth`` or ``.pt`` file.
 
     Returns:
-        Name -> tensor of any shape, on the CPU, under the names of the file.
+        Name -> tensor of any shape, on the CPU, under the names of the file, without what a training over several devices puts before.
 
     Raises:
         DataError: there is no such file, it cannot be read, or it holds something else.
@@ -72,7 +73,7 @@ def read_weights(path: Path) -> Mapping[str, Tensor]:
     if broken := [name for name, tensor in state.items() if tensor.is_floating_point() and not tensor.isfinite().all()]:
         some = f"{', '.join(broken[:3])}{', ...' if len(broken) > 3 else ''}"
         raise DataError(f"weights {path}: values that are no finite numbers in {some}. The file is damaged: get it anew.")
-    return state
+    return {name.removeprefix(_PARALLEL): tensor for name, tensor in state.items()}
 
 
 def file_licence(path: Path) -> str:

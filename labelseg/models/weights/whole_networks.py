@@ -9,13 +9,13 @@ from typing import Any
 from torch import Tensor
 
 from labelseg.errors import DataError
+from labelseg.models.heads.dpt import IDLE
 
 BOUNDARY_HEADS = {f"fc_edge{level}.": f"reduce.{level - 1}." for level in range(1, 6)}
 DEPTHS = {6: "resnet50_deep", 23: "resnet101_deep"}  # blocks of layer3 -> backbone
 COPIES = tuple(
     f"{name}." for name in ("backbone", "stage1", "stage2", "stage3", "stage4", "stage5", "newly_added", "edge_layers", "dp_layers")
 )
-IDLE = ("head.scratch.refinenet4.resConfUnit1.",)  # nothing passes through it
 TRANSFORMERS = {384: "small", 768: "base", 1024: "large", 1536: "giant"}  # channels -> size of DINOv2
 
 
@@ -56,7 +56,6 @@ def layout_of(state: Mapping[str, Tensor], source: str) -> Layout:
     Raises:
         DataError: it is none of those that are known.
     """
-    state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
     try:
         found = next((layout for read in (_of_psa, _of_irn, _of_unimatch, _of_this_project) if (layout := read(state))), None)
     except (LookupError, TypeError):  # some names of a network, and others missing or of no such shape
@@ -110,7 +109,7 @@ def _of_unimatch(state: Mapping[str, Tensor]) -> Layout | None:
         return Layout(
             *("segmenter of UniMatch V2", "segmenter", {"head.": "head."}, f"timm:vit_{size}_patch14_dinov2" if size else ""),
             output_stride=14,
-            left=IDLE,
+            left=(IDLE,),
             settings=settings,
         )
     return None

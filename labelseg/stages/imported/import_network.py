@@ -49,6 +49,7 @@ def run(inputs: Inputs, params: Params) -> Model:
     from labelseg.errors import DataError, UsageError
     from labelseg.models.encoders.registry import build_backbone
     from labelseg.models.networks import NETWORKS, to_model
+    from labelseg.models.segmenter import LAST_LAYERS
     from labelseg.models.weights.states import load_state
     from labelseg.models.weights.weight_files import file_licence, read_weights
     from labelseg.models.weights.whole_networks import layout_of, own_names, rows_of
@@ -59,7 +60,7 @@ def run(inputs: Inputs, params: Params) -> Model:
     again = run_command(inputs.instance)
     if not params.weights:
         raise UsageError(f"{inputs.instance}: expected the file of a network, none is named. Name one: {again} --weights FILE")
-    state = {name.removeprefix("module."): tensor for name, tensor in read_weights(Path(params.weights)).items()}
+    state = read_weights(Path(params.weights))
     layout = layout_of(state, params.weights)
     title = with_article(layout.title)
     name = layout.backbone if params.backbone == "auto" else params.backbone
@@ -86,7 +87,7 @@ def run(inputs: Inputs, params: Params) -> Model:
 
     if layout.network in ("classifier", "segmenter"):
         wanted = inputs.classes[1:] if layout.network == "classifier" and inputs.has_background else inputs.classes
-        last = {"unimatch": "head.classifier", "dpt": "head.scratch.output_conv.2"}.get(settings.get("head", ""), "classify")
+        last = LAST_LAYERS[settings["head"]] if layout.network == "segmenter" else "classify"
         if len(shape := head[f"{last}.weight"].shape) != 4:
             raise DataError(f"{params.weights}: expected the last layer of {title} to have 4 axes, outputs first; it has {len(shape)}.")
         outputs = shape[0]
