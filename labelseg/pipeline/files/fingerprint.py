@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import stat
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
 
 from blake3 import blake3
 
@@ -23,18 +23,8 @@ READ_BYTES = 1 << 20
 MOST_NEW = 1 << 16  # digests are written before more than that wait to be
 
 
-class FileDigests(Protocol):
+class FileDigests(ABC):
     """Something that digests the content of files."""
-
-    def digest(self, path: str | os.PathLike[str]) -> str:
-        """Digest the content of a file."""
-
-    def digests(self, names: Iterable[str]) -> Iterator[str | OSError]:
-        """Digest the content of files; for each its digest, or why it has none."""
-
-
-class FreshDigests:
-    """Content digests of files, read each time: for who asks whether a file is still what it was."""
 
     def digest(self, path: str | os.PathLike[str]) -> str:
         """Digest the content of a file (32 hex characters).
@@ -43,7 +33,17 @@ class FreshDigests:
             DataError: there is no readable file at ``path``.
         """
         (found,) = self.digests((os.fspath(path),))
-        return _readable(path, found)
+        if isinstance(found, OSError):
+            raise DataError(f"{path}: cannot be read: {found.strerror or found}. Restore the file or remove it from the data.") from found
+        return found
+
+    @abstractmethod
+    def digests(self, names: Iterable[str]) -> Iterator[str | OSError]:
+        """Digest the content of files; for each its digest, or why it has none."""
+
+
+class FreshDigests(FileDigests):
+    """Content digests of files, read each time: for who asks whether a file is still what it was."""
 
     def digests(self, names: Iterable[str]) -> Iterator[str | OSError]:
         """Digest the content of files; for each its digest, or why it has none."""
@@ -55,7 +55,7 @@ class FreshDigests:
                 yield error
 
 
-class FileIndex:
+class FileIndex(FileDigests):
     """Content digests of files, cached in JSON; losing that costs time and nothing else.
 
     Args:
@@ -67,17 +67,8 @@ class FileIndex:
         self._from = os.path.join(os.getcwd(), "")
         self._table = FileTable(self.path)
 
-    def digest(self, path: str | os.PathLike[str]) -> str:
-        """Digest the content of a file (32 hex characters), reading it only when it changed since the last time.
-
-        Raises:
-            DataError: there is no readable file at ``path``.
-        """
-        (found,) = self.digests((os.fspath(path),))
-        return _readable(path, found)
-
     def digests(self, names: Iterable[str]) -> Iterator[str | OSError]:
-        """Digest the content of files, as ``digest`` does, and quickest where their names come in order.
+        """Digest the content of files, of each only when it changed since the last time, and quickest where their names come in order.
 
         Args:
             names: Paths.
@@ -130,13 +121,6 @@ def _refuse_odd(name: str) -> None:
     """Refuse what is no file before it is opened."""
     if kind := odd_kind(name):
         raise OSError(0, f"expected a file, found {kind}")
-
-
-def _readable(path: str | os.PathLike[str], found: str | OSError) -> str:
-    """Return a digest, or say why there is none."""
-    if isinstance(found, OSError):
-        raise DataError(f"{path}: cannot be read: {found.strerror or found}. Restore the file or remove it from the data.") from found
-    return found
 
 
 def _hashed(name: str) -> tuple[str, tuple[int, int, int], bool]:
