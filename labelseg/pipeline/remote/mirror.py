@@ -56,9 +56,11 @@ def mirrored(root: Path, where: StoreUrl, suffixes: Collection[str], bucket: Buc
         listed = {found.name: found for found in bucket.list("") if PurePosixPath(found.name).suffix.lower() in suffixes}
         _demand_plain(str(where), listed)
         _fetch(bucket, files, place, [found for found in listed.values() if known.get(found.name) != found.etag], known)
-        for name in sorted(known.keys() - listed.keys()):
+        gone = known.keys() - listed.keys()
+        for name in sorted(gone):
             below(files, *name.split("/")).unlink(missing_ok=True)
             del known[name]
+        if gone:
             _save(place, known)
     except UnreachableError as error:
         if not known:
