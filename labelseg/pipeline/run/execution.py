@@ -20,8 +20,8 @@ from labelseg.pipeline.files.digests import digest
 from labelseg.pipeline.files.leaves import is_large
 from labelseg.pipeline.files.paths import below
 from labelseg.pipeline.instances import stage_of
-from labelseg.pipeline.plan.decisions import Decision, Standing
-from labelseg.pipeline.plan.graph import SPLIT_PARAM, NodeId
+from labelseg.pipeline.plan.decisions import Decision, Entry, Standing
+from labelseg.pipeline.plan.graph import SPLIT_PARAM, Node, NodeId
 from labelseg.pipeline.plan.keys import params_json
 from labelseg.pipeline.plan.planner import Planner
 from labelseg.pipeline.plan.runlog import RunLog, now
@@ -147,9 +147,7 @@ class Execution:
         """
         node = decision.node
         self._demand_answers(decision, work)
-        # Only a stage that reads a model, or has one of its own, runs a network; all others gain more from many processes.
-        has_network = node.stage.has_network or any(parent.is_model for parent in node.parents)
-        device = self._workspace.pick_device(self._options.device.split(",")[0]) if has_network else "cpu"
+        device = self.map_device(node)
         tasks = Tasks(work.todo, work.keys)
         workers = share_out(len(tasks), device, self._options.workers)
         with show_progress(len(tasks), str(node.id)) as progress:
@@ -162,6 +160,11 @@ class Execution:
         for failure in outcome.failed:
             self._log.failed_item(node.id, failure.id, failure.error, failure.trace)
         return outcome, device
+
+    def map_device(self, node: Node) -> str:
+        """Pick what computes a map: a stage that reads a model, or has one of its own, runs a network; others gain more from processes."""
+        has_network = node.stage.has_network or any(parent.is_model for parent in node.parents)
+        return self._workspace.pick_device(self._options.device.split(",")[0]) if has_network else "cpu"
 
     def _demand_answers(self, decision: Decision, work: MapWork) -> None:
         """Wait for people, where a map needs all of their answers.
@@ -240,7 +243,7 @@ class Execution:
         """Train a model and store its tensors."""
         node = decision.node
         started = time.monotonic()
-        entries = {param: list(self._planner.entries(node, param, self._standings)) for param in node.splits}
+        entries = self.entries(node)
         for param, found in entries.items():
             if not found:
                 missing = "no image with a ground truth mask" if _truth(decision) and param == SPLIT_PARAM else "no images to train on"
@@ -266,6 +269,10 @@ class Execution:
         self._publish(manifest)
         shutil.rmtree(checkpoints, ignore_errors=True)
         return Done("trained", self._ref(decision, manifest), len(manifest.items))
+
+    def entries(self, node: Node) -> dict[str, list[Entry]]:
+        """List what a training learns from: name of a split parameter -> its items."""
+        return {param: list(self._planner.entries(node, param, self._standings)) for param in node.splits}
 
     def _write_model(self, decision: Decision, model: Model, device: str) -> list[ManifestItem]:
         """Write the tensors of a model; they are its items."""

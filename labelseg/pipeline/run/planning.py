@@ -78,6 +78,7 @@ class Plan:
         options: How.
         planner: What made the decisions; it keeps the digests and items it has seen.
         steps: Every node, parents first.
+        standings: How every node stands for those that read it, until it is worked on.
         report: What will be done, as far as that can be known beforehand.
     """
 
@@ -86,6 +87,7 @@ class Plan:
     options: RunOptions
     planner: Planner
     steps: list[Step] = field(default_factory=list)
+    standings: dict[NodeId, Standing] = field(default_factory=dict)
     report: Report = field(default_factory=lambda: Report(""))
 
 
@@ -170,7 +172,7 @@ def make_plan(workspace: WorkspaceLike, goal: Goal, options: RunOptions) -> Plan
         NotFreshError: ``only``, and something that the target reads is not fresh.
     """
     plan = Plan(workspace, goal, options, Planner(workspace.dataset, workspace.catalog, workspace.index, workspace.root, options.tag))
-    standings: dict[NodeId, Standing] = {}
+    standings = plan.standings
     for node in goal.nodes:
         decision = plan.planner.decide(node, standings)
         action = choose_action(decision, options)

@@ -13,11 +13,11 @@ from typing import Any
 from labelseg.errors import LabelsegError
 from labelseg.pipeline.engines.engine import share_out
 from labelseg.pipeline.engines.inputs import Inputs
-from labelseg.pipeline.plan.decisions import Decision, Standing
+from labelseg.pipeline.plan.decisions import Decision
 from labelseg.pipeline.plan.graph import NodeId
 from labelseg.pipeline.plan.runlog import RunLog
 from labelseg.pipeline.run.execution import Execution
-from labelseg.pipeline.run.planning import Plan, Step, as_it_stands
+from labelseg.pipeline.run.planning import Plan
 from labelseg.pipeline.run.prospect import MapWork
 from labelseg.protocols import Bar
 
@@ -83,8 +83,7 @@ def probe(plan: Plan) -> dict[NodeId, float]:
     Returns:
         Node -> seconds that the work on it will take.
     """
-    standings = {step.decision.node.id: _standing(step) for step in plan.steps}
-    execution = Execution(plan.workspace, plan.planner, standings, RunLog(plan.workspace.folder), plan.options)
+    execution = Execution(plan.workspace, plan.planner, plan.standings, RunLog(plan.workspace.folder), plan.options)
     found = {}
     for step in plan.steps:
         node, work = step.decision.node, None if step.prospect is None else step.prospect.work
@@ -92,21 +91,12 @@ def probe(plan: Plan) -> dict[NodeId, float]:
             continue
         try:
             if node.is_model:
-                found[node.id] = _training(plan, execution, step.decision, standings)
+                found[node.id] = _training(plan, execution, step.decision)
             elif work is not None and work.todo:
                 found[node.id] = len(work.todo) * _image(plan, execution, step.decision, work)
         except (LabelsegError, OSError):
             continue
     return found
-
-
-def _standing(step: Step) -> Standing:
-    """How a node stands for those that read it."""
-    if step.kept:
-        return as_it_stands(step.decision)
-    if step.prospect is None:
-        return Standing(step.decision.recipe, step.decision.ref, step.decision.standing.settled)
-    return step.prospect.standing(step.decision)
 
 
 def _tried(execution: Execution, decision: Decision, devices: str, **others: Any) -> Inputs:
@@ -115,13 +105,12 @@ def _tried(execution: Execution, decision: Decision, devices: str, **others: Any
     return _ProbedInputs(**{**{field.name: getattr(inputs, field.name) for field in fields(Inputs)}, **others})
 
 
-def _training(plan: Plan, execution: Execution, decision: Decision, standings: Mapping[NodeId, Standing]) -> float:
+def _training(plan: Plan, execution: Execution, decision: Decision) -> float:
     """Seconds of a training by some of its updates."""
     node, started = decision.node, time.perf_counter()
-    entries = {param: list(plan.planner.entries(node, param, standings)) for param in node.splits}
     device = plan.workspace.pick_device(plan.options.device.split(",")[0])
     with tempfile.TemporaryDirectory(prefix="labelseg-probe-") as folder:
-        inputs = _tried(execution, decision, device, entries=entries, checkpoints=Path(folder) / "checkpoints")
+        inputs = _tried(execution, decision, device, entries=execution.entries(node), checkpoints=Path(folder) / "checkpoints")
         try:
             node.stage.run(inputs, execution.params(decision))
         except _Probed as probed:
@@ -132,8 +121,7 @@ def _training(plan: Plan, execution: Execution, decision: Decision, standings: M
 def _image(plan: Plan, execution: Execution, decision: Decision, work: MapWork) -> float:
     """Seconds an image of a map, shared among the workers that the run will have."""
     node, todo = decision.node, work.todo
-    runs_network = node.stage.has_network or any(parent.is_model for parent in node.parents)
-    device = plan.workspace.pick_device(plan.options.device.split(",")[0]) if runs_network else "cpu"
+    device = execution.map_device(node)
     inputs = _tried(execution, decision, device)
     compute = node.stage.run(inputs, execution.params(decision))
     before = plan.workspace.set_threads(1)  # as workers do
