@@ -20,6 +20,7 @@ from labelseg.cli import program
 from labelseg.data.scenes.drawing import write_scenes
 from labelseg.pages.annotation.asked_items import read_questions
 from labelseg.workspace import Workspace
+from tests.stages.scene_files import data_table
 
 MANY = 40
 
@@ -29,8 +30,7 @@ def asked_root(tmp_path_factory):
     """A workspace of two scenes in which forty pixels were asked about in each."""
     root = tmp_path_factory.mktemp("asked")
     table = write_scenes(root, train=2, val=1, seed=0)
-    lines = [f'{key} = "{value}"' for key, value in table.items()]
-    (root / "labelseg.toml").write_text("[data]\n" + "\n".join(lines) + "\n")
+    (root / "labelseg.toml").write_text(data_table(table))
     ask = ["ask", "--of", "masks", "--choose", "random", "--budget", str(MANY), "--workers", "0"]
     assert call(root, *ask).exit_code == 0
     return root

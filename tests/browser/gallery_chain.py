@@ -12,6 +12,7 @@ from labelseg.data.scenes.drawing import write_scenes
 from labelseg.pipeline.declare.stage import Stage, option, source
 from labelseg.pipeline.run.options import RunOptions
 from labelseg.workspace import Workspace
+from tests.stages.scene_files import data_table
 
 SCENES = 30
 
@@ -60,8 +61,7 @@ STAGES = (
 def make_workspace(root: Path) -> Workspace:
     """Draw scenes and run both stages on them."""
     table = write_scenes(root, train=SCENES, val=1, seed=0)
-    lines = [f'{key} = "{value}"' for key, value in table.items()]
-    text = "[data]\n" + "\n".join(lines) + f'\n[cam]\nmasks = "{root / table["masks"]}"\n[run]\ntarget = "spread"\nsplit = "train"\n'
+    text = data_table(table) + f'[cam]\nmasks = "{root / table["masks"]}"\n[run]\ntarget = "spread"\nsplit = "train"\n'
     (root / "labelseg.toml").write_text(text)
     workspace = Workspace(root, stages=STAGES)
     workspace.run("spread", "train", options=RunOptions(workers=0))

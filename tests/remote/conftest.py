@@ -51,6 +51,13 @@ def bucket() -> MemoryBucket:
 
 
 @pytest.fixture
+def shared(made, bucket: MemoryBucket) -> MemoryBucket:
+    """A copy of the bucket of the machine that the module has made, free to be changed."""
+    bucket.objects = dict(made[0].bucket.objects)
+    return bucket
+
+
+@pytest.fixture
 def machine(tmp_path: Path, bucket: MemoryBucket) -> Callable[..., Machine]:
     """Make machines that share the bucket, each with a folder and a copy of the data of its own."""
     return lambda name, **kwargs: Machine(tmp_path / name, bucket, **kwargs)

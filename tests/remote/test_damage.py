@@ -24,12 +24,6 @@ def made(tmp_path_factory) -> tuple[Machine, dict]:
     return first, first.masks()
 
 
-@pytest.fixture
-def shared(made, bucket) -> MemoryBucket:
-    bucket.objects = dict(made[0].bucket.objects)
-    return bucket
-
-
 def flip(bucket: MemoryBucket, name: str, at: int) -> None:
     """Change one bit of an object."""
     data = bytearray(bucket.objects[name][0])

@@ -25,13 +25,6 @@ def made(tmp_path_factory) -> tuple[Machine, dict]:
 
 
 @pytest.fixture
-def shared(made, bucket) -> MemoryBucket:
-    """A copy of its bucket, free to be changed."""
-    bucket.objects = dict(made[0].bucket.objects)
-    return bucket
-
-
-@pytest.fixture
 def first(made, shared, tmp_path) -> Machine:
     """A copy of the machine on that copy."""
     shutil.copytree(made[0].root, tmp_path / "first")

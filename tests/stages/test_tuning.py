@@ -18,6 +18,7 @@ from labelseg.pipeline.declare.stage import option
 from labelseg.results.scores import score
 from labelseg.stages import STAGES
 from labelseg.workspace import Workspace
+from tests.stages.scene_files import data_table
 
 SETTINGS = """
 [refine]
@@ -67,8 +68,7 @@ def drawn_root(tmp_path_factory):
     """A workspace of scenes; what is tuned in it stays."""
     root = tmp_path_factory.mktemp("drawn")
     table = write_scenes(root, train=12, val=2, seed=3)
-    lines = [f'{key} = "{value}"' for key, value in table.items()]
-    (root / "labelseg.toml").write_text("[data]\n" + "\n".join(lines) + "\n" + SETTINGS)
+    (root / "labelseg.toml").write_text(data_table(table) + SETTINGS)
     return root
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from labelseg.data.scenes.drawing import write_scenes
 from labelseg.pipeline.run.options import RunOptions
 from labelseg.workspace import Workspace
+from tests.stages.scene_files import data_table
 
 HERE = RunOptions(workers=0, create=True)
 BASE, NEW = "target,cross,star", "flag,diamond"
@@ -41,8 +42,7 @@ flip = false
 def make_workspace(root, train=12, settings=SETTINGS):
     """Write scenes and settings; nothing runs."""
     table = write_scenes(root, train=train, val=3, seed=0)
-    lines = [f'{key} = "{value}"' for key, value in table.items()]
-    (root / "labelseg.toml").write_text("[data]\n" + "\n".join(lines) + "\n" + settings)
+    (root / "labelseg.toml").write_text(data_table(table) + settings)
     return root
 
 

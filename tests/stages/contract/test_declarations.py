@@ -24,6 +24,7 @@ from labelseg.pipeline.run.options import RunOptions
 from labelseg.stages import STAGES
 from labelseg.workspace import Workspace
 from tests.stages.contract.recording import Reading, recording_params, recording_stages
+from tests.stages.scene_files import data_table
 
 # Numbers of scenes: labelled ones with all classes, those of the last without new ones.
 SPLITS = {"few": (1, 3, 8, 13), "many": (2, 5), "held": (7, 9), "negative": (0,), "stored": (10,)}
@@ -261,8 +262,7 @@ def make_workspace(root):
     (root / "names.txt").write_text("\n".join(classes))
     (root / "outputs.txt").write_text("\n".join(classes[1:]))
     save_file(Classifier(build_backbone("tiny", 16), len(classes) - 1).state_dict(), root / "net.safetensors")
-    lines = [f'{key} = "{value}"' for key, value in table.items()]
-    (root / "labelseg.toml").write_text("[data]\n" + "\n".join(lines) + "\n" + SETTINGS)
+    (root / "labelseg.toml").write_text(data_table(table) + SETTINGS)
     return root
 
 

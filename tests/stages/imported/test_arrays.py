@@ -14,6 +14,7 @@ from labelseg.data.scenes.drawing import write_scenes
 from labelseg.errors import ItemsFailedError, LabelsegError, UsageError
 from labelseg.pipeline.run.options import RunOptions
 from labelseg.workspace import Workspace
+from tests.stages.scene_files import data_table
 
 HERE = RunOptions(workers=0, create=True)
 STRIDE = 14
@@ -23,10 +24,9 @@ STRIDE = 14
 def root(tmp_path):
     """Three scenes, with settings that walk over imported features from imported scores."""
     table = write_scenes(tmp_path, train=3, val=0, seed=0)
-    lines = [f'{key} = "{value}"' for key, value in table.items()]
     settings = '[import-features]\nfiles = "features"\n[import-scores]\nfiles = "scores"\n'
     settings += '[propagate]\ncam = "import-scores"\nfeatures = "import-features"\naffinity_kind = "features"\niters = 8\n'
-    (tmp_path / "labelseg.toml").write_text("[data]\n" + "\n".join(lines) + "\n" + settings)
+    (tmp_path / "labelseg.toml").write_text(data_table(table) + settings)
     for folder in ("features", "scores"):
         (tmp_path / folder).mkdir()
     return tmp_path

@@ -26,6 +26,7 @@ from labelseg.stages import STAGES
 from labelseg.workspace import Workspace
 from tests.models.filled import fill
 from tests.reference_files import HERE
+from tests.stages.scene_files import data_table
 
 STAGE = next(stage for stage in STAGES if stage.name == "import-network")
 RECORDED = HERE / "psa" / "net_irn.npz"
@@ -152,12 +153,11 @@ def test_every_tensor_of_the_second_unimatch_finds_its_place():
 def root(tmp_path):
     """Two scenes, and the settings of a chain whose classifier and AffinityNet come from files."""
     table = write_scenes(tmp_path, train=2, val=0, seed=0)
-    lines = [f'{key} = "{value}"' for key, value in table.items()]
     settings = '[import-network]\nweights = "classifier.safetensors"\nnames = "names.txt"\nbackbone = "tiny"\noutput_stride = 8\n'
     settings += '[import-network.near]\nweights = "near.safetensors"\nbackbone = "tiny"\n'
     settings += '[cam]\nmodel = "import-network"\nscales = [1.0]\nstore = "full"\n'
     settings += '[propagate]\naffinity = "import-network@near"\niters = 4\nscales = [1.0]\n'
-    (tmp_path / "labelseg.toml").write_text("[data]\n" + "\n".join(lines) + "\n" + settings)
+    (tmp_path / "labelseg.toml").write_text(data_table(table) + settings)
     return tmp_path
 
 
