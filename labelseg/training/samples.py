@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
@@ -190,6 +190,12 @@ def source_target(item: Item, role: str = "labels") -> Target:
     """Read what a label source says of an item."""
     arrays = item.read(role)
     return Target(arrays["mask"], arrays["points"], arrays["point_labels"]) if "point_labels" in arrays else mask_target(arrays["mask"])
+
+
+def agreed_target(item: Item) -> Target:
+    """Read what a label source says of an item, 255 where the masks of ``beside`` say otherwise; labels of single pixels stay."""
+    target = source_target(item)
+    return replace(target, mask=np.where(source_mask(item, "beside") == target.mask, target.mask, np.uint8(IGNORE)))
 
 
 def source_mask(item: Item, role: str = "labels") -> NDArray[np.uint8]:

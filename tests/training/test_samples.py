@@ -10,7 +10,17 @@ import pytest
 from labelseg.class_ids import IGNORE
 from labelseg.data.augment.transforms import IMAGENET_MEAN, IMAGENET_STD
 from labelseg.errors import DataError
-from labelseg.training.samples import LabelledGrid, MaskedImage, Samples, TaggedImage, Target, resample_cells, source_target, tag_targets
+from labelseg.training.samples import (
+    LabelledGrid,
+    MaskedImage,
+    Samples,
+    TaggedImage,
+    Target,
+    agreed_target,
+    resample_cells,
+    source_target,
+    tag_targets,
+)
 
 STEP = 60  # grey levels between labels
 
@@ -153,3 +163,19 @@ def test_an_image_that_cannot_be_read_is_told_once_and_not_at_every_pass(caplog)
     samples = Samples([SimpleNamespace(id="bad"), SimpleNamespace(id="good")], make)
     assert [samples.sample(index, np.random.default_rng(0)) for index in (0, 1, 0, 0)] == [("good",)] * 4
     assert [record.getMessage() for record in caplog.records] == ["left out of training: bad cannot be read"]
+
+
+def test_pixels_of_which_two_sources_say_different_things_are_not_learned_but_those_a_person_labelled_are():
+    arrays = {
+        "labels": {
+            "mask": np.array([[0, 1, 2], [IGNORE, 2, 1]], np.uint8),
+            "points": np.array([[0, 1]]),
+            "point_labels": np.array([1], np.uint8),
+        },
+        "beside": {"mask": np.array([[0, 2, 2], [1, IGNORE, 0]], np.uint8)},
+    }
+    before = arrays["labels"]["mask"].copy()
+    target = agreed_target(SimpleNamespace(read=arrays.__getitem__))
+    assert target.mask.tolist() == [[0, IGNORE, 2], [IGNORE, IGNORE, IGNORE]]
+    assert (target.mask.dtype, target.points.tolist(), target.labels.tolist()) == (np.uint8, [[0, 1]], [1])
+    np.testing.assert_array_equal(arrays["labels"]["mask"], before)

@@ -17,6 +17,9 @@ class Params(EvaluatedTrainingParams):
     """Parameters of ``train-segmenter``."""
 
     labels: str = source("propagate", help="Instance that provides the masks to learn, or masks for the ground truth.", kind="labels")
+    beside: str = source(
+        "", help="Instance of a second opinion: pixels that its masks name otherwise are not learned; empty learns all.", kind="labels"
+    )
     head: str = option(
         "deeplabv3plus",
         help="Head: DeepLabV3+, the paper's two atrous convolutions, or DPT on a plain ViT.",
@@ -48,7 +51,7 @@ def run(inputs: Inputs, params: Params) -> Model:
     from labelseg.ops.losses import cross_entropy
     from labelseg.pipeline.engines.inputs import Item
     from labelseg.training.fitting import fit, make_backbone
-    from labelseg.training.samples import MaskedImage, Samples, source_target
+    from labelseg.training.samples import MaskedImage, Samples, agreed_target, source_target
     from labelseg.training.validation import demand_held, demand_labelled, masked_validation, segmenter_scores
 
     resize = growing_pair("resize of train-segmenter", params.resize, "0.75,1.5")
@@ -57,7 +60,7 @@ def run(inputs: Inputs, params: Params) -> Model:
     demand_labelled("train-segmenter", held, Item.mask)
     backbone = make_backbone(inputs, params)
     net = Segmenter(backbone, len(inputs.classes), params.head, params.width, "group", params.separable)  # type: ignore[arg-type]
-    make = MaskedImage(params.crop, resize, params.jitter, source_target)
+    make = MaskedImage(params.crop, resize, params.jitter, agreed_target if params.beside else source_target)
 
     def evaluate(module):  # type: ignore[no-untyped-def]
         return segmenter_scores(net, held, len(inputs.classes), inputs.device, params.precision)

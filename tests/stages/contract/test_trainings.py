@@ -14,7 +14,7 @@ from labelseg.ops.losses import cross_entropy, multilabel_soft_margin
 from labelseg.stages.segmentation import train_segmenter
 from labelseg.stages.tags import train_affinity, train_classifier
 from labelseg.training import fitting
-from labelseg.training.samples import LabelledGrid, MaskedImage, TaggedImage, source_target
+from labelseg.training.samples import LabelledGrid, MaskedImage, TaggedImage, agreed_target, source_target
 from tests.stages.contract.by_hand import CLASSES, HandItem, model, picture
 
 TINY = {"backbone": "tiny", "weights": "none", "crop": 32, "jitter": 0.25}
@@ -76,6 +76,10 @@ def test_a_segmenter_learns_the_masks_of_its_source(made):
     assert found.loss(found.net, (IMAGES, masks))["loss"].item() == pytest.approx(cross_entropy(found.net(IMAGES), masks).item())
     assert {name: found.settings[name] for name in ("evaluate", "select", "keep")} == {"evaluate": None, "select": "mIoU", "keep": "last"}
     assert found.settings["evaluate_every"] == 3
+
+
+def test_a_segmenter_learns_where_a_second_opinion_agrees(made):
+    assert made(train_segmenter, width=16, separable=False, beside="two").samples.make.read is agreed_target
 
 
 def test_a_classifier_learns_the_tags_of_tagged_images(made):
