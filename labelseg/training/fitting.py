@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from labelseg.errors import LabelsegError, UsageError
+from labelseg.errors import DataError, LabelsegError, UsageError
 from labelseg.models.encoders.base import Backbone
 from labelseg.models.encoders.registry import build_backbone
 from labelseg.models.heads.unimatch_head import UniMatchHead
@@ -17,7 +17,7 @@ from labelseg.models.networks import Network, to_model
 from labelseg.models.weights.backbone_weights import load_weights
 from labelseg.models.weights.states import load_arrays
 from labelseg.pipeline.engines.inputs import Inputs, Model
-from labelseg.pipeline.instances import table_of
+from labelseg.pipeline.instances import run_command, stage_of, table_of
 from labelseg.training.loop import TrainingSet, TrainResult, TrainTask, train
 from labelseg.training.optimization import Optimization, ParameterGroup, parameter_groups
 from labelseg.training.params import schedule
@@ -42,6 +42,32 @@ def make_backbone(inputs: Inputs, params: TrainingParams) -> Backbone:
     if params.freeze_batchnorm:
         backbone.freeze_batchnorm()
     return backbone.freeze_blocks(params.freeze_blocks)
+
+
+def take_over(inputs: Inputs, params: Any, net: Network, *, by_class: bool = False) -> None:
+    """Load the whole network that a training begins from into its own, where that is asked for: ``TakingParams``.
+
+    Args:
+        by_class: Whether the network has an output for each class, so that those of the data must be its own, in the same order.
+
+    Raises:
+        DataError: it has other tensors, or other classes.
+    """
+    if not params.init or params.take != "network":
+        return
+    known = list(inputs.model("init").meta.get("classes", inputs.classes))
+    if by_class and known != list(inputs.classes):
+        raise DataError(
+            f"{inputs.instance}: expected {params.init} to name the classes of the data, {', '.join(inputs.classes)}; found "
+            f"{', '.join(map(str, known))}. Train it again: {run_command(params.init)}, or take the backbone alone: --take backbone"
+        )
+    try:
+        load_arrays(net, inputs.model("init").tensors, f"network of {params.init}")
+    except DataError as error:
+        stage = stage_of(inputs.instance)
+        raise DataError(
+            f"{error} Name a {stage} with the same backbone and options of the network, or take the backbone alone: --take backbone"
+        ) from error
 
 
 def load_initial_weights(inputs: Inputs, backbone: Backbone, weights: str) -> None:

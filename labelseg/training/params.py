@@ -33,6 +33,24 @@ def may_be_separable(params: Any) -> bool:
     return params.head not in ("atrous", "deeplabv2", "unimatch", "dpt")
 
 
+def begins_from_model(params: Any) -> bool:
+    """Whether the network begins from one that was trained before."""
+    return bool(params.init)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TakingParams:
+    """What a training takes of the model that it begins from."""
+
+    take: str = option(
+        "backbone",
+        help="What is taken of init: its backbone, or the whole network of an earlier training of this stage, which goes on.",
+        choices=("network", "backbone"),
+        effective=begins_from_model,
+        neutral=True,
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainingParams:
     """Network, data and schedule of a training."""

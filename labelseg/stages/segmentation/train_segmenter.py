@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from labelseg.pipeline.declare.stage import Stage, option, source
-from labelseg.training.params import EvaluatedTrainingParams, growing_pair, has_inner_width, may_be_separable
+from labelseg.training.params import EvaluatedTrainingParams, TakingParams, growing_pair, has_inner_width, may_be_separable
 
 if TYPE_CHECKING:
     from labelseg.pipeline.engines.inputs import Inputs, Model
 
 
 @dataclass(frozen=True, kw_only=True)
-class Params(EvaluatedTrainingParams):
+class Params(TakingParams, EvaluatedTrainingParams):
     """Parameters of ``train-segmenter``."""
 
     labels: str = source("propagate", help="Instance that provides the masks to learn, or masks for the ground truth.", kind="labels")
@@ -50,7 +50,7 @@ def run(inputs: Inputs, params: Params) -> Model:
     from labelseg.models.segmenter import Segmenter
     from labelseg.ops.losses import cross_entropy
     from labelseg.pipeline.engines.inputs import Item
-    from labelseg.training.fitting import fit, make_backbone
+    from labelseg.training.fitting import fit, make_backbone, take_over
     from labelseg.training.samples import MaskedImage, Samples, agreed_target, source_target
     from labelseg.training.validation import demand_held, demand_labelled, masked_validation, segmenter_scores
 
@@ -60,6 +60,7 @@ def run(inputs: Inputs, params: Params) -> Model:
     demand_labelled("train-segmenter", held, Item.mask)
     backbone = make_backbone(inputs, params)
     net = Segmenter(backbone, len(inputs.classes), params.head, params.width, "group", params.separable)  # type: ignore[arg-type]
+    take_over(inputs, params, net, by_class=True)
     make = MaskedImage(params.crop, resize, params.jitter, agreed_target if params.beside else source_target)
 
     def evaluate(module):  # type: ignore[no-untyped-def]

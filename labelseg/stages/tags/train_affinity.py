@@ -6,14 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from labelseg.pipeline.declare.stage import Stage, option, source
-from labelseg.training.params import TrainingParams, growing_pair
+from labelseg.training.params import TakingParams, TrainingParams, growing_pair
 
 if TYPE_CHECKING:
     from labelseg.pipeline.engines.inputs import Inputs, Model
-
-
-def _begins_from_model(params: Params) -> bool:
-    return bool(params.init)
 
 
 def _has_features(params: Params) -> bool:
@@ -21,19 +17,12 @@ def _has_features(params: Params) -> bool:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Params(TrainingParams):
+class Params(TakingParams, TrainingParams):
     """Parameters of ``train-affinity``."""
 
     affinity_labels: str = source("affinity-labels", help="Instance that provides the affinity labels.", kind="map", formerly="labels")
     kind: str = option(
         "psa", help="Affinity from pixel features (psa), or from the boundaries between pixels (irn).", choices=("psa", "irn")
-    )
-    take: str = option(
-        "backbone",
-        help="What is taken of init: its backbone, or the whole network of an earlier train-affinity, which a second round goes on from.",
-        choices=("network", "backbone"),
-        effective=_begins_from_model,
-        neutral=True,
     )
     radius: int = option(5, help="Pairs closer than this many cells are trained on.", minimum=1)
     widths: tuple[int, ...] = option(
@@ -64,12 +53,11 @@ def run(inputs: Inputs, params: Params) -> Model:
 
     Source: Ahn & Kwak 2018, and Ahn et al. 2019 for boundaries; affinitynet.md.
     """
-    from labelseg.errors import DataError, UsageError
+    from labelseg.errors import UsageError
     from labelseg.models.affinity_net import AffinityNet, BoundaryNet
-    from labelseg.models.weights.states import load_arrays
     from labelseg.ops.affinity.pairs import pair_offsets, psa_origins
     from labelseg.ops.affinity.psa import affinity_loss, pair_labels
-    from labelseg.training.fitting import fit, make_backbone
+    from labelseg.training.fitting import fit, make_backbone, take_over
     from labelseg.training.samples import LabelledGrid, Samples
 
     if params.crop % 8:
@@ -80,13 +68,7 @@ def run(inputs: Inputs, params: Params) -> Model:
     offsets = pair_offsets(params.radius)
     backbone = make_backbone(inputs, params)
     net = AffinityNet(backbone, params.widths, params.norm) if params.kind == "psa" else BoundaryNet(backbone)  # type: ignore[arg-type]
-    if params.init and params.take == "network":
-        try:
-            load_arrays(net, inputs.model("init").tensors, f"network of {params.init}")
-        except DataError as error:
-            raise DataError(
-                f"{error} Name a train-affinity of the same kind, backbone, widths and norm, or take the backbone alone: --take backbone"
-            ) from error
+    take_over(inputs, params, net)
     cells = params.crop // net.stride
     origins = psa_origins((cells, cells), params.radius) if params.psa_compat else None
 

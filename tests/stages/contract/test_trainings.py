@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from labelseg.errors import DataError
 from labelseg.ops.affinity.pairs import pair_offsets, psa_origins
 from labelseg.ops.affinity.psa import affinity_loss, pair_labels
 from labelseg.ops.losses import cross_entropy, multilabel_soft_margin
@@ -28,11 +29,17 @@ def made(monkeypatch):
     monkeypatch.setattr(fitting, "fit", lambda inputs, params, *parts, **settings: caught.append((*parts, settings)))
     items = {"split": [HandItem("one", picture(), (2, 4)), HandItem("two", picture(), None)], "validation": []}
 
-    def run(stage, **params):
+    def run(stage, *, init_of="affinity-net", **params):
         inputs = SimpleNamespace(
-            classes=CLASSES, has_background=True, items=lambda name="split": items[name], devices="cpu", device="cpu", ranks=1
+            instance=stage.STAGE.name,
+            classes=CLASSES,
+            has_background=True,
+            items=lambda name="split": items[name],
+            devices="cpu",
+            device="cpu",
+            ranks=1,
         )
-        inputs.model = lambda role: model("affinity-net")
+        inputs.model = lambda role: init_of if isinstance(init_of, SimpleNamespace) else model(init_of)
         stage.run(inputs, stage.Params(**{**TINY, **params}))
         net, samples, loss, settings = caught.pop()
         return SimpleNamespace(net=net.eval(), samples=samples, loss=loss, settings=settings)
@@ -76,6 +83,29 @@ def test_a_segmenter_learns_the_masks_of_its_source(made):
     assert found.loss(found.net, (IMAGES, masks))["loss"].item() == pytest.approx(cross_entropy(found.net(IMAGES), masks).item())
     assert {name: found.settings[name] for name in ("evaluate", "select", "keep")} == {"evaluate": None, "select": "mIoU", "keep": "last"}
     assert found.settings["evaluate_every"] == 3
+
+
+ONE_HEAD = {"head": "atrous", "init": "first"}
+
+
+@pytest.mark.parametrize(("take", "same_head"), [("network", True), ("backbone", False)])
+def test_a_segmenter_goes_on_from_the_backbone_or_from_the_whole_network_of_another(made, take, same_head):
+    found, first = made(train_segmenter, init_of="segmenter", take=take, **ONE_HEAD).net.state_dict(), model("segmenter").tensors
+    same = {name: np.array_equal(tensor, found[name].numpy()) for name, tensor in first.items()}
+    assert all(same[name] for name in same if name.startswith("backbone."))
+    assert all(same[name] for name in same if name.endswith("weight") and not name.startswith("backbone.")) is same_head
+
+
+def test_a_segmenter_goes_on_from_no_network_of_other_classes_or_of_another_head(made):
+    first = model("segmenter")
+    other = SimpleNamespace(tensors=first.tensors, meta={**first.meta, "classes": [*CLASSES[1:], CLASSES[0]]})
+    with pytest.raises(
+        DataError, match=r"first to name the classes of the data, .* labelseg first, or take the backbone alone: --take backbone"
+    ):
+        made(train_segmenter, init_of=other, take="network", **ONE_HEAD)
+    with pytest.raises(DataError, match=r"network of first.* Name a train-segmenter with the same backbone and options"):
+        made(train_segmenter, init_of="segmenter", take="network", init="first", width=16)
+    made(train_segmenter, init_of=other, take="backbone", **ONE_HEAD)
 
 
 def test_a_segmenter_learns_where_a_second_opinion_agrees(made):
