@@ -41,4 +41,4 @@ def unknown_split(split: str, known: Sequence[str], beside: str = "") -> str:
     owner = split.rpartition(":")[0]
     if owner and not any(name.startswith(f"{owner}:") for name in known):
         beside += f" There is no data set '{owner}' yet. Add it: labelseg data add {owner} --images DIR."
-    return f"the data has no split '{split}'.{beside} Splits: {', '.join(known)}."
+    return f"the data has no split '{split}'.{suggestion(split, known, listed='')}{beside} Splits: {', '.join(known)}."

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from labelseg.errors import DataError, MissingArtifactError, UsageError
+from labelseg.errors import MissingArtifactError, UsageError
 from labelseg.pipeline.declare.config import Config
 from labelseg.pipeline.declare.stage import Stage
 from labelseg.pipeline.declare.store_url import SCHEME, parse_url
@@ -17,7 +17,7 @@ from labelseg.pipeline.engines.launched import launched
 from labelseg.pipeline.files.fingerprint import FileIndex
 from labelseg.pipeline.instances import stage_of
 from labelseg.pipeline.store.manifests import Catalog, Manifest, Ref
-from labelseg.suggestions import suggestion
+from labelseg.suggestions import unknown_split
 
 if TYPE_CHECKING:
     from labelseg.pipeline.remote.remote import Remote
@@ -234,7 +234,7 @@ class Workspace:
         ref = self.catalog.ref(instance, split)
         if ref is None:
             if split and split not in self.dataset.splits():
-                raise DataError(f"ws['{instance}', '{split}']: the data has no split '{split}'.{suggestion(split, self.dataset.splits())}")
+                raise UsageError(f"ws['{instance}', '{split}']: {unknown_split(split, self.dataset.splits())}")
             where = f" on {split}" if split else ""
             elsewhere = [f"'{ref.split}'" for ref in self.catalog.refs(instance=instance) if ref.split]
             there = f" There is {', '.join(elsewhere)}." if elsewhere else ""

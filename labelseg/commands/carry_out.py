@@ -10,7 +10,7 @@ import click
 
 from labelseg.commands.advice import show_command
 from labelseg.commands.context import Invocation, no_wait, talk, tell
-from labelseg.commands.plan_text import is_imported, node_name, plan_text
+from labelseg.commands.plan_text import done_word, is_imported, node_name, plan_text
 from labelseg.commands.tables import format_table, percent, seconds_text
 from labelseg.errors import ItemsFailedError, UsageError
 from labelseg.pipeline.declare.stage import Stage
@@ -244,7 +244,7 @@ def _made(workspace: Workspace, result: NodeResult) -> str:
 
 def _next_step(workspace: Workspace, result: NodeResult) -> str:
     """Name the command that goes on from a model: one that was taken in is read by nothing until somebody says so."""
-    setting = PLACES.get(_meta(workspace, result).get("model", {}).get("network"), "") if is_imported(result) else ""
+    setting = PLACES.get(_meta(workspace, result).get("model", {}).get("network"), "") if is_imported(result.instance) else ""
     reader, _, param = setting.partition(".")
     if setting and getattr(workspace.config.params(reader), param) != result.instance:
         return f"to have it read in the place of a training: labelseg config {setting} {result.instance}"
@@ -295,8 +295,7 @@ def _outcome(workspace: Workspace, result: NodeResult, tag: str | None) -> str:
     if result.action == "reused":
         return "reused an earlier result"
     if result.action == "trained":
-        verb = "imported" if is_imported(result) else "trained"
-        return f"{verb} in {seconds_text(result.seconds)}{_metrics(workspace, result, tag)}"
+        return f"{done_word(result.action, result.instance)} in {seconds_text(result.seconds)}{_metrics(workspace, result, tag)}"
     failed = f", {result.failed:,} failed" if result.failed else ""
     return f"{counted(result.computed or 0, 'image')} in {seconds_text(result.seconds)}{failed}"
 
@@ -304,7 +303,7 @@ def _outcome(workspace: Workspace, result: NodeResult, tag: str | None) -> str:
 def _metrics(workspace: Workspace, result: NodeResult, tag: str | None) -> str:
     """Write the scores of a model that was just trained, or what one is that was taken in."""
     meta = _meta(workspace, result, tag)
-    if is_imported(result) and (model := meta.get("model")):
+    if is_imported(result.instance) and (model := meta.get("model")):
         left = ", ".join(f"{part} {count}" for part, count in model.get("left", {}).items())
         return f": {model['imported']} on {model['backbone']}{f'; tensors left out: {left}' if left else ''}"
     last = meta.get("metrics", {}).get("last", {})

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import click
 
 from labelseg.commands.advice import as_typed
-from labelseg.errors import DataError
+from labelseg.errors import UsageError
 from labelseg.pipeline.declare.config import Config
 from labelseg.pipeline.declare.stage import Stage
 from labelseg.pipeline.files.locks import WAIT_SECONDS
-from labelseg.suggestions import suggestion
+from labelseg.suggestions import unknown_split
 
 if TYPE_CHECKING:
     from labelseg.workspace import Workspace
@@ -77,12 +77,12 @@ def check_splits(workspace: Workspace, *splits: str | None) -> None:
     """Refuse a split that the data does not have.
 
     Raises:
-        DataError: there is none of that name.
+        UsageError: there is none of that name.
     """
     known = workspace.dataset.splits()
     for split in splits:
         if split is not None and split not in known:
-            raise DataError(f"the data has no split '{split}'.{suggestion(split, known)}")
+            raise UsageError(unknown_split(split, known))
 
 
 def user_name() -> str:

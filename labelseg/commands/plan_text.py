@@ -106,14 +106,19 @@ def _intention(result: NodeResult) -> str:
         return f"{result.computed:,} of {counted(result.total, 'image')}"
     if result.action == "computed":
         return f"up to {counted(result.total, 'image')}"
-    if result.action == "trained" and is_imported(result):
+    if result.action == "trained" and is_imported(result.instance):
         return "import"
     return {"trained": "train", "reused": "reuse an earlier result", "skipped": "skip"}.get(result.action, result.action)
 
 
-def is_imported(result: NodeResult) -> bool:
+def is_imported(instance: str) -> bool:
     """Whether a model comes from elsewhere; stages that take something in are named so."""
-    return stage_of(result.instance).startswith("import-")
+    return stage_of(instance).startswith("import-")
+
+
+def done_word(action: str, instance: str) -> str:
+    """Say in a word what was done for a node: what made a model may have trained it, or taken it in."""
+    return "imported" if action == "trained" and is_imported(instance) else action
 
 
 def node_name(result: NodeResult) -> str:

@@ -86,12 +86,12 @@ def _everywhere(dataset: Dataset, where: str, counts: Mapping[int, int], total: 
     nearly = [
         f"'{dataset.classes[k]}' (all but {total - count:,} of {total:,})" for k, count in counts.items() if NEARLY * total <= count < total
     ]
-    remedy = "Add images without it, with an empty cell if they hold nothing."
-    if every:
-        yield Finding("warning", where, f"every tagged image holds {some_of(every)}", "a classifier cannot tell where that is", remedy)
-    if nearly:
-        what = f"nearly every tagged image holds {some_of(nearly)}"
-        yield Finding("warning", where, what, "a classifier learns little of where that is", remedy)
+    for names, whose, effect in ((every, "every", "cannot tell"), (nearly, "nearly every", "learns little of")):
+        if names:
+            one = len(names) == 1
+            what = f"{whose} tagged image holds {some_of(names)}"
+            remedy = f"Add images without {'it' if one else 'each of them'}, with an empty cell if they hold nothing."
+            yield Finding("warning", where, what, f"a classifier {effect} where {'that is' if one else 'these are'}", remedy)
 
 
 def _never_alone(

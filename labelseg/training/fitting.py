@@ -79,7 +79,9 @@ def load_initial_weights(inputs: Inputs, backbone: Backbone, weights: str) -> No
             inputs.log({"weights": weights, "licence": backbone.licence})
     except LabelsegError as error:
         setting = f"{table_of(inputs.instance)}.weights"
-        raise type(error)(f"{inputs.instance}: {error} Here: labelseg config {setting} FILE") from error
+        raise type(error)(
+            f"{inputs.instance}: {error} Here: labelseg config {setting} FILE, or none in place of FILE to begin from random ones."
+        ) from error
 
 
 def demand_batch(name: str, inputs: Inputs, params: TrainingParams, net: nn.Module, samples: int, images: int = 1) -> None:

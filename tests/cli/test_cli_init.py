@@ -228,8 +228,9 @@ def test_a_backbone_of_timm_and_its_weights_are_those_of_all_trainings(data, tmp
     assert result.exit_code == 0, result.stderr
     assert f"note: weights of the trainings: {vit_weights} has the licence mit, as the file itself says." in result.stderr
     written = tables(tmp_path / "w")
-    trainings = [stage.name for stage in STAGES if any(f.name == "backbone" for f in fields(stage.params)) and stage.kind == "model"]
+    trainings = [stage.name for stage in STAGES if {"backbone", "epochs"} <= {f.name for f in fields(stage.params)}]
     assert {"train-classifier", "train-affinity", "train-segmenter", "train-unimatch", "wilson"} < set(trainings)
+    assert "import-network" not in written  # what is taken in has a backbone of its own
     for name in trainings:
         assert (written[name]["backbone"], written[name]["weights"]) == ("timm:test_vit", str(vit_weights)), name
     assert "licence mit" in labelseg(tmp_path / "w", "run", "--dry-run", stages=STAGES).stderr
@@ -242,12 +243,25 @@ def test_a_backbone_of_timm_and_its_weights_are_those_of_all_trainings(data, tmp
         (["--backbone", "timm:test_vit"], 1, "hf download timm/test_vit.r160_in1k model.safetensors"),
         (["--backbone", "timm:"], 2, "init --backbone: expected one of mobilenet_v2"),
         (["--backbone", "resnet19"], 2, "timm:NAME, got 'resnet19'. Did you mean 'resnet18'?"),
+        (["--backbone", "tiny"], 1, "the trainings cannot begin. Give a file: --weights FILE; or begin from random ones: --weights none"),
+        (["--backbone", "timm:swin"], 1, "no network of that name. Did you mean 'timm:swin_"),
+        (["--backbone", "timm:swin_tiny_patch4_window7_224", "--weights", "none"], 1, "Choose another, such as timm:convnext_tiny: the tr"),
     ],
 )
 def test_a_backbone_that_no_training_can_begin_from_is_refused(data, tmp_path, given, code, told):
     result = labelseg(tmp_path / "w", "init", "--from", data, *given, stages=STAGES)
     assert result.exit_code == code and told in result.stderr
     assert not (tmp_path / "w").exists()
+
+
+@pytest.mark.parametrize(("backbone", "stride"), [("tiny", None), ("timm:test_resnet", None), ("timm:mobilenetv3_small_050", 32)])
+def test_a_backbone_without_weights_begins_from_random_ones_where_that_is_said(data, tmp_path, backbone, stride):
+    given = ("init", "--from", data, "--backbone", backbone, "--weights", "none")
+    result = labelseg(tmp_path / "w", *given, stages=STAGES)
+    assert result.exit_code == 0, result.stderr
+    assert {table["weights"] for table in tables(tmp_path / "w").values() if "backbone" in table} == {"none"}
+    assert {table.get("output_stride") for table in tables(tmp_path / "w").values() if "backbone" in table} == {stride}
+    assert "error" not in labelseg(tmp_path / "w", "run", "--dry-run", stages=STAGES).stderr
 
 
 def test_a_download_to_come_is_told_with_its_size_and_place(data, tmp_path, monkeypatch):

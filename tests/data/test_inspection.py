@@ -68,7 +68,11 @@ def test_data_learned_from_masks_alone_needs_no_background(root):
 @pytest.mark.parametrize(
     ("cells", "expected"),
     [
-        (("cat", "cat;dog", "cat", "cat;dog", "cat", "cat", "cat;dog", "cat"), "every tagged image holds cat"),
+        (
+            ("cat", "cat;dog", "cat", "cat;dog", "cat", "cat", "cat;dog", "cat"),
+            "every tagged image holds cat: a classifier cannot tell where that is. Add images without it,",
+        ),
+        (("cat;dog",) * 8, "every tagged image holds cat, dog: a classifier cannot tell where these are. Add images without each of them,"),
         (("cat;dog", "cat", "cat", "", "cat;dog", "cat", "cat;dog", "cat"), "'dog' never stands without 'cat'"),
         (("", "", "", "", "", "", "", ""), "error: {root}/labels.csv: 8 images tagged, and none with a class"),
         (("cat", "cat", "", "cat", "cat", "dog", "cat", "dog"), "note: {root}/labels.csv: classes in few images of train: 'dog' 1"),

@@ -11,7 +11,7 @@ from labelseg.errors import DataError
 from labelseg.models.affinity_net import AffinityNet, BoundaryNet
 from labelseg.models.classifier import Classifier
 from labelseg.models.encoders.registry import build_backbone
-from labelseg.models.weights.backbone_weights import check_weights, load_weights
+from labelseg.models.weights.backbone_weights import check_weights, load_weights, outline
 from tests.reference_files import HERE
 
 BRANCHES = {f"reduce.{level}.{part}.": f"fc_edge{level + 1}.{part}." for level in range(5) for part in range(2)}
@@ -64,7 +64,7 @@ def test_a_published_irn_file_gives_its_backbone_although_it_holds_it_under_thre
     del state["resnet50.bn1.weight"]
     torch.save(state, tmp_path / "short.pth")
     with pytest.raises(DataError, match=r"1 missing: bn1\.weight"):
-        check_weights("resnet50", str(tmp_path / "short.pth"))
+        check_weights(outline("resnet50"), str(tmp_path / "short.pth"))
 
 
 @pytest.mark.parametrize("heads", [["fc8.weight"], ["f8_3.weight", "f8_4.weight", "f8_5.weight", "f9.weight"]])
@@ -72,14 +72,14 @@ def test_a_published_file_of_resnet38_gives_its_backbone_and_its_head_is_left_ou
     names = json.loads((HERE / "psa" / "net_resnet38_names.json").read_text())
     state = filled({**names["backbone"], **{name: names["heads"][name] for name in heads}})
     torch.save(state, tmp_path / "res38.pth")
-    taken = check_weights("resnet38", str(tmp_path / "res38.pth"), 8)
+    taken = check_weights(outline("resnet38", 8), str(tmp_path / "res38.pth"))
     assert taken.left == tuple(heads)
     assert (sum(taken.parts.values()), taken.parts["b5"], taken.parts["b7"], taken.random) == (191, 11, 16, ())
     assert str(taken).startswith("191 tensors taken (conv1a 1, b2 11, b2_1 10,")
     assert str(taken).endswith(f"; left out: {', '.join(heads)}")
     torch.save({**state, "fc9.weight": torch.zeros(1)}, tmp_path / "other.pth")
     with pytest.raises(DataError, match=r"1 unexpected: fc9\.weight"):
-        check_weights("resnet38", str(tmp_path / "other.pth"), 8)
+        check_weights(outline("resnet38", 8), str(tmp_path / "other.pth"))
 
 
 def test_of_a_vgg_of_torchvision_it_is_told_what_stays_random(tmp_path):
@@ -90,7 +90,7 @@ def test_of_a_vgg_of_torchvision_it_is_told_what_stays_random(tmp_path):
     shapes |= {name.replace("weight", "bias"): shape[:1] for name, shape in shapes.items()}
     torch.save(filled({**shapes, "classifier.0.weight": (2, 2)}), tmp_path / "vgg16.pth")
     random = {"fc6.weight", "fc6.bias", "fc7.weight", "fc7.bias"}
-    for taken in (load_weights(own, str(tmp_path / "vgg16.pth")), check_weights("vgg16", str(tmp_path / "vgg16.pth"), 8)):
+    for taken in (load_weights(own, str(tmp_path / "vgg16.pth")), check_weights(outline("vgg16", 8), str(tmp_path / "vgg16.pth"))):
         assert set(taken.random) == random
         assert taken.parts == {f"conv{group}_{k}": 2 for group, count in enumerate((2, 2, 3, 3, 3), 1) for k in range(1, count + 1)}
         assert taken.left == ("classifier.0.weight",)
@@ -100,7 +100,7 @@ def test_a_file_of_the_published_vgg_is_taken_whole(tmp_path):
     with torch.device("meta"):
         shapes = {name: tensor.shape for name, tensor in build_backbone("vgg16", 8).state_dict().items() if "to_input" not in name}
     torch.save(filled({**shapes, "fc8.weight": (20, 1024, 1, 1), "f9.weight": (448, 448, 1, 1)}), tmp_path / "vgg16.pth")
-    taken = check_weights("vgg16", str(tmp_path / "vgg16.pth"), 8)
+    taken = check_weights(outline("vgg16", 8), str(tmp_path / "vgg16.pth"))
     assert taken.left == ("fc8.weight", "f9.weight")
     assert len(taken.parts) == 15
     assert set(taken.parts.values()) == {2}

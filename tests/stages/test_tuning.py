@@ -252,7 +252,7 @@ def test_a_sweep_reads_what_was_made_for_any_split_and_never_scores_what_it_chos
     ("words", "code", "message"),
     [
         (("--sweep", "val"), 1, "of the images to choose on, none of them has a mask and what cam reads"),
-        (("--sweep", "trian"), 1, "the data has no split 'trian'. Did you mean 'train'?"),
+        (("--sweep", "trian"), 2, "the data has no split 'trian'. Did you mean 'train'?"),
         (("--sweep", "train"), 1, "of the images to score, none of them has a mask and what cam reads"),
         (("affinity-labels", "--sweep", "train"), 2, "it has no threshold and no alpha. Name activation maps, refine or propagate."),
         (("--sweep", "train", "--per-class"), 2, "goes with STAGE, --on, --split and --json alone."),

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from labelseg.commands.context import Invocation, pass_invocation, talk, tell
+from labelseg.commands.context import Invocation, check_splits, pass_invocation, talk, tell
 from labelseg.commands.tables import format_table, one_line, percent
-from labelseg.errors import DataError, MissingArtifactError, UsageError
-from labelseg.suggestions import suggestion
+from labelseg.errors import MissingArtifactError, UsageError
 
 if TYPE_CHECKING:
     from labelseg.pipeline.store.manifests import Ref
@@ -49,7 +48,7 @@ def diff(invocation: Invocation, first: str, second: str, split: str | None, on:
 
     workspace = invocation.workspace()
     names = Named.parse(first), Named.parse(second)
-    _check_split(workspace, on)
+    check_splits(workspace, on)
     one, other = _find(workspace, *names, split)
     stages = maker(workspace, one), maker(workspace, other)
     if stages[0].kind == stages[1].kind == "model":
@@ -62,12 +61,6 @@ def diff(invocation: Invocation, first: str, second: str, split: str | None, on:
             able = [s.name for s in workspace.stages.values() if s.has_masks]
             raise UsageError(f"{stage.name} makes no masks to compare. Name two models, or two of: {', '.join(able)}.")
     _tell_masks(workspace, one, other, on, as_json, plot)
-
-
-def _check_split(workspace: Workspace, split: str | None) -> None:
-    """Refuse a split that the data does not have."""
-    if split is not None and split not in workspace.dataset.splits():
-        raise DataError(f"the data has no split '{split}'.{suggestion(split, workspace.dataset.splits())}")
 
 
 def _find(workspace: Workspace, first: Named, second: Named, split: str | None) -> tuple[Ref, Ref]:

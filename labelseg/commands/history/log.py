@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from labelseg.commands.context import Invocation, pass_invocation, talk, tell
+from labelseg.commands.plan_text import done_word
 from labelseg.commands.tables import format_table, one_line, seconds_text
 from labelseg.errors import MissingArtifactError, UsageError
 from labelseg.wording import counted
@@ -108,7 +109,7 @@ def _summary(nodes: tuple[NodeRecord, ...]) -> str:
     """Tell in one line what was done: ``trained train-net; computed cam, spread``."""
     by_action: dict[str, list[str]] = {}
     for node in nodes:
-        by_action.setdefault(node.action, []).append(node.instance)
+        by_action.setdefault(done_word(node.action, node.instance), []).append(node.instance)
     return one_line("; ".join(f"{action} {', '.join(dict.fromkeys(names))}" for action, names in by_action.items()))
 
 
@@ -130,7 +131,7 @@ def _run_lines(record: RunRecord) -> Iterator[str]:
     rows = [
         (
             one_line(f"{node.instance} ({node.split})" if node.split else node.instance),
-            one_line(node.action),
+            one_line(done_word(node.action, node.instance)),
             f"{node.computed:,} of {node.total:,}" if node.action == "computed" else "",
             f"{node.failed:,}" if node.failed else "",
             seconds_text(node.seconds),

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING
 import click
 
 from labelseg.commands.carry_out import carry_out, with_device
-from labelseg.commands.context import Invocation, no_wait, pass_invocation, talk, tell
+from labelseg.commands.context import Invocation, check_splits, no_wait, pass_invocation, talk, tell
 from labelseg.commands.tables import format_table, percent, seconds_text
 from labelseg.data.folder.splits import read_split
 from labelseg.errors import DataError
 from labelseg.pipeline.files.locks import workspace_lock
 from labelseg.pipeline.instances import table_of
 from labelseg.pipeline.run.options import RunOptions
-from labelseg.suggestions import suggestion
 from labelseg.wording import counted
 
 if TYPE_CHECKING:
@@ -153,11 +152,10 @@ def _listed_names(workspace: Workspace, split: str, listed: Path | None) -> list
     """Read the list of images to take.
 
     Raises:
-        DataError: there is no such split, or the list names no image of it.
+        UsageError: there is no such split.
+        DataError: the list names no image of it.
     """
-    known = workspace.dataset.splits()
-    if split not in known:
-        raise DataError(f"the data has no split '{split}'.{suggestion(split, known)}")
+    check_splits(workspace, split)
     if listed is None:
         return None
     named = set(read_split(listed, workspace.dataset)) & set(workspace.dataset.ids(split))

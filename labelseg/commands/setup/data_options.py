@@ -31,6 +31,13 @@ class PathOrUrl(click.Path):
         return super().convert(value, param, ctx)
 
 
+class FileOrNone(click.Path):
+    """A file that is there, or the word ``none``."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if value == "none" else super().convert(value, param, ctx)
+
+
 def file_option(help: str) -> dict[str, Any]:
     """Declare an option that names a file."""
     return {"type": click.Path(exists=True, dir_okay=False, path_type=Path), "metavar": "FILE", "help": help}

@@ -6,12 +6,13 @@ import shlex
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from labelseg.commands.context import Invocation, pass_invocation, talk, tell
 from labelseg.commands.setup.data_options import (
+    FileOrNone,
     PathOrUrl,
     ending_option,
     file_option,
@@ -31,7 +32,7 @@ from labelseg.data.inspection import inspect
 from labelseg.errors import DataError, UsageError
 from labelseg.pipeline.declare.config import FILE_NAME
 from labelseg.pipeline.declare.values import read_value
-from labelseg.results.outlook.initial_weights import network_findings
+from labelseg.results.outlook.initial_weights import Ways, network_findings
 from labelseg.stages.tags import train_classifier
 from labelseg.wording import counted, some_of
 from labelseg.workspace import fetched_images, open_data
@@ -43,6 +44,8 @@ CONVERTED = "converted"
 FROM_MASKS = "--recipe few-masks --classes FILE"
 ELSEWHERE = "--recipe imported-masks --classes FILE"
 LABEL_FILES = ("labels.csv", "image_labels.csv")
+BY_OPTION = Ways("--weights FILE", "--weights none", "--backbone NAME")
+USUAL_STRIDE = 16  # of all trainings, unless a backbone is made with another alone
 SPLIT_FIRST = "; before it, to learn from some of the masks only: labelseg split --labelled N"
 
 
@@ -84,7 +87,12 @@ SPLIT_FIRST = "; before it, to learn from some of the masks only: labelseg split
 @click.option(
     "--backbone", metavar="NAME", help="Backbone of all trainings, such as resnet50 or timm:NAME; see: labelseg train-classifier --help"
 )
-@click.option("--weights", **file_option("Initial weights of the backbone for all trainings: .safetensors or .pth."))
+@click.option(
+    "--weights",
+    type=FileOrNone(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Initial weights of the backbone for all trainings: .safetensors or .pth, or the word none for random ones.",
+)
 @click.option(
     "--recipe",
     type=click.Choice(list(RECIPES)),
@@ -109,7 +117,7 @@ def init(
     val: float | None,
     scenes: int | None,
     backbone: str | None,
-    weights: Path | None,
+    weights: Path | Literal["none"] | None,
     recipe: str,
     preset: str | None,
     anyway: bool,
@@ -141,7 +149,8 @@ def init(
         if url and parts["images"] == paths["images"]:  # unless they were written anew, in another form
             data["images"] = url
         dataset = open_data(invocation.root, data)
-        survey = _survey(dataset, data, chain, _network_findings(chain, backbone, weights), anyway)
+        stride, findings = _network_findings(chain, backbone, weights)
+        survey = _survey(dataset, data, chain, findings, anyway)
     except BaseException:
         if converted:
             shutil.rmtree(converted)  # after an error nothing is left behind
@@ -153,7 +162,11 @@ def init(
             "at the size of the files: long_side in labelseg.toml. At full size: labelseg config data.long_side --unset"
         )
     invocation.root.mkdir(parents=True, exist_ok=True)
-    network = {"backbone": backbone, "weights": written_path(invocation.root, weights) if weights else None}
+    network = {
+        "backbone": backbone,
+        "weights": written_path(invocation.root, weights) if isinstance(weights, Path) else weights,
+        "output_stride": stride if stride != USUAL_STRIDE else None,
+    }
     tables = recipe_tables(chain, invocation.stages, survey, photos=scenes is None, network={k: v for k, v in network.items() if v})
     split = CHAINS[chain].split or ("val" if "val" in survey.images else "train")
     write_new(target, workspace_text(data, CHAINS[chain].target, split, tables, remarks(tables, chain)))
@@ -210,13 +223,20 @@ def _survey(dataset: Dataset, data: Mapping[str, Any], recipe: str, network: lis
     return survey
 
 
-def _network_findings(chain: str, backbone: str | None, weights: Path | None) -> list[Finding]:
-    """Look at the backbone and the file of weights that all trainings are to have, where one of them or a paper is named."""
+def _network_findings(chain: str, backbone: str | None, weights: Path | Literal["none"] | None) -> tuple[int, list[Finding]]:
+    """Look at the backbone and the weights that all trainings are to have, where one of them or a paper is named.
+
+    Returns:
+        The output stride that the backbone is made with, and what was found.
+    """
     if not backbone and not weights and chain not in PRESETS:
-        return []
+        return USUAL_STRIDE, []
+    from labelseg.models.weights.backbone_weights import usual_stride
+
     first = backbone or first_backbone(chain)
     read_value(train_classifier.STAGE, "backbone", first, "init --backbone")
-    return list(network_findings(first, str(weights or "imagenet"), "the trainings", "--weights FILE"))
+    stride = usual_stride(first)
+    return stride, list(network_findings(first, str(weights or "imagenet"), "the trainings", BY_OPTION, stride))
 
 
 def _data_table(root: Path, source: Path | None, parts: Mapping[str, Path], val: float | None, scenes: int | None) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from labelseg.commands.plan_text import is_imported
 from labelseg.commands.setup.presets import IRN, PSA, Tables
 from labelseg.commands.setup.survey import Survey
 from labelseg.pipeline.declare.stage import Stage
@@ -109,7 +110,7 @@ WARMUP_SHARE = 0.1
 SHORT = "Few images: unless epochs are set, they are passed until there are as many updates as min_updates."
 
 
-def recipe_tables(name: str, stages: Iterable[Stage], survey: Survey, *, photos: bool, network: Mapping[str, str] | None = None) -> Tables:
+def recipe_tables(name: str, stages: Iterable[Stage], survey: Survey, *, photos: bool, network: Mapping[str, Any] | None = None) -> Tables:
     """Choose the parameters of every stage of a recipe.
 
     Args:
@@ -117,7 +118,7 @@ def recipe_tables(name: str, stages: Iterable[Stage], survey: Survey, *, photos:
         stages: All there are.
         survey: What is in the data.
         photos: Whether the images are photos, and not the built-in scenes.
-        network: Backbone and path of the initial weights of all trainings, as far as they are named.
+        network: Backbone, initial weights and output stride of all trainings, as far as they are named or have to be set.
 
     Returns:
         Table of ``labelseg.toml`` -> parameters that differ from the defaults.
@@ -146,7 +147,7 @@ def remarks(tables: Tables, recipe: str) -> dict[str, str]:
 
 
 def training_tables(
-    stages: Iterable[Stage], survey: Survey, network: Mapping[str, str] | None = None, *, published: bool = False
+    stages: Iterable[Stage], survey: Survey, network: Mapping[str, Any] | None = None, *, published: bool = False
 ) -> dict[str, dict[str, Any]]:
     """Choose the parameters of the trainings: the network, and the validation split where it has what a training is evaluated on.
 
@@ -154,7 +155,7 @@ def training_tables(
     """
     tables: dict[str, dict[str, Any]] = {}
     for stage in stages:
-        if stage.kind != "model":
+        if stage.kind != "model" or is_imported(stage.name):
             continue
         values = tables.setdefault(stage.name, {})
         uses = stage.uses(stage.params())

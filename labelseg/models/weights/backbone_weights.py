@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from labelseg.errors import UsageError
 from labelseg.models.encoders.base import Backbone
 from labelseg.models.encoders.registry import build_backbone
 from labelseg.models.weights.downloads import demand_download, download_imagenet
@@ -67,28 +68,44 @@ def load_weights(backbone: Backbone, spec: str) -> Taken | None:
     return None if spec == "imagenet" else taken
 
 
-def check_weights(name: str, spec: str, output_stride: int = 16) -> Taken | None:
-    """Check that there is a backbone and that it can begin from weights, as far as that can be told without a download.
+def outline(name: str, output_stride: int = 16) -> Backbone:
+    """Build a backbone of names and shapes alone.
+
+    Raises:
+        UsageError: as ``build_backbone``.
+    """
+    with torch.device("meta"):
+        return build_backbone(name, output_stride)
+
+
+def usual_stride(name: str) -> int:
+    """Tell the output stride that the stages have for a backbone, 16; or 32, the network's own, where it is made with no other."""
+    try:
+        outline(name)
+    except UsageError:
+        return 32
+    return 16
+
+
+def check_weights(backbone: Backbone, spec: str) -> Taken | None:
+    """Check that a backbone can begin from weights, as far as that can be told without a download.
 
     Args:
-        name: Of the backbone.
+        backbone: Stays as it is; names and shapes are enough.
         spec: As of ``load_weights``.
-        output_stride: Of the backbone.
 
     Returns:
         What is taken of a file; None where there is none.
 
     Raises:
         DataError: a file cannot be read, or does not fit.
-        UsageError: a file has another suffix; there is no such backbone, or it has no such weights.
+        UsageError: a file has another suffix, or there are no such weights for this backbone.
     """
-    with torch.device("meta"):  # names and shapes alone
-        backbone = build_backbone(name, output_stride)
     if spec == "imagenet":
-        demand_download(name)
+        demand_download(backbone.name)
     elif spec != "none":
         own, left = _of_backbone(backbone, read_weights(Path(spec)))
-        given = demand_fit(backbone, backbone.from_file(own), f"weights {spec} for {name}")
+        given = demand_fit(backbone, backbone.from_file(own), f"weights {spec} for {backbone.name}")
         return _taken(backbone, given, left)
     return None
 

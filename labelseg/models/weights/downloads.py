@@ -58,7 +58,7 @@ def demand_download(name: str) -> Any:
     """Find the ImageNet weights that torchvision has for a backbone, or say what there is in their place."""
     weights = _weights_of_torchvision(name)
     if weights is None:
-        raise UsageError(f"backbone {name} has no ImageNet weights{_published_elsewhere(name)}. Give --weights none or the path of a file.")
+        raise UsageError(f"backbone {name} has no ImageNet weights{_published_elsewhere(name)}.")
     return weights
 
 

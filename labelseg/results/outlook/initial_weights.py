@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labelseg.data.folder.findings import Finding
-from labelseg.errors import LabelsegError
+from labelseg.errors import LabelsegError, UsageError
 
 if TYPE_CHECKING:
     from labelseg.pipeline.declare.stage import Stage
+
+
+@dataclass(frozen=True)
+class Ways:
+    """What to type in order to name something else: a file of weights, none of them, another backbone."""
+
+    file: str
+    none: str
+    other: str
 
 
 def weight_findings(nodes: Iterable[tuple[Stage, Any]]) -> Iterator[Finding]:
@@ -27,8 +36,10 @@ def weight_findings(nodes: Iterable[tuple[Stage, Any]]) -> Iterator[Finding]:
         elif _takes_weights(declared, params):
             asked.setdefault((params.backbone, params.weights), (declared.name, params))
     for (backbone, weights), (stage, params) in asked.items():
-        remedy = f"labelseg config {stage}.weights FILE; or name their network: labelseg config {stage}.backbone NAME"
-        yield from network_findings(backbone, weights, stage, remedy, params.output_stride)
+        ways = Ways(
+            f"labelseg config {stage}.weights FILE", f"labelseg config {stage}.weights none", f"labelseg config {stage}.backbone NAME"
+        )
+        yield from network_findings(backbone, weights, stage, ways, params.output_stride)
 
 
 def file_findings(weights: str) -> Iterator[Finding]:
@@ -45,46 +56,51 @@ def file_findings(weights: str) -> Iterator[Finding]:
     yield Finding("note", "import-network", f"{weights} is a {layout.title}")
 
 
-def network_findings(backbone: str, weights: str, stage: str, remedy: str, output_stride: int = 16) -> Iterator[Finding]:
+def network_findings(backbone: str, weights: str, stage: str, ways: Ways, output_stride: int = 16) -> Iterator[Finding]:
     """Tell why a training cannot begin from a backbone and its weights, if it cannot; else of what licence they are, or to be downloaded.
 
     Args:
         backbone: Its name.
         weights: A file, ``imagenet`` or ``none``.
         stage: What begins from them.
-        remedy: How to name others.
+        ways: How to name others.
         output_stride: Of the backbone.
     """
-    from labelseg.models.weights.backbone_weights import check_weights
+    from labelseg.models.weights.backbone_weights import check_weights, outline
     from labelseg.models.weights.weight_files import file_licence
 
+    where, cannot = f"weights of {stage}", f"{stage} cannot begin"
     try:
-        taken = check_weights(backbone, weights, output_stride)
+        net = outline(backbone, output_stride)
     except LabelsegError as error:
-        yield Finding(
-            "error",
-            f"weights of {stage}",
-            str(error).removesuffix("."),
-            f"{stage} would end before it begins",
-            f"Give weights of {backbone}: {remedy}",
-        )
+        yield Finding("error", f"backbone of {stage}", str(error).removesuffix("."), cannot, f"Name another: {ways.other}")
+        return
+    try:
+        taken = check_weights(net, weights)
+    except UsageError as error:
+        remedy = f"Give a file: {ways.file}; or begin from random ones: {ways.none}"
+        yield Finding("error", where, str(error).removesuffix("."), cannot, remedy)
+        return
+    except LabelsegError as error:
+        remedy = f"Give weights of {backbone}: {ways.file}; or name their network: {ways.other}"
+        yield Finding("error", where, str(error).removesuffix("."), cannot, remedy)
         return
     if taken:
-        yield Finding("note", f"weights of {stage}", f"{weights} fits {backbone}: {taken}")
+        yield Finding("note", where, f"{weights} fits {backbone}: {taken}")
     if weights == "imagenet":
-        yield from download_findings(backbone, stage, remedy)
+        yield from download_findings(backbone, stage, ways)
     elif weights != "none" and (licence := file_licence(Path(weights))):
-        yield Finding("note", f"weights of {stage}", f"{weights} has the licence {licence}, as the file itself says")
+        yield Finding("note", where, f"{weights} has the licence {licence}, as the file itself says")
 
 
-def download_findings(backbone: str, stage: str, remedy: str) -> Iterator[Finding]:
-    """Tell what will be downloaded for a backbone, if its ImageNet weights are not there; the remedy begins with how to name a file."""
+def download_findings(backbone: str, stage: str, ways: Ways) -> Iterator[Finding]:
+    """Tell what will be downloaded for a backbone, if its ImageNet weights are not there."""
     from labelseg.models.weights.downloads import missing_download
 
     if missing := missing_download(backbone):
         url, megabytes, path = missing
         what = f"ImageNet weights of {backbone} are not on this machine; {url} ({megabytes:.0f} MB) will be downloaded to {path}"
-        yield Finding("note", f"weights of {stage}", what, "", f"To use a file instead: {remedy.partition(';')[0]}")
+        yield Finding("note", f"weights of {stage}", what, "", f"To use a file instead: {ways.file}")
 
 
 def _takes_weights(stage: Stage, params: Any) -> bool:

@@ -201,7 +201,7 @@ def test_models_are_compared_by_recipe_inputs_and_scores(finished):
         ("spread segment", 1, "spread stands on train, segment on val: there is no split of both"),
         ("spread spread:v0", 1, "there is no tag 'v0'."),
         ("spread spread --split val", 1, "spread has never run here on val. Run: labelseg spread --split val"),
-        ("spread spread --on tset", 1, "the data has no split 'tset'."),
+        ("spread spread --on tset", 2, "the data has no split 'tset'. Splits: train, val, all."),
         ("spread spread --on val", 1, "have no image in common on val"),
         ("train-net train-net --on val", 2, "--on and --plot are for masks"),
         ("spread", 2, "Missing argument"),

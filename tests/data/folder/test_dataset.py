@@ -144,7 +144,7 @@ def test_no_images_named_is_a_usage_error(tmp_path: Path) -> None:
 
 
 def test_an_unknown_split_is_a_usage_error_that_lists_the_known(root: Path) -> None:
-    with pytest.raises(UsageError, match=r"no split 'vall'\. Splits: train, val, few, all"):
+    with pytest.raises(UsageError, match=r"no split 'vall'\. Did you mean 'val'\? Splits: train, val, few, all"):
         open_dataset(root, TABLE).ids("vall")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from labelseg.errors import DataError, LabelsegError, MissingArtifactError, UsageError
+from labelseg.errors import LabelsegError, MissingArtifactError, UsageError
 from labelseg.pipeline.run.options import RunOptions
 from tests.pipeline import toy
 
@@ -30,7 +30,7 @@ def done(tmp_path_factory) -> Path:
         ("xy", UsageError, "'xy' is no stage. Known: train-classifier, cam,"),
         (("cma", "train"), UsageError, "'cma' is no stage. Did you mean 'cam'?"),
         (("cam@b", "train"), UsageError, "'cam@b' has no table [cam.b]"),
-        (("cam", "trian"), DataError, "ws['cam', 'trian']: the data has no split 'trian'. Did you mean 'train'?"),
+        (("cam", "trian"), UsageError, "ws['cam', 'trian']: the data has no split 'trian'. Did you mean 'train'?"),
         (("cam", "val"), MissingArtifactError, "cam has never run here on val. There is 'train'. Run: labelseg cam --split val"),
         (("spread", "train"), MissingArtifactError, "spread has never run here on train. Run: labelseg spread --split train"),
         ("train-classifier", UsageError, "makes a model. Read it with ws.model('train-classifier'). Items are made by cam,"),

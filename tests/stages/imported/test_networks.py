@@ -180,6 +180,8 @@ def test_a_chain_runs_on_imported_networks_and_only_what_read_a_changed_file_run
     told = command(root, "propagate", "--workers", "0")
     assert re.search(r"import-network: imported in .*: classifier of this project on tiny\n", told)
     assert "import-network@near: imported in" in told
+    assert "imported import-network, import-network@near; computed cam" in command(root, "log")
+    assert re.search(r"^import-network@near +imported +", command(root, "log", "--run", "last"), re.MULTILINE)
     workspace = Workspace(root)
     model = workspace.model("import-network")
     assert (model.meta["licence"], model.meta["imported"], model.meta["output_stride"]) == ("CC0-1.0", "classifier of this project", 8)

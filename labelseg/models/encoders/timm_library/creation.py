@@ -78,7 +78,9 @@ def _known(name: str) -> ModuleType:
     """Load timm, and demand that it knows a network."""
     timm = _load()
     if not timm.is_model(name.removeprefix(PREFIX)):
-        near = suggestion(name, [PREFIX + known for known in timm.list_models()], listed="", count=2)
+        names = [PREFIX + known for known in timm.list_models()]
+        begun = [known for known in names if known.startswith(name)][:2] if name != PREFIX else []
+        near = f" Did you mean {' or '.join(map(repr, begun))}?" if begun else suggestion(name, names, listed="", count=2)
         raise UsageError(
             f"backbone {name}: timm {timm.__version__} knows no network of that name.{near} "
             """All of one kind: python -c "import timm; print(timm.list_models('*dinov2*'))\""""

@@ -32,7 +32,12 @@ class TimmPyramid(TimmBackbone):
         if output_stride not in get_args(OutputStride):
             raise UsageError(f"backbone {name}: output stride: expected 8, 16 or 32, got {output_stride}.")
         capped: dict[str, Any] = {} if output_stride == 32 else {"output_stride": output_stride}
-        net: Any = create_network(name, **capped)
+        try:
+            net: Any = create_network(name, **capped)
+        except UsageError:
+            if capped:
+                TimmPyramid(name, 32, dilate)  # what will not do with its own stride either is told of that
+            raise
         super().__init__(name, net, output_stride, dilate)
         self.output_stride = output_stride
         self.strides = (4, 8, min(16, output_stride), min(32, output_stride))
@@ -60,7 +65,8 @@ class TimmPyramid(TimmBackbone):
             found = [tuple(level.shape[1:]) for level in self.levels(image)[1:]]
         except (AssertionError, RuntimeError) as error:
             raise UsageError(
-                f"backbone {self.name}: expected a network for images of any size, found one for a single size ({error}). Choose another."
+                f"backbone {self.name}: expected a network for images of any size, found one for a single size ({error}). "
+                "Choose another, such as timm:convnext_tiny."
             ) from error
         self.net.train()
         expected = [
