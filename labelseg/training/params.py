@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
-from labelseg.errors import UsageError
 from labelseg.pipeline.declare.stage import file_option, option, source, split_option
-
-Number = TypeVar("Number", int, float)
 
 BACKBONES = ("mobilenet_v2", "resnet18", "resnet50", "resnet101", "resnet50_deep", "resnet101_deep", "resnet38", "vgg16", "tiny")
 
@@ -62,6 +59,7 @@ class TrainingParams:
     weights: str = file_option(
         "imagenet",
         help="Initial weights of the backbone: a .safetensors or .pth file, imagenet (torchvision), or none.",
+        words=("imagenet", "none"),
         effective=takes_weights,
     )
     init: str = source("", help="Instance whose backbone is taken over instead of weights; empty takes weights.", kind="model")
@@ -126,22 +124,6 @@ class EvaluatedTrainingParams(TrainingParams):
 def default_epochs(params: Any) -> int:
     """Return the epochs that a training declares."""
     return next(int(f.default) for f in fields(params) if f.name == "epochs")  # type: ignore[arg-type]
-
-
-def growing_pair(name: str, values: tuple[Number, ...], example: str) -> tuple[Number, Number]:
-    """Read the ends of a range.
-
-    Args:
-        name: Of the parameter and its stage, to begin the error with.
-        values: As given.
-        example: What would be right.
-
-    Raises:
-        UsageError: they are not two numbers of which the second is the larger one, or the same.
-    """
-    if len(values) != 2 or values[0] > values[1]:
-        raise UsageError(f"{name}: expected two growing numbers such as {example}, got {values}.")
-    return values[0], values[1]
 
 
 class Length(NamedTuple):

@@ -63,7 +63,7 @@ def test_a_published_irn_file_gives_its_backbone_although_it_holds_it_under_thre
     assert set(taken.left) == {f"backbone.0.{name}" for name in own} | {name for name in state if not name.startswith("resnet50.")}
     del state["resnet50.bn1.weight"]
     torch.save(state, tmp_path / "short.pth")
-    with pytest.raises(DataError, match=r"1 missing: bn1\.weight"):
+    with pytest.raises(DataError, match=r"1 missing: resnet50\.bn1\.weight"):
         check_weights(outline("resnet50"), str(tmp_path / "short.pth"))
 
 

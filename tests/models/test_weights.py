@@ -71,6 +71,15 @@ def test_misfit_lists_missing_unexpected_and_misshaped(tmp_path, net):
     assert "1 of another shape: stem.1.0.weight (expected (24, 16, 3, 3), got (1, 2))" in str(caught.value)
 
 
+def test_a_misfit_names_tensors_as_the_file_does(tmp_path, net):
+    state = {f"backbone.{name}": value for name, value in net.backbone.state_dict().items()}
+    del state["backbone.stem.0.0.weight"]
+    state["backbone.layer9.weight"] = torch.zeros(1)
+    write_safetensors(tmp_path / "a.safetensors", state)
+    with pytest.raises(DataError, match=r"1 missing: backbone\.stem\.0\.0\.weight; 1 unexpected: backbone\.layer9\.weight\."):
+        load_weights(build_backbone("tiny", 8), str(tmp_path / "a.safetensors"))
+
+
 @pytest.mark.parametrize("name", ["a.safetensors", "a.pth"])
 @pytest.mark.parametrize("content", [b"", b"nonsense", b"PK\x03\x04nonsense"])
 def test_damaged_file_is_a_data_error_with_its_path(tmp_path, name, content):

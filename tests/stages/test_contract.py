@@ -8,12 +8,14 @@ from dataclasses import MISSING, fields
 from typing import get_type_hints
 
 import pytest
+from click.testing import CliRunner
 
+from labelseg.cli import program
 from labelseg.errors import UsageError
+from labelseg.pipeline.declare.values import read_value
 from labelseg.pipeline.instances import stage_of
 from labelseg.pipeline.plan.keys import params_json
 from labelseg.stages import STAGES
-from labelseg.training.params import growing_pair
 
 STAGE_PARAMS = [pytest.param(stage, field, id=f"{stage.name}-{field.name}") for stage in STAGES for field in fields(stage.params)]
 
@@ -43,7 +45,8 @@ def test_params_survive_a_json_round_trip(stage):
 def test_every_param_is_typed_has_help_and_a_default(stage, field):
     assert field.metadata["help"].endswith(".")
     assert field.default is not MISSING
-    assert get_type_hints(stage.params)[field.name] in (bool, int, float, str, tuple[float, ...], tuple[int, ...], tuple[str, ...])
+    known = (bool, int, float, str, tuple[float, ...], tuple[int, ...], tuple[str, ...])
+    assert get_type_hints(stage.params)[field.name] in (*known, tuple[int, int], tuple[float, float], tuple[int, int, int])
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
@@ -67,8 +70,34 @@ def test_an_empty_source_is_not_read():
 
 
 def test_a_range_has_two_ends_that_do_not_fall():
-    assert growing_pair("scale", (0.5, 2.0), "1,2") == (0.5, 2.0)
-    assert growing_pair("scale", (1.0, 1.0), "1,2") == (1.0, 1.0)
-    for wrong in ((2.0, 0.5), (1.0,), (1.0, 2.0, 3.0), ()):
-        with pytest.raises(UsageError, match="scale: expected two growing numbers such as 1,2, got"):
-            growing_pair("scale", wrong, "1,2")
+    stage = next(stage for stage in STAGES if stage.name == "train-segmenter")
+    assert read_value(stage, "resize", "0.5,2", "resize") == (0.5, 2.0)
+    assert read_value(stage, "resize", [1.0, 1.0], "resize") == (1.0, 1.0)
+    for wrong, told in (
+        ("2,0.5", "range such as 0.75,1.5, got 2.0 before 0.5"),
+        ("1", "2 values such as 0.75,1.5"),
+        ("", "got none"),
+    ):
+        with pytest.raises(UsageError, match=told):
+            read_value(stage, "resize", wrong, "resize")
+
+
+@pytest.mark.parametrize(
+    ("stage", "given", "told"),
+    [
+        ("cam", ("--scales", ""), "cam --scales: expected at least one value, such as 0.5, got none"),
+        ("train-affinity", ("--crop", "33"), "train-affinity --crop: expected a multiple of 8, got 33"),
+        ("train-affinity", ("--widths", "64,128"), "train-affinity --widths: expected 3 values such as 64,128,256, got 2"),
+        ("segment", ("--tile", "100"), "segment --tile: expected a multiple of 64, got 100"),
+        ("train-classifier", ("--weights", "nofile.pth"), "nofile.pth: expected the path of a file, or imagenet, or none; there is none"),
+        ("train-classifier", ("--weights", "."), "expected the path of a file, or imagenet, or none; it is a folder"),
+        ("import-scores", ("--files", "nothing"), "import-scores --files nothing: expected the path of a folder; there is none"),
+    ],
+)
+def test_a_value_that_no_run_can_use_is_not_written(tmp_path, stage, given, told):
+    text = "[data.scenes]\ntrain = 1\n"
+    (tmp_path / "labelseg.toml").write_text(text)
+    for words in ((stage, *given), ("config", f"{stage}.{given[0].strip('-')}", given[1])):
+        result = CliRunner().invoke(program, ["-C", str(tmp_path), *words])
+        assert result.exit_code == 2 and told in result.output, result.output
+    assert (tmp_path / "labelseg.toml").read_text() == text

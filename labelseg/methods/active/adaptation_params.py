@@ -82,7 +82,7 @@ class Params(EvaluatedTrainingParams):
         help="Depthwise-separable convolutions in DeepLabV3 and DeepLabV3+: several times cheaper.",
         effective=lambda params: _is_built(params) and may_be_separable(params),
     )
-    resize: tuple[float, ...] = option((1.0, 1.0), help="Range of the factor that images are resized by.", minimum=0.01)
+    resize: tuple[float, float] = option((1.0, 1.0), help="Range of the factor that images are resized by.", minimum=0.01)
     jitter: float = like(EvaluatedTrainingParams, "jitter", default=0.0)
     crop: int = like(EvaluatedTrainingParams, "crop", default=512)
     batch_size: int = option(2, help="Images of each domain an update.", minimum=1)

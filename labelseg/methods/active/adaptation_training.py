@@ -22,7 +22,6 @@ from labelseg.training.fitting import demand_batch, epoch_metrics, make_backbone
 from labelseg.training.loop import TrainingSet
 from labelseg.training.optimization import ParameterGroup, parameter_groups
 from labelseg.training.pairs import PairedSamples
-from labelseg.training.params import growing_pair
 from labelseg.training.samples import Samples
 from labelseg.training.validation import demand_held, demand_labelled, masked_validation, segmenter_scores
 
@@ -150,9 +149,8 @@ def _discriminator(inputs: Inputs, params: Params) -> Discriminator:
 
 def _samples(name: str, inputs: Inputs, params: Params) -> TrainingSet:
     """Gather what is read of both domains."""
-    scale = growing_pair(f"resize of {name}", params.resize, "0.75,1.5")
-    source = DomainView(("image", "mask"), params.crop, scale, params.jitter, "")
-    target = DomainView(("target", "answers"), params.crop, scale, params.jitter, "answers" if reads_answers(params) else None)
+    source = DomainView(("image", "mask"), params.crop, params.resize, params.jitter, "")
+    target = DomainView(("target", "answers"), params.crop, params.resize, params.jitter, "answers" if reads_answers(params) else None)
     of_source = [item for item in inputs.items("source") if item.has("mask")]
     of_target = inputs.items()
     if reads_source(params) and not of_source:

@@ -31,7 +31,7 @@ class Params:
         0.0, help="Weight of the divergence from uniform of pixels with one; 0.1 in IAST's own training.", minimum=0.0
     )
     freeze_batchnorm: bool = like(TrainingParams, "freeze_batchnorm")
-    resize: tuple[float, ...] = option((1.0, 1.0), help="Range of the factor that images are resized by.", minimum=0.01)
+    resize: tuple[float, float] = option((1.0, 1.0), help="Range of the factor that images are resized by.", minimum=0.01)
     crop: int = like(TrainingParams, "crop", default=512)
     jitter: float = like(TrainingParams, "jitter", default=0.0)
     batch_size: int = option(2, help="Images an update.", minimum=1)

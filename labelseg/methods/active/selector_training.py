@@ -26,7 +26,6 @@ from labelseg.ops.active.selector import discrepancy, nudge, selector_loss
 from labelseg.pipeline.engines.inputs import Inputs, Item, Model
 from labelseg.training.fitting import demand_batch, epoch_metrics, run_training
 from labelseg.training.optimization import Optimization, parameter_groups
-from labelseg.training.params import growing_pair
 from labelseg.training.samples import MaskedImage, Samples, Target, mask_target, readable
 
 if TYPE_CHECKING:
@@ -120,7 +119,7 @@ def train_twins(inputs: Inputs, params: Params) -> Model:
     if params.freeze_batchnorm:
         net.segmenter.backbone.freeze_batchnorm()
     net.train()
-    make = MaskedImage(params.crop, growing_pair(f"resize of {name}", params.resize, "0.75,1.5"), params.jitter, labels.target)
+    make = MaskedImage(params.crop, params.resize, params.jitter, labels.target)
     demand_batch(name, inputs, params, net, len(items))  # type: ignore[arg-type]
 
     def loss(module: nn.Module, batch: Any) -> dict[str, Tensor]:

@@ -30,6 +30,7 @@ class Backbone(nn.Module):
         folds: Whether a BatchNorm that is listed behind a convolution is applied to what that gives.
         root_of_maps: Whether class activation maps are square roots of what the last tap gives, as published for VGG-16.
         heads: How names of tensors of a head begin in files of weights; they are left out.
+        inner: How names of tensors begin that a file calls by what follows; empty where it calls them as the backbone does.
         presets: How names of tensors begin that files of weights lack and ``from_file`` sets.
         licence: Licence of the weights, as their file names it; empty where nobody does.
     """
@@ -41,6 +42,7 @@ class Backbone(nn.Module):
     folds = True
     root_of_maps = False
     heads: tuple[str, ...] = ("classifier.", "fc.")
+    inner = ""
     presets: tuple[str, ...] = ()
     licence = ""
 

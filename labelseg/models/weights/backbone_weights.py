@@ -14,7 +14,7 @@ from labelseg.errors import UsageError
 from labelseg.models.encoders.base import Backbone
 from labelseg.models.encoders.registry import build_backbone
 from labelseg.models.weights.downloads import demand_download, download_imagenet
-from labelseg.models.weights.states import COUNTER, demand_fit, load_state
+from labelseg.models.weights.states import COUNTER, FileNames, demand_fit, load_state
 from labelseg.models.weights.weight_files import file_licence, read_weights
 
 
@@ -60,10 +60,10 @@ def load_weights(backbone: Backbone, spec: str) -> Taken | None:
     if spec == "none":
         return None
     state = download_imagenet(backbone.name) if spec == "imagenet" else read_weights(Path(spec))
-    own, left = _of_backbone(backbone, state)
+    own, left, names = _of_backbone(backbone, state)
     given = backbone.from_file(own)
     taken = _taken(backbone, given, left)
-    load_state(backbone, given, f"weights {spec} for {backbone.name}")
+    load_state(backbone, given, f"weights {spec} for {backbone.name}", names)
     backbone.licence = "" if spec == "imagenet" else file_licence(Path(spec))
     return None if spec == "imagenet" else taken
 
@@ -104,20 +104,21 @@ def check_weights(backbone: Backbone, spec: str) -> Taken | None:
     if spec == "imagenet":
         demand_download(backbone.name)
     elif spec != "none":
-        own, left = _of_backbone(backbone, read_weights(Path(spec)))
-        given = demand_fit(backbone, backbone.from_file(own), f"weights {spec} for {backbone.name}")
+        own, left, names = _of_backbone(backbone, read_weights(Path(spec)))
+        given = demand_fit(backbone, backbone.from_file(own), f"weights {spec} for {backbone.name}", names)
         return _taken(backbone, given, left)
     return None
 
 
-def _of_backbone(backbone: Backbone, state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """Take the tensors of the backbone out of those of a whole network, and list the names of the others.
+def _of_backbone(backbone: Backbone, state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], tuple[str, ...], FileNames]:
+    """Take the tensors of the backbone out of those of a whole network, list the names of the others, and keep how the file calls them.
 
     Published IRN files hold them under the name of the network, and under two others again.
     """
     prefix = next((one for one in (f"{backbone.name}.", "backbone.") if any(key.startswith(one) for key in state)), "")
     taken = {key: value for key, value in state.items() if key.startswith(prefix) and (prefix or not key.startswith(backbone.heads))}
-    return {key.removeprefix(prefix): value for key, value in taken.items()}, tuple(key for key in state if key not in taken)
+    own = {key.removeprefix(prefix): value for key, value in taken.items()}
+    return own, tuple(key for key in state if key not in taken), FileNames(state, {backbone.inner: prefix, "": prefix})
 
 
 def _taken(backbone: Backbone, given: Mapping[str, Tensor], left: tuple[str, ...]) -> Taken:

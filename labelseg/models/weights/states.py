@@ -15,29 +15,54 @@ from labelseg.errors import DataError
 COUNTER = "num_batches_tracked"
 
 
-def load_state(net: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+class FileNames:
+    """How a file calls tensors that go by other names in a network.
+
+    Args:
+        read: Name in the file -> tensor, as it was read.
+        beginnings: Beginning of a name in the network -> its beginning in the file; of several the first that fits.
+    """
+
+    def __init__(self, read: Mapping[str, Tensor], beginnings: Mapping[str, str]) -> None:
+        self._read = {id(tensor): name for name, tensor in reversed(list(read.items()))}  # of copies the first
+        self._beginnings = beginnings
+
+    def of(self, name: str, tensor: Tensor | None) -> str:
+        """Name a tensor as the file does, or would if it held it.
+
+        Args:
+            name: In the network.
+            tensor: The one that was given for it; None where there is none.
+        """
+        begins = next((one for one in self._beginnings if name.startswith(one)), "")
+        return self._read.get(id(tensor)) or self._beginnings.get(begins, "") + name.removeprefix(begins)
+
+
+def load_state(net: nn.Module, state: Mapping[str, Tensor], source: str, names: FileNames | None = None) -> None:
     """Load all tensors of a network by name.
 
     Args:
         net: Changed in place.
         state: name -> tensor of the network's shape; counters of batches may be absent.
         source: What the tensors are, to begin the error with.
+        names: How the file calls them that they were read from; None where it is none, or calls them as the network does.
 
     Raises:
         DataError: names or shapes differ; the first of each are listed.
     """
-    given = demand_fit(net, state, source)
+    given = demand_fit(net, state, source, names)
     counters = {key: value for key, value in state.items() if key.endswith(COUNTER) and key in net.state_dict()}
     net.load_state_dict({**given, **counters}, strict=False)
 
 
-def demand_fit(net: nn.Module, state: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
+def demand_fit(net: nn.Module, state: Mapping[str, Tensor], source: str, names: FileNames | None = None) -> dict[str, Tensor]:
     """Refuse tensors whose names or shapes differ from those of a network.
 
     Args:
         net: Stays as it is.
         state: Name -> tensor of the network's shape.
         source: What the tensors are, to begin the error with.
+        names: As of ``load_state``.
 
     Returns:
         The tensors without counters of batches.
@@ -47,11 +72,15 @@ def demand_fit(net: nn.Module, state: Mapping[str, Tensor], source: str) -> dict
     """
     expected = {key: value for key, value in net.state_dict().items() if not key.endswith(COUNTER)}
     given = {key: value for key, value in state.items() if not key.endswith(COUNTER)}
+
+    def told(key: str) -> str:
+        return key if names is None else names.of(key, given.get(key))
+
     problems = {
-        "missing": [key for key in expected if key not in given],
-        "unexpected": [key for key in given if key not in expected],
+        "missing": [told(key) for key in expected if key not in given],
+        "unexpected": [told(key) for key in given if key not in expected],
         "of another shape": [
-            f"{key} (expected {tuple(value.shape)}, got {tuple(given[key].shape)})"
+            f"{told(key)} (expected {tuple(value.shape)}, got {tuple(given[key].shape)})"
             for key, value in expected.items()
             if key in given and given[key].shape != value.shape
         ],

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from labelseg.errors import DataError
 from labelseg.models.heads.dpt import IDLE
+from labelseg.models.weights.states import FileNames
 
 BOUNDARY_HEADS = {f"fc_edge{level}.": f"reduce.{level - 1}." for level in range(1, 6)}
 DEPTHS = {6: "resnet50_deep", 23: "resnet101_deep"}  # blocks of layer3 -> backbone
@@ -153,6 +154,18 @@ def own_names(state: Mapping[str, Tensor], layout: Layout) -> tuple[dict[str, Te
         else:
             backbone[name] = tensor
     return backbone, head, tuple(left)
+
+
+def file_names(state: Mapping[str, Tensor], layout: Layout, inner: str) -> FileNames:
+    """Tell how a file calls the tensors that became a network.
+
+    Args:
+        state: As it was read.
+        layout: How they lie there.
+        inner: As of the backbone.
+    """
+    beginnings = {f"backbone.{inner}": layout.prefix, "backbone.": layout.prefix, **{ours: name for name, ours in layout.heads.items()}}
+    return FileNames(state, dict(sorted(beginnings.items(), key=lambda pair: -len(pair[0]))))
 
 
 def rows_of(wanted: Sequence[str], names: Sequence[str], outputs: int, source: str, again: str) -> list[int]:

@@ -18,7 +18,7 @@ from typing import Any
 
 from labelseg.errors import UsageError
 from labelseg.file_kinds import odd_kind, read_file
-from labelseg.pipeline.declare.stage import AUTO, Follow, Stage, is_effective
+from labelseg.pipeline.declare.stage import AUTO, Follow, Stage, is_effective, names_path
 from labelseg.pipeline.declare.store_url import StoreUrl, read_store
 from labelseg.pipeline.declare.values import declared_fields, former_names, read_value
 from labelseg.pipeline.instances import instance_parts, is_named, join_instance, run_command, stage_of, table_of
@@ -176,11 +176,24 @@ class Config:
         values = {key: value for key, (value, _) in self.given(instance).items()}
         for given, value in (overrides or {}).items():
             key = former_names(stage).get(given, given)
-            values[key] = read_value(stage, key, value, f"{instance} --{key.replace('_', '-')}")
+            where = f"{instance} --{key.replace('_', '-')}"
+            values[key] = read_value(stage, key, value, where)
+            self._demand_path(stage, key, values[key], where)
         number = _number(stage, instance)
         if number is not None and values[stage.numbered] != number:
             raise UsageError(f"{instance}: its {stage.numbered} is {values[stage.numbered]}, but its name says {number}.")
         return self._followed(stage.params(**values))
+
+    def _demand_path(self, stage: Stage, name: str, value: Any, where: str) -> None:
+        """Refuse the path of a file or a folder that is not there: a value that is given now, and not one that was written once."""
+        declared = declared_fields(stage)[name][0]
+        if not names_path(declared) or not value or value in declared.metadata.get("words", ()):
+            return
+        path, wanted = self.path.parent / value, "file" if declared.metadata.get("file") else "folder"
+        if not (path.is_file() if wanted == "file" else path.is_dir()):
+            words = "".join(f", or {word}" for word in declared.metadata.get("words", ()))
+            found = "there is none" if not path.exists() else f"it is a {'folder' if wanted == 'file' else 'file'}"
+            raise UsageError(f"{where} {value}: expected the path of a {wanted}{words}; {found}.")
 
     def _followed(self, params: Any) -> Any:
         """Put what each ``auto`` stands for in its place; an instance that is not there, or not read, decides nothing."""

@@ -38,6 +38,7 @@ def option(
     beyond: str = "",
     minimum: float | None = None,
     maximum: float | None = None,
+    multiple: int | None = None,
     shared: bool = False,
     effective: Callable[[Any], bool] | None = None,
     formerly: str = "",
@@ -52,6 +53,7 @@ def option(
         choices: Values it may have.
         beyond: How other values than these look, such as ``timm:NAME``: they begin as it does up to the colon, and go on.
         minimum, maximum: Its bounds.
+        multiple: What it is a multiple of.
         shared: Whether all links of a chain have it in common: given for one of them, it is written to the table of the stage.
         effective: Tells from the parameters whether this one has an effect on results; where it has none, it stays out of the key.
         formerly: Its name before it was given another one: still read in ``labelseg.toml`` and the environment, and the name that it
@@ -60,7 +62,7 @@ def option(
             made before keeps its key.
         follows: What the value ``auto`` stands for; keys and records hold that.
     """
-    limits = {"choices": choices, "beyond": beyond, "minimum": minimum, "maximum": maximum}
+    limits = {"choices": choices, "beyond": beyond, "minimum": minimum, "maximum": maximum, "multiple": multiple}
     ways = {"shared": shared, "effective": effective, "formerly": formerly, "neutral": neutral, "follows": follows}
     return field(default=default, metadata={"help": help, **limits, **ways})
 
@@ -81,9 +83,9 @@ def split_option(default: str, *, help: str, effective: Callable[[Any], bool] | 
     return field(default=default, metadata={"help": help, "split": True, "effective": effective})
 
 
-def file_option(default: str, *, help: str, effective: Callable[[Any], bool] | None = None) -> Any:
-    """Declare a parameter that may be the path of a file; in keys the digest of its content stands in place of the path."""
-    return field(default=default, metadata={"help": help, "file": True, "effective": effective})
+def file_option(default: str, *, help: str, words: tuple[str, ...] = (), effective: Callable[[Any], bool] | None = None) -> Any:
+    """Declare a parameter that may be the path of a file, or one of some words; in keys the digest of its content stands for the path."""
+    return field(default=default, metadata={"help": help, "file": True, "words": words, "effective": effective})
 
 
 def folder_option(*, help: str) -> Any:

@@ -47,6 +47,8 @@ def read_value(stage: Stage, name: str, value: object, where: str) -> Any:
         raise UsageError(f"{where}: {stage.name} has no parameter '{name}'.{suggestion(name, known)}")
     declared, kind = known[name]
     result = _convert(value, kind, where)
+    if isinstance(result, tuple):
+        _check_length(result, declared, kind, where)
     _check_bounds(result, declared, where)
     return result
 
@@ -99,7 +101,7 @@ def _parse(text: str, kind: type) -> object:
 def _check_bounds(value: Any, declared: Field, where: str) -> None:
     """Compare a value, or each one of a tuple, with the choices and the bounds of its declaration."""
     choices = declared.metadata.get("choices")
-    low, high = declared.metadata.get("minimum"), declared.metadata.get("maximum")
+    low, high, multiple = (declared.metadata.get(name) for name in ("minimum", "maximum", "multiple"))
     for single in value if isinstance(value, tuple) else (value,):
         if single is None:
             continue
@@ -111,3 +113,18 @@ def _check_bounds(value: Any, declared: Field, where: str) -> None:
             raise UsageError(f"{where}: expected at least {low}, got {single}.")
         if high is not None and single > high:
             raise UsageError(f"{where}: expected at most {high}, got {single}.")
+        if multiple is not None and single % multiple:
+            raise UsageError(f"{where}: expected a multiple of {multiple}, got {single}.")
+
+
+def _check_length(values: tuple[Any, ...], declared: Field, kind: Any, where: str) -> None:
+    """Refuse a list of another length than its type has, an empty one in place of another, or two numbers, which are a range, that fall."""
+    length = 0 if Ellipsis in get_args(kind) else len(get_args(kind))
+    usual: Any = declared.default
+    example = ",".join(map(str, usual))
+    if not values and usual:
+        raise UsageError(f"{where}: expected at least one value, such as {usual[0]}, got none.")
+    if length and len(values) != length:
+        raise UsageError(f"{where}: expected {length} values such as {example}, got {len(values)}.")
+    if length == 2 and values[0] > values[1]:
+        raise UsageError(f"{where}: expected a range such as {example}, got {values[0]} before {values[1]}.")

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from labelseg.methods.few_masks.few_mask_params import FewMaskParams
 from labelseg.pipeline.declare.stage import Stage, option
-from labelseg.training.params import growing_pair
 
 if TYPE_CHECKING:
     from labelseg.pipeline.engines.inputs import Inputs, Model
@@ -59,7 +58,7 @@ class Params(FewMaskParams):
         effective=_pastes,
     )
     box: float = option(0.5, help="Probability of a CutMix box in a strong view.", minimum=0.0, maximum=1.0, effective=_reads_unlabelled)
-    resize: tuple[float, ...] = option(
+    resize: tuple[float, float] = option(
         (0.5, 2.0), help="Range of the longer side, relative to that of the image.", minimum=0.01, formerly="scale"
     )
     jitter: float = option(
@@ -127,7 +126,7 @@ def run(inputs: Inputs, params: Params) -> Model:
     from labelseg.training.optimization import even_groups
     from labelseg.training.pairs import PairedSamples
 
-    draw = AnySize(params.crop, *growing_pair("resize of train-unimatch", params.resize, "0.5,2"))
+    draw = AnySize(params.crop, *params.resize)
     data = gather("train-unimatch", inputs, params, draw)
     variant, given_tags = VARIANTS[params.variant], _reads_tags(params)
     if given_tags and all(item.tags is None for item in data.unlabelled):

@@ -52,7 +52,7 @@ def run(inputs: Inputs, params: Params) -> Model:
     from labelseg.models.segmenter import LAST_LAYERS
     from labelseg.models.weights.states import load_state
     from labelseg.models.weights.weight_files import file_licence, read_weights
-    from labelseg.models.weights.whole_networks import layout_of, own_names, rows_of
+    from labelseg.models.weights.whole_networks import file_names, layout_of, own_names, rows_of
     from labelseg.pipeline.engines.inputs import Model
     from labelseg.pipeline.instances import run_command
     from labelseg.wording import with_article
@@ -100,7 +100,7 @@ def run(inputs: Inputs, params: Params) -> Model:
     net = NETWORKS[layout.network](backbone, **settings)
     whole = {**{f"backbone.{key}": tensor for key, tensor in backbone.from_file(given).items()}, **head}
     try:
-        load_state(net, whole, f"{inputs.instance}: {params.weights}, {title} on {name}")
+        load_state(net, whole, f"{inputs.instance}: {params.weights}, {title} on {name}", file_names(state, layout, backbone.inner))
     except DataError as error:
         raise DataError(f"{error} Take a file that is whole, or name the backbone that it is of: {again} --backbone NAME") from error
     inputs.log({"weights": params.weights, "network": layout.title, "tensors": len(whole), "left": list(left)})

@@ -42,12 +42,14 @@ class Params(CrfParams, Views):
         help="Segment the photo at the size of its file, in tiles of this side, a multiple of 64 pixels; 0 segments it whole, at the size "
         "that it is worked on at.",
         minimum=0,
+        multiple=64,
         neutral=True,
     )
     overlap: int = option(
         128,
         help="Pixels that tiles share; a quarter of them at a tile's border counts nothing.",
         minimum=4,
+        multiple=4,
         effective=lambda params: params.tile > 0,
     )
 

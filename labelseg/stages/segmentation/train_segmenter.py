@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from labelseg.pipeline.declare.stage import Stage, option, source
-from labelseg.training.params import EvaluatedTrainingParams, TakingParams, growing_pair, has_inner_width, may_be_separable
+from labelseg.training.params import EvaluatedTrainingParams, TakingParams, has_inner_width, may_be_separable
 
 if TYPE_CHECKING:
     from labelseg.pipeline.engines.inputs import Inputs, Model
@@ -29,7 +29,9 @@ class Params(TakingParams, EvaluatedTrainingParams):
     separable: bool = option(
         True, help="Depthwise-separable convolutions in DeepLabV3+: several times cheaper.", effective=may_be_separable
     )
-    resize: tuple[float, ...] = option((0.75, 1.5), help="Range of the factor that images are resized by.", minimum=0.01, formerly="scale")
+    resize: tuple[float, float] = option(
+        (0.75, 1.5), help="Range of the factor that images are resized by.", minimum=0.01, formerly="scale"
+    )
     batch_size: int = option(8, help="Images an update.", minimum=1)
     epochs: int = option(12, help="Passes over the split.", minimum=1)
     lr: float = option(0.004, help="Learning rate of the backbone at the start; it falls as (1 - t / T) ** 0.9.", minimum=0.0)
@@ -54,14 +56,13 @@ def run(inputs: Inputs, params: Params) -> Model:
     from labelseg.training.samples import MaskedImage, Samples, agreed_target, source_target
     from labelseg.training.validation import demand_held, demand_labelled, masked_validation, segmenter_scores
 
-    resize = growing_pair("resize of train-segmenter", params.resize, "0.75,1.5")
     held = masked_validation(inputs)
     demand_held("train-segmenter", params, held)
     demand_labelled("train-segmenter", held, Item.mask)
     backbone = make_backbone(inputs, params)
     net = Segmenter(backbone, len(inputs.classes), params.head, params.width, "group", params.separable)  # type: ignore[arg-type]
     take_over(inputs, params, net, by_class=True)
-    make = MaskedImage(params.crop, resize, params.jitter, agreed_target if params.beside else source_target)
+    make = MaskedImage(params.crop, params.resize, params.jitter, agreed_target if params.beside else source_target)
 
     def evaluate(module):  # type: ignore[no-untyped-def]
         return segmenter_scores(net, held, len(inputs.classes), inputs.device, params.precision)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from labelseg.pipeline.declare.stage import Stage, option, source
-from labelseg.training.params import TakingParams, TrainingParams, growing_pair
+from labelseg.pipeline.declare.stage import Stage, like, option, source
+from labelseg.training.params import TakingParams, TrainingParams
 
 if TYPE_CHECKING:
     from labelseg.pipeline.engines.inputs import Inputs, Model
@@ -25,7 +25,7 @@ class Params(TakingParams, TrainingParams):
         "psa", help="Affinity from pixel features (psa), or from the boundaries between pixels (irn).", choices=("psa", "irn")
     )
     radius: int = option(5, help="Pairs closer than this many cells are trained on.", minimum=1)
-    widths: tuple[int, ...] = option(
+    widths: tuple[int, int, int] = option(
         (64, 128, 256), help="Channels of the three reduced levels (kind psa).", minimum=8, effective=_has_features
     )
     norm: str = option(
@@ -34,9 +34,10 @@ class Params(TakingParams, TrainingParams):
         choices=("group", "none"),
         effective=_has_features,
     )
-    resize: tuple[float, ...] = option(
+    resize: tuple[float, float] = option(
         (1.0, 1.0), help="Range of the factor that images are resized by; take in the scales of propagate.", minimum=0.1, formerly="scale"
     )
+    crop: int = like(TrainingParams, "crop", multiple=8)
     batch_size: int = option(8, help="Images an update.", minimum=1)
     epochs: int = option(5, help="Passes over the split.", minimum=1)
     optimizer: str = option("adam", help="Optimiser.", choices=("sgd", "adam", "adamw"))
@@ -53,18 +54,12 @@ def run(inputs: Inputs, params: Params) -> Model:
 
     Source: Ahn & Kwak 2018, and Ahn et al. 2019 for boundaries; affinitynet.md.
     """
-    from labelseg.errors import UsageError
     from labelseg.models.affinity_net import AffinityNet, BoundaryNet
     from labelseg.ops.affinity.pairs import pair_offsets, psa_origins
     from labelseg.ops.affinity.psa import affinity_loss, pair_labels
     from labelseg.training.fitting import fit, make_backbone, take_over
     from labelseg.training.samples import LabelledGrid, Samples
 
-    if params.crop % 8:
-        raise UsageError(f"crop of train-affinity: expected a multiple of 8, got {params.crop}.")
-    if params.kind == "psa" and len(params.widths) != 3:
-        raise UsageError(f"widths of train-affinity: expected three numbers such as 64,128,256, got {params.widths}.")
-    resize = growing_pair("resize of train-affinity", params.resize, "1,1.5")
     offsets = pair_offsets(params.radius)
     backbone = make_backbone(inputs, params)
     net = AffinityNet(backbone, params.widths, params.norm) if params.kind == "psa" else BoundaryNet(backbone)  # type: ignore[arg-type]
@@ -79,7 +74,7 @@ def run(inputs: Inputs, params: Params) -> Model:
         terms = affinity_loss(net.pair_affinities(module(images), offsets), pair_labels(labels, offsets, origins))
         return terms._asdict()
 
-    return fit(inputs, params, net, Samples(inputs.items(), LabelledGrid(params.crop, params.jitter, resize)), loss)
+    return fit(inputs, params, net, Samples(inputs.items(), LabelledGrid(params.crop, params.jitter, params.resize)), loss)
 
 
 STAGE = Stage(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from labelseg.pipeline.declare.stage import Stage, option
-from labelseg.training.params import EvaluatedTrainingParams, growing_pair
+from labelseg.training.params import EvaluatedTrainingParams
 
 if TYPE_CHECKING:
     from labelseg.pipeline.engines.inputs import Inputs, Model
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class Params(EvaluatedTrainingParams):
     """Parameters of ``train-classifier``."""
 
-    long_side: tuple[int, ...] = option((288, 512), help="Range of the longer side that images are resized to, pixels.", minimum=8)
+    long_side: tuple[int, int] = option((288, 512), help="Range of the longer side that images are resized to, pixels.", minimum=8)
     dropout: float = option(
         0.0, help="Share of the last channels dropped in training; the published code drops half.", minimum=0.0, maximum=0.99
     )
@@ -40,7 +40,6 @@ def run(inputs: Inputs, params: Params) -> Model:
     from labelseg.training.samples import Samples, TaggedImage
     from labelseg.training.validation import classifier_scores, demand_held
 
-    long_side = growing_pair("long-side of train-classifier", params.long_side, "288,512")
     first_class = 1 if inputs.has_background else 0
     n_classes = len(inputs.classes) - first_class
     items = [item for item in inputs.items() if item.tags is not None]
@@ -54,7 +53,7 @@ def run(inputs: Inputs, params: Params) -> Model:
         raise DataError(f"train-classifier: no class in the tags of the {len(held):,} validation images. Name others: --validation SPLIT")
 
     net = Classifier(make_backbone(inputs, params), n_classes, params.dropout)
-    make = TaggedImage(params.crop, long_side, params.jitter, n_classes, first_class)
+    make = TaggedImage(params.crop, params.long_side, params.jitter, n_classes, first_class)
 
     def evaluate(module):  # type: ignore[no-untyped-def]
         return classifier_scores(net, held, n_classes, first_class, inputs.device, params.precision)

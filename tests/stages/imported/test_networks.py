@@ -247,6 +247,12 @@ WRONG = {
         DataError,
         r"a classifier of this project on tiny: .*missing.*1 unexpected: backbone\.a; .*labelseg import-network --backbone NAME",
     ),
+    "a head of another shape": (
+        {"resnet50.conv1.weight": (64, 3, 7, 7), "resnet50.extra.weight": (1,), "classifier.weight": (20, 512, 1, 1)},
+        {"classes": VOC_CLASSES},
+        DataError,
+        r"missing: resnet50\.bn1\.weight, .*1 unexpected: resnet50\.extra\.weight; 1 of another shape: classifier\.weight \(expected",
+    ),
     "no tensor": ({}, {}, DataError, r"found no tensors\."),
     "no psa": (
         {"conv1a.weight": (1,), **{f"{name}.weight": (8, 1, 1, 1) for name in ("f8_3", "f8_4", "f8_5", "f9")}},

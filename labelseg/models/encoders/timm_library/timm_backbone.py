@@ -32,6 +32,7 @@ class TimmBackbone(Backbone):
     """
 
     folds = False
+    inner = _OWN
 
     def __init__(self, name: str, net: nn.Module, cell: int, dilate: bool = True) -> None:
         super().__init__(32)
