@@ -85,6 +85,7 @@ def test_a_range_has_two_ends_that_do_not_fall():
 @pytest.mark.parametrize(
     ("stage", "given", "told"),
     [
+        ("train-unimatch", ("--resize", "2,0.5"), "train-unimatch --resize: expected a range such as 0.5,2.0, got 2.0 before 0.5"),
         ("cam", ("--scales", ""), "cam --scales: expected at least one value, such as 0.5, got none"),
         ("train-affinity", ("--crop", "33"), "train-affinity --crop: expected a multiple of 8, got 33"),
         ("train-affinity", ("--widths", "64,128"), "train-affinity --widths: expected 3 values such as 64,128,256, got 2"),

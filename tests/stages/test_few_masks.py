@@ -453,8 +453,3 @@ def test_given_tags_that_are_missing_are_told(tmp_path):
     labels.write_text("\n".join(line for line in labels.read_text().splitlines() if not line.startswith("train_0005")) + "\n")
     with pytest.raises(DataError, match="1 unlabelled images have no tags, such as train_0005"):
         Workspace(root).run("train-pseudoseg", tags="given", options=HERE)
-
-
-def test_a_scale_that_shrinks_is_refused(few_masks):
-    with pytest.raises(UsageError, match="two growing numbers"):
-        few_masks.run("train-unimatch", resize=(2.0, 0.5), options=HERE)
