@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from labelseg.commands.context import talk
+from labelseg.pipeline.files.atomic import may_only_read
 from labelseg.pipeline.files.share_folders import begun_shares, hidden_shares
 from labelseg.wording import counted
 
+if TYPE_CHECKING:
+    from labelseg.workspace import Workspace
 
-def tell_shares(root: Path, stage: str | None = None) -> None:
+
+def tell_shares(workspace: Workspace, stage: str | None = None) -> None:
     """Say of which maps, of a stage or of all, shares are begun and not published, and what to do; nothing where there are none.
 
     Args:
-        root: The ``.labelseg`` folder.
+        workspace: The workspace; of an object store what is known here, where it does not answer.
         stage: Name of the stage; None tells of all.
     """
+    root = workspace.folder
     for error in hidden_shares(root):
         talk(str(error))
+    if workspace.remote is not None:
+        from labelseg.pipeline.shares.shared_folder import bring_shares
+
+        with workspace.remote.if_it_answers() as answers, may_only_read():
+            if answers:
+                bring_shares(workspace, stage)
     if not begun_shares(root):
         return
     from labelseg.pipeline.shares.share_records import unfinished_shares

@@ -35,7 +35,7 @@ VALUES = {
     "split": "train",
     "share": "1",
     "shares": "2",
-    "share_records.self._stage": "cam",
+    "share_records.self.stage": "cam",
     "share_finish.node.instance": "propagate",
     "share_finish.name.instance": "propagate",
     "share_work.node.instance": "propagate",

@@ -39,7 +39,7 @@ def status(invocation: Invocation, as_json: bool, exit_code: bool) -> None:
     else:
         tell(_table(rows))
         _tell_worst(workspace)
-        tell_shares(workspace.folder)
+        tell_shares(workspace)
     with suppress(OSError):  # digests that cannot be kept are computed again
         workspace.index.save()
     _refuse_unreadable(workspace, rows)

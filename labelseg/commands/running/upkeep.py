@@ -57,7 +57,7 @@ def verify(invocation: Invocation, stage: str | None, repair: bool, device: str,
         if repair:
             path.unlink(missing_ok=True)
             talk(f"{path} is removed; what the share computed is found again.")
-    tell_shares(workspace.folder, stage)
+    tell_shares(workspace, stage)
     if repair and said:
         for line in mend(said):
             talk(line)
@@ -163,7 +163,7 @@ def gc(
             if store is not None:
                 store.drop(paths)
         evicted = store.evict(dry_run=dry_run) if store is not None and evict else None
-        cleared = store.clear(paths, hours=keep_hours, dry_run=dry_run) if store is not None and remote else None
+        cleared = store.clear(paths, hours=keep_hours, shares=shares, dry_run=dry_run) if store is not None and remote else None
     for line in swept.kept:
         talk(line)
     counts = [(swept.manifests, "artifact"), (swept.parts, "part"), (swept.checkpoints, "checkpoint")]

@@ -44,11 +44,12 @@ def work(
     """Compute one of N shares of a map, beside other jobs that compute the rest; `labelseg finish` makes one artifact of them.
 
     No lock is taken and nothing is computed twice: a share that was killed goes on when the same command runs again, on any machine that
-    sees the folder. What the stage reads must be up to date. Trainings are not cut into shares.
+    sees the folder, or the object store that labelseg.toml names. What the stage reads must be up to date. Trainings are not cut into
+    shares.
 
     Exit codes: 0 the share is done; 3 some images failed (data: a retry helps after they are repaired); 143 terminated, as by
     pre-emption or a time limit, and 130 interrupted: run it again; 2 usage, 4 something it reads is not up to date: a retry does not
-    help; 1 anything else.
+    help; 7 the object store does not answer: run it again; 1 anything else.
 
     Example: labelseg work cam --shard 0 --shards 8
     """
@@ -85,8 +86,8 @@ def finish(invocation: Invocation, instance: str, split: str | None, wait: float
     All is read back and compared with its digests first. Where images are missing, nothing is published, and the commands that compute
     them are named.
 
-    Exit codes: 0 published; 3 published, and some images failed; 4 images are missing; 5 another process works in this workspace; 1
-    anything else.
+    Exit codes: 0 published; 3 published, and some images failed; 4 images are missing; 5 another process works in this workspace; 7
+    the object store does not answer; 1 anything else.
 
     Example: labelseg finish cam
     """

@@ -8,6 +8,7 @@ from labelseg.errors import ArtifactError
 from labelseg.pipeline.files.paths import unlistable
 
 FOLDER = "shares"
+JOB = "job"  # the record that says that there are shares, and how many
 
 
 def begun_shares(root: Path) -> list[tuple[str, str]]:

@@ -13,6 +13,8 @@ from pathlib import Path
 from labelseg.asides.making import aside
 from labelseg.errors import ArtifactError, LabelsegError
 from labelseg.pipeline.files.paths import below, remove, size_of
+from labelseg.pipeline.files.share_folders import FOLDER as SHARES
+from labelseg.pipeline.files.share_folders import JOB
 from labelseg.pipeline.remote.bucket import Bucket, Listed
 from labelseg.pipeline.remote.incoming import Incoming, manifest_name, read_ref
 from labelseg.pipeline.remote.packing import pack
@@ -67,11 +69,12 @@ def evict(root: Path, bucket: Bucket, parts: RemoteParts, *, dry_run: bool = Fal
     return Cleared(parts=count, bytes=size)
 
 
-def clear_store(root: Path, bucket: Bucket, *, hours: float, dry_run: bool = False) -> Cleared:
+def clear_store(root: Path, bucket: Bucket, *, hours: float, shares: bool = False, dry_run: bool = False) -> Cleared:
     """Remove manifests, leaves and parts from the store that no ref in it names, and that are older than some hours.
 
     Where a ref there cannot be read nothing goes, where a manifest cannot be read nothing of its stage; and nothing at all where a ref
-    moved meanwhile. What is younger may belong to a run of another machine, which names it when it ends.
+    moved meanwhile. What is younger may belong to a run of another machine, which names it when it ends. Nothing goes of a stage of which
+    shares are begun, unless ``shares`` says that their records go as well, however young.
 
     Raises:
         UnreachableError: the store does not answer.
@@ -88,6 +91,16 @@ def clear_store(root: Path, bucket: Bucket, *, hours: float, dry_run: bool = Fal
             named |= _named(bucket, there, ref, told, lost)
     if len(read) < len(refs):
         return Cleared(kept=tuple(told))
+    begun = sorted(
+        bucket.list(f"{SHARES}/"), key=lambda listed: listed.name.endswith(f"/{JOB}.json")
+    )  # what says that there are any goes last
+    if not shares:
+        for stage in sorted({listed.name.split("/")[1] for listed in begun}):
+            lost.add(stage)
+            told.append(
+                f"Nothing of {stage} goes from {bucket.url}, because shares of it are not finished. Which: labelseg status. "
+                "To give them up, add --shares."
+            )
     before = _now(bucket) - timedelta(hours=hours)
     found = [
         listed
@@ -96,9 +109,9 @@ def clear_store(root: Path, bucket: Bucket, *, hours: float, dry_run: bool = Fal
         if listed.name not in named and listed.modified <= before and listed.name.split("/")[1] not in lost
     ]
     if not dry_run:
-        if _refs(bucket) != refs:
+        if _refs(bucket) != refs or {listed.name for listed in bucket.list(f"{SHARES}/")} - {listed.name for listed in begun}:
             return Cleared(kept=(f"Nothing goes from {bucket.url}, because another machine published there just now. Try again.",))
-        for listed in found:
+        for listed in (*(begun if shares else ()), *found):
             bucket.delete(listed.name)
     counts = [sum(listed.name.startswith(f"{folder}/") for listed in found) for folder in ("manifests", "objects", "leaves")]
     return Cleared(counts[0], counts[1], counts[2], sum(listed.size for listed in found), tuple(told))

@@ -75,6 +75,19 @@ class Remote:
         except (LabelsegError, OSError) as error:  # such as a folder that this user may only read
             logger.warning("Nothing is fetched from %s: %s What follows is what is known here.", self.url, error)
 
+    def fetch(self, wait: float) -> None:
+        """Fetch what changed in the store for work that then goes on without the lock; call it before anything is read.
+
+        Args:
+            wait: Seconds to wait for a process that holds the workspace, which has fetched what it works on.
+
+        Raises:
+            UnreachableError: the store does not answer.
+        """
+        self._looked = True
+        with suppress(LockedError), workspace_lock(self._root, "labelseg", wait):
+            self._fetch()
+
     def synchronize(self) -> None:
         """Fetch what changed in the store, and publish what is here and not there; call it under the workspace lock.
 
@@ -92,7 +105,7 @@ class Remote:
         Raises:
             OvertakenError: another machine was quicker.
         """
-        with self._if_it_answers() as answers:
+        with self.if_it_answers() as answers:
             if answers:
                 with self._outgoing() as outgoing:
                     outgoing.ref(_name(self._root, path))
@@ -109,7 +122,7 @@ class Remote:
         """Fetch the manifest of a key that nothing here holds; whether there was a sound one."""
         if Catalog(self._root).holds(stage, key):
             return False
-        with self._if_it_answers() as answers:
+        with self.if_it_answers() as answers:
             there = self.bucket.list(f"manifests/{stage}/{key}/") if answers else ()
             for found in sorted(there, key=lambda found: found.modified, reverse=True):
                 with suppress(DamageError):
@@ -124,7 +137,7 @@ class Remote:
         """
         catalog = Catalog(self._root)
         named = {part for name, key in catalog.manifests() if name == stage for part in getattr(catalog.sound(name, key), "parts", ())}
-        with self._if_it_answers() as answers:
+        with self.if_it_answers() as answers:
             if not answers:
                 return False
             there = Incoming(self._root, self.bucket).parts(stage)
@@ -161,12 +174,13 @@ class Remote:
         """Remove parts here that the store holds as well; call it under the workspace lock."""
         return evict(self._root, self.bucket, self.parts, dry_run=dry_run)
 
-    def clear(self, gone: Iterable[Path], *, hours: float, dry_run: bool = False) -> Cleared:
+    def clear(self, gone: Iterable[Path], *, hours: float, shares: bool = False, dry_run: bool = False) -> Cleared:
         """Remove from the store what no ref in it names, and refs that were removed here and did not change there since.
 
         Args:
             gone: The refs, which may be gone here already.
             hours: What is younger stays.
+            shares: Whether records of shares that are not finished go as well; else nothing goes of a stage of which there are any.
             dry_run: Only count.
         """
         seen = LastSeen(self._root, self.url)
@@ -174,7 +188,16 @@ class Remote:
         if not dry_run:
             unchanged = [p for p in gone if (then := seen[_name(self._root, p)]) and then.etag == there.get(_name(self._root, p))]
             self.remove(unchanged)
-        return clear_store(self._root, self.bucket, hours=hours, dry_run=dry_run)
+        return clear_store(self._root, self.bucket, hours=hours, shares=shares, dry_run=dry_run)
+
+    @contextmanager
+    def if_it_answers(self) -> Iterator[bool]:
+        """Do something unless the store was silent a moment ago; if it is now, say so and go on."""
+        try:
+            yield time.monotonic() >= self._silent_until
+        except UnreachableError as error:
+            self._silent_until = time.monotonic() + PAUSE_SECONDS
+            logger.warning("%s The work goes on; what it makes is sent later.", error)
 
     def _fetch(self) -> None:
         """Take over what changed in the store since it was last seen."""
@@ -257,15 +280,6 @@ class Remote:
                     continue  # what is damaged here is told and mended as without a store, and published then
             for note in notes:
                 self.bucket.delete(note)
-
-    @contextmanager
-    def _if_it_answers(self) -> Iterator[bool]:
-        """Do something unless the store was silent a moment ago; if it is now, say so and go on."""
-        try:
-            yield time.monotonic() >= self._silent_until
-        except UnreachableError as error:
-            self._silent_until = time.monotonic() + PAUSE_SECONDS
-            logger.warning("%s The work goes on; what it makes is sent later.", error)
 
     @contextmanager
     def _outgoing(self) -> Iterator[Outgoing]:

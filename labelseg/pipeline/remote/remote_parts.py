@@ -6,7 +6,7 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -123,6 +123,35 @@ class RemoteParts:
         """Read a part in the store back and compare its digests; nothing is kept here."""
         there = self._bucket.get(object_name(stage, part))
         return there is not None and self._is_sound(stage, part, there[0])
+
+    def complete(self, stage: str, parts: Iterable[str]) -> None:
+        """See that parts are in the store; of what is missing there, that is sent which lies here.
+
+        Raises:
+            DamageError: a part lies neither here nor there any more; it no longer counts as being there.
+            UnreachableError: the store does not answer.
+        """
+        there = {part_of(found.name) for found in self._bucket.list(f"objects/{stage}/")}
+        for part in sorted(set(parts) - there):
+            if part_path(self._root, stage, part).is_dir():
+                self.put(stage, part)
+            else:
+                strike_mark(self._root, stage, part)
+                raise DamageError(f"{self._bucket.url}/{object_name(stage, part)} went away meanwhile. Run the same command again.")
+
+    def take_out(self, stage: str, parts: Iterable[str]) -> None:
+        """Remove those of the parts from the store that are damaged there, so that no machine takes them for sound by their headers.
+
+        Raises:
+            ArtifactError: another part is there under the name of one.
+            UnreachableError: the store does not answer.
+        """
+        for part in sorted(parts):
+            name = object_name(stage, part)
+            there = self._bucket.get(name)
+            if there is not None and not self._is_sound(stage, part, there[0]):
+                self._refuse_another(name, part, there[0])
+                self._bucket.delete(name)
 
     @contextmanager
     def _unpacked(self, stage: str, part: str, data: bytes) -> Iterator[Path]:

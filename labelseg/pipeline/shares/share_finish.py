@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -19,12 +20,14 @@ from labelseg.pipeline.run.report import NodeResult
 from labelseg.pipeline.run.runner import execute
 from labelseg.pipeline.shares.share_records import ShareFolder, ShareRecord, Unfinished, share_of, unfinished_shares
 from labelseg.pipeline.shares.share_work import plan_alone
-from labelseg.pipeline.store.manifests import LOST, ManifestItem
+from labelseg.pipeline.shares.shared_folder import bring_shares, share_folder
+from labelseg.pipeline.store.manifests import LOST, Location, ManifestItem
 
 if TYPE_CHECKING:
     from labelseg.pipeline.plan.workspace_like import WorkspaceLike
 
 POLL_SECONDS = 1.0
+STORE_POLL_SECONDS = 10.0  # each look is a request
 MOST_NAMED = 8
 
 
@@ -68,17 +71,19 @@ def finish_shares(workspace: WorkspaceLike, instance: str, split: str | None, op
         MissingArtifactError: no share of this map was begun; those of another key are named.
         NotFreshError: items are neither computed nor failed; the message names the commands that compute them.
         ItemsFailedError: all is published, and some items failed.
+        UnreachableError: the object store does not answer; records of shares stay where they are.
     """
     plan = plan_alone(workspace, instance, split, options)
     folder = _folder(workspace, plan)
-    if not _is_idle(plan):
-        _await_shares(folder, time.monotonic() + wait)
+    if wait and not _is_idle(plan):
+        _await_shares(workspace, folder, time.monotonic() + wait)
     name = plan.goal.target
     with planned(
         workspace, name.instance, name.split, options=replace(options, only=True, purpose=f"labelseg finish {name.instance}")
     ) as held:
         decision = held.steps[-1].decision
         folder = _folder(workspace, held)
+        folder.bring()
         if _is_idle(held):
             folder.remove()
             return execute(held).results[-1]
@@ -90,6 +95,8 @@ def finish_shares(workspace: WorkspaceLike, instance: str, split: str | None, op
         try:
             result = execute(held, engine=engine).results[-1]
         except ItemsFailedError:
+            if workspace.remote is not None:
+                workspace.remote.settle()
             folder.remove()
             raise
         folder.remove()
@@ -100,13 +107,14 @@ def forget_shares(workspace: WorkspaceLike, instance: str, split: str) -> int:
     """Remove the records of all shares of an instance in a split, under whatever key; return of how many maps. Parts stay until ``gc``."""
     found = of_node(workspace, instance, split)
     for unfinished in found:
-        unfinished.folder.remove()
+        share_folder(workspace, unfinished.folder.stage, unfinished.folder.key).remove()
     return len(found)
 
 
 def of_node(workspace: WorkspaceLike, instance: str, split: str) -> list[Unfinished]:
     """List the shares that were begun for an instance in a split; such as cannot be read count, if they are of its stage."""
     stage = workspace.config.stage(instance).name
+    bring_shares(workspace, stage)
     found = unfinished_shares(workspace.folder, stage)
     return [u for u in found if u.job is None or (u.job.instance, u.job.split) == (instance, split)]
 
@@ -119,16 +127,22 @@ def _is_idle(plan: Plan) -> bool:
 def _folder(workspace: WorkspaceLike, plan: Plan) -> ShareFolder:
     """Find the records of the map that a plan ends with."""
     decision = plan.steps[-1].decision
-    return ShareFolder(workspace.folder, decision.node.stage.name, str(decision.key))
+    return share_folder(workspace, decision.node.stage.name, str(decision.key))
 
 
-def _await_shares(folder: ShareFolder, until: float) -> None:
-    """Wait until each share has a record, or time is over."""
-    while (job := folder.job()) is None or len(folder.done(job.shares)) < job.shares:
+def _await_shares(workspace: WorkspaceLike, folder: ShareFolder, until: float) -> None:
+    """Wait until each share has a record, or time is over; an object store that falls silent meanwhile may answer again."""
+    remote, pause = workspace.remote, POLL_SECONDS if workspace.remote is None else STORE_POLL_SECONDS
+    while True:
+        with nullcontext(True) if remote is None else remote.if_it_answers() as answers:
+            if answers:
+                folder.bring()
+        if (job := folder.job()) is not None and len(folder.done(job.shares)) >= job.shares:
+            return
         raise_if_heard()
         if time.monotonic() >= until:
             return
-        time.sleep(min(POLL_SECONDS, max(0.0, until - time.monotonic())))
+        time.sleep(min(pause, max(0.0, until - time.monotonic())))
 
 
 def _sound_work(workspace: WorkspaceLike, plan: Plan) -> MapWork | None:
@@ -143,21 +157,29 @@ def _sound_work(workspace: WorkspaceLike, plan: Plan) -> MapWork | None:
     if prospect is None or prospect.work is None:
         return None
     stage = decision.node.stage.name
+    work: MapWork | None = prospect.work
     standing = None if decision.ref is None else workspace.catalog.sound(stage, decision.ref.key)
-    published = {(item.id, item.key) for item in standing.items} if standing is not None else set()
-    damaged = False
-    for entry in prospect.work.entries:
-        name = (entry.id, prospect.work.keys[entry.id])
-        if name in prospect.work.places and name not in published:
+    sound = {(item.id, item.key) for item in standing.items} if standing is not None else set()
+    read: set[tuple[str, Location]] = set()
+    while work is not None:
+        damaged = set()
+        for entry in work.entries:
+            name = (entry.id, work.keys[entry.id])
+            if name not in work.places or name in sound or (entry.id, work.places[name]) in read:
+                continue
             try:
-                workspace.store.read_item(stage, ManifestItem(entry.id, name[1], *prospect.work.places[name]))
+                workspace.store.read_item(stage, ManifestItem(entry.id, name[1], *work.places[name]))
+                read.add((entry.id, work.places[name]))
             except DamageError:
-                damaged = True
-        raise_if_heard()
-    if not damaged:
-        return prospect.work
-    mend_noted(workspace.store)
-    return look_up(plan.planner, decision, standings_below(plan), forced=False, remote=workspace.remote).work
+                damaged.add(work.places[name].part)
+            raise_if_heard()
+        if not damaged:
+            return work
+        mend_noted(workspace.store)
+        if workspace.remote is not None:
+            workspace.remote.parts.take_out(stage, damaged)
+        work = look_up(plan.planner, decision, standings_below(plan), forced=False, remote=workspace.remote).work
+    return None
 
 
 def _gather(workspace: WorkspaceLike, plan: Plan, decision: Decision, folder: ShareFolder, work: MapWork) -> Gathered:

@@ -12,11 +12,10 @@ from typing import TypeVar
 from labelseg.errors import ArtifactError, DamageError
 from labelseg.pipeline.files.atomic import sync_folder, write_atomically, write_if_absent
 from labelseg.pipeline.files.paths import below, climbing, is_key
-from labelseg.pipeline.files.share_folders import FOLDER, begun_shares
+from labelseg.pipeline.files.share_folders import FOLDER, JOB, begun_shares
 from labelseg.pipeline.store.manifests import ManifestItem
 from labelseg.pipeline.store.records import FORMAT, read_record, to_json
 
-JOB = "job"
 MOST_SHARES = 1_000_000
 LONGEST_RUN = 64  # neighbours lie in one part of what is read
 RUNS = 8  # that a share has at least, where there are as many items, so that new images at the end are spread over all
@@ -82,6 +81,11 @@ def share_of(position: int, count: int, shares: int) -> int:
     return position // run % shares
 
 
+def says_the_same(one: ShareRecord, other: ShareRecord) -> bool:
+    """Whether two records of a share differ at most in who computed it, and when."""
+    return (one.items, one.failed, one.shares) == (other.items, other.failed, other.shares)
+
+
 class ShareFolder:
     """The records of one map that is computed in shares.
 
@@ -97,8 +101,9 @@ class ShareFolder:
         if not is_key(key):
             raise DamageError(f"{root / FOLDER / stage / key} is no folder of shares: expected a key of 32 hex characters. Remove it.")
         self.path = below(root / FOLDER, stage, key)
-        self._stage = stage
-        self._key = key
+        self.stage = stage
+        self.key = key
+        self._root = root
 
     def begin(self, job: ShareJob) -> ShareJob:
         """Note that shares are worked on, unless somebody did; return what is noted.
@@ -130,8 +135,11 @@ class ShareFolder:
         there = None
         with suppress(DamageError):
             there = self.record(record.share)
-        if there is None or (there.items, there.failed, there.shares) != (record.items, record.failed, record.shares):
+        if there is None or not says_the_same(there, record):
             write_atomically(self._file(name), data)
+
+    def bring(self) -> None:
+        """Take over what is recorded elsewhere: nothing, where all machines see this folder."""
 
     def record(self, share: int) -> ShareRecord | None:
         """Read the record of a share; None when it is not done.
@@ -185,7 +193,7 @@ class ShareFolder:
                 elif path.stem.isdecimal() and str(int(path.stem)) == path.stem:
                     self.record(int(path.stem))
                 else:
-                    raise DamageError(f"{path} is no record of a share. Remove it: labelseg verify --repair {self._stage}")
+                    raise DamageError(f"{path} is no record of a share. Remove it: labelseg verify --repair {self.stage}")
             except DamageError as error:
                 found.append((path, str(error)))
         return found
@@ -196,17 +204,17 @@ class ShareFolder:
 
     def _read(self, name: str, kind: type[Record]) -> Record | None:
         """Read a record and compare it with its place."""
-        values = read_record(self._file(name), kind, self._stage)
+        values = read_record(self._file(name), kind, self.stage)
         if values is None:
             return None
         record = kind(**values)
-        if (record.stage, record.key) != (self._stage, self._key):
+        if (record.stage, record.key) != (self.stage, self.key):
             raise self._damage(name, f"it is one of {record.stage} under the key {record.key}")
         return record
 
     def _damage(self, name: str, what: str) -> DamageError:
         """Say that a record is none."""
-        return DamageError(f"{self._file(name)} is damaged: {what}. Remove it: labelseg verify --repair {self._stage}")
+        return DamageError(f"{self._file(name)} is damaged: {what}. Remove it: labelseg verify --repair {self.stage}")
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from labelseg.pipeline.run.execution import Execution
 from labelseg.pipeline.run.options import RunOptions
 from labelseg.pipeline.run.planning import IDLE, Plan, choose_action, find_goal, make_plan, standings_below
 from labelseg.pipeline.run.prospect import MapWork
-from labelseg.pipeline.shares.share_records import ShareFolder, ShareJob, ShareRecord, share_of
+from labelseg.pipeline.shares.share_records import ShareJob, ShareRecord, share_of
+from labelseg.pipeline.shares.shared_folder import share_folder
 from labelseg.pipeline.store.soundness import Notes
 
 if TYPE_CHECKING:
@@ -42,7 +43,9 @@ class ShareDone:
 
 
 def work_share(workspace: WorkspaceLike, instance: str, split: str | None, share: int, shares: int, options: RunOptions) -> ShareDone:
-    """Compute the items of a share that no part holds yet, and record the share. Takes no lock, and moves no ref.
+    """Compute the items of a share that no part holds yet, and record the share. Takes no lock for it, and moves no ref.
+
+    Behind an object store what is read comes from there, and parts and record go there: no other machine has to see this folder.
 
     Args:
         workspace: The workspace.
@@ -55,10 +58,14 @@ def work_share(workspace: WorkspaceLike, instance: str, split: str | None, share
         UsageError: the instance is a training, there is no such share, or the others are shares of another number.
         NotFreshError, MissingArtifactError: what is read is not up to date.
         ItemsFailedError: the share is recorded, and some of its items failed.
+        UnreachableError: the object store does not answer; what is computed stays here, and the same command sends it.
     """
     started = time.monotonic()
     if not 0 <= share < shares:
         raise UsageError(f"--shard {share}: expected 0 to {shares - 1}, as there are {shares} (--shards).")
+    remote = workspace.remote
+    if remote is not None:
+        remote.fetch(options.wait)
     plan = plan_alone(workspace, instance, split, options)
     decision, prospect = plan.steps[-1].decision, plan.steps[-1].prospect
     node = decision.node
@@ -66,8 +73,8 @@ def work_share(workspace: WorkspaceLike, instance: str, split: str | None, share
         return ShareDone(node.instance, node.split)
     if not prospect.work.entries:
         raise DataError(f"{node.instance}: split '{node.split}' has no images that everything it reads could be computed for.")
-    folder = ShareFolder(workspace.folder, node.stage.name, str(decision.key))
     stage, key = node.stage.name, str(decision.key)
+    folder = share_folder(workspace, stage, key)
     job = folder.begin(ShareJob(stage=stage, key=key, instance=node.instance, split=node.split, shares=shares, created=now()))
     if job.shares != shares:
         raise UsageError(
@@ -94,6 +101,8 @@ def work_share(workspace: WorkspaceLike, instance: str, split: str | None, share
         stage=stage, key=key, share=share, shares=shares, items=items, failed=failed, device=device,
         seconds=seconds if mine.todo else 0.0, host=platform.node(), created=now(),
     )  # fmt: skip
+    if remote is not None:
+        remote.parts.complete(stage, {place.part for place in there.values() if place is not None})
     folder.publish(record)
     if failed:
         raise ItemsFailedError(
