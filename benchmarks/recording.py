@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,40 @@ def make_workspace(
     )
     filled = settings.replace("@WEIGHTS@", str(weights)).replace("seed = 0", f"seed = {seed}")
     (workspace / "labelseg.toml").write_text(config + filled)
+
+
+def copy_finished(workspace: Path, finished: Path, instances: Collection[str]) -> None:
+    """Copy instances of a finished workspace, its lists and its settings, unless that is done; files share bytes where the disk can.
+
+    Args:
+        workspace: The copy; what lies there of a copy that was interrupted is removed.
+        finished: Stays as it is. What a running chain does not touch any more may be copied while it runs.
+        instances: Of the stages that are read; of others no ref is taken.
+
+    Raises:
+        SystemExit: one of them has not run, or is not as this version would make it.
+    """
+    if not (workspace / "labelseg.toml").exists():
+        store, own = finished / ".labelseg", workspace / ".labelseg"
+        if wanted := [name for name in instances if not any((store / "refs" / name).glob("*.json"))]:
+            raise SystemExit(
+                f"{finished}: expected {', '.join(instances)} to have run, found no {', '.join(wanted)}. Start it again when they have."
+            )
+        shutil.rmtree(workspace, ignore_errors=True)
+        stages = dict.fromkeys(name.partition("@")[0] for name in instances)
+        for part, names in (("refs", instances), ("manifests", stages), ("objects", stages)):
+            (own / part).mkdir(parents=True, exist_ok=True)
+            for name in names:
+                subprocess.run(["cp", "-r", "--reflink=auto", str(store / part / name), str(own / part / name)], check=True)
+        if (store / "files.json").exists():
+            shutil.copy(store / "files.json", own / "files.json")
+        shutil.copytree(finished / "splits", workspace / "splits")
+        shutil.copy(finished / "labelseg.toml", workspace / "labelseg.toml")
+    rows = json.loads(labelseg(workspace, "status", "--json", capture=True))
+    states = {row["instance"]: row["state"] for row in rows if row.get("split") in (None, "", "train")}
+    wrong = {name: states.get(name, "missing") for name in instances if states.get(name) != "fresh"}
+    if wrong:
+        raise SystemExit(f"{workspace}: expected all of {', '.join(instances)} to be fresh, found {wrong}. Remove this copy when they are.")
 
 
 def origin(command: str) -> dict[str, str]:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from results_affinity import affinity_parts
+from results_clicks import click_parts
 from results_few_masks import few_parts
 from results_large import large_parts
 from results_pages import page_parts
@@ -108,6 +109,8 @@ def page(folder: Path = RESULTS) -> str:
         *competing_parts(seeds(folder, COMPETING)),
         "### Kinds of affinity",
         *affinity_parts(folder),
+        "### Clicks on weak masks",
+        *click_parts(folder),
         "## Few images",
         *small_parts(folder),
         "## Built-in scenes",

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
-import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.recording import SETTINGS, Result, labelseg
+from benchmarks.recording import SETTINGS, Result, copy_finished, labelseg
 from labelseg.inference.affinities import Features, Links, affinity_function
 from labelseg.models.fast.inference_form import for_inference
 from labelseg.models.networks import load_network
@@ -111,35 +109,11 @@ KINDS = {
 
 
 def prepare(workspace: Path, finished: Path) -> None:
-    """Copy what is read of a finished workspace, unless that is done; links are made where the disk can share bytes."""
-    if (workspace / "labelseg.toml").exists():
-        return
-    store, own = finished / ".labelseg", workspace / ".labelseg"
-    if wanted := [name for name in READ if not any((store / "refs" / name).glob("*.json"))]:
-        raise SystemExit(
-            f"{finished}: expected {', '.join(READ)} to have run, found no {', '.join(wanted)}. Start it again when they have."
-        )
-    shutil.rmtree(workspace, ignore_errors=True)
-    for name in READ:  # what a running chain does not touch any more; of other instances of these stages no ref is taken
-        for part in ("refs", "manifests", "objects"):
-            (own / part).mkdir(parents=True, exist_ok=True)
-            subprocess.run(["cp", "-r", "--reflink=auto", str(store / part / name), str(own / part / name)], check=True)
-    if (store / "files.json").exists():
-        shutil.copy(store / "files.json", own / "files.json")
-    shutil.copytree(finished / "splits", workspace / "splits")
+    """Copy what is read of a finished workspace, and write lists of the images to choose on and to score."""
+    copy_finished(workspace, finished, READ)
     (workspace / "splits" / "tune.txt").write_text((SETTINGS / "voc_animals_tune.txt").read_text())
     half = (finished / "splits" / "train_fine.txt").read_text().split()[::2]
     (workspace / "splits" / "train_fine_half.txt").write_text("\n".join(half) + "\n")
-    shutil.copy(finished / "labelseg.toml", workspace / "labelseg.toml")
-
-
-def demand_finished(workspace: Path) -> None:
-    """Stop unless all that is read is there as this version would make it: nothing of the chain is computed here."""
-    rows = json.loads(labelseg(workspace, "status", "--json", capture=True))
-    states = {row["instance"]: row["state"] for row in rows if row["instance"] in READ and row.get("split") in (None, "", "train")}
-    wrong = {name: states.get(name, "missing") for name in READ if states.get(name) != "fresh"}
-    if wrong:
-        raise SystemExit(f"{workspace}: expected {', '.join(READ)} to be fresh, found {wrong}. Wait until they are, and remove this copy.")
 
 
 class Grid(NamedTuple):
@@ -296,7 +270,6 @@ def main() -> None:
     path = options.workspace or Path("runs") / f"affinity_kinds-seed{seed}"
     split = "train_fine_half" if options.half else "train_fine"
     prepare(path, options.finished)
-    demand_finished(path)
     result = Result(f"affinity_kinds-seed{seed}", "python -m benchmarks.affinity.kinds --finished WORKSPACE", seed, split=split)
     for where in ("tune", split):
         labelseg(path, "cam", "--only", "--split", where)  # items that are there under another split's name

@@ -1,8 +1,9 @@
 """From day to dusk with few answered pixels: strategies at equal points, equal rounds and equal updates, on real photos.
 
-Run: ``python -m benchmarks.labor --data DIR --weights FILE --seed 0``. Every step is a labelseg command in a workspace under ``runs/``;
-interrupted and run again, it goes on where it stopped. The result is written to ``benchmarks/results/labor-camvid-seed<seed>.json`` after
-each step that adds to it. True masks answer in place of a person. ``--quick`` tries the script with a network of seconds.
+Run: ``python -m benchmarks.active.labor --data DIR --weights FILE --seed 0``. Every step is a labelseg command in a workspace under
+``runs/``; interrupted and run again, it goes on where it stopped. The result is written to
+``benchmarks/results/labor-camvid-seed<seed>.json`` after each step that adds to it. True masks answer in place of a person. ``--quick``
+tries the script with a network of seconds.
 
 All methods begin from one warm-up and train for the same number of updates: those that ask nothing go on without answers. Chance, entropy
 and RIPU ask as many points of each image in each round as PPL did there.
@@ -167,7 +168,7 @@ def main() -> None:
     name = f"labor-{'quick' if options.quick else 'camvid'}-seed{options.seed}"
     workspace = options.workspace or Path("runs") / name
     settings = prepare(workspace, options.data.resolve(), options.weights.resolve(), options.seed, options.quick)
-    command = f"python -m benchmarks.labor --data DIR --weights FILE --seed {options.seed}"
+    command = f"python -m benchmarks.active.labor --data DIR --weights FILE --seed {options.seed}"
     result = Result(name, command, options.seed, settings=settings, rounds=options.rounds, note=options.note)
     if options.quick:
         result.path = workspace / "result.json"

@@ -1,7 +1,7 @@
 """Ten thousand answers by eight clients at once to a server that is killed in between: none is lost, none counts twice.
 
-``python -m benchmarks.answers`` makes a workspace of scenes in a temporary folder and prints what was found as JSON; it ends with code 1
-where something is lost or doubled. All traffic stays on this machine.
+``python -m benchmarks.active.answers`` makes a workspace of scenes in a temporary folder and prints what was found as JSON; it ends with
+code 1 where something is lost or doubled. All traffic stays on this machine.
 """
 
 from __future__ import annotations

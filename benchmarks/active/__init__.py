@@ -1,0 +1,1 @@
+"""Answers of people: what they cost and bring, simulated."""
