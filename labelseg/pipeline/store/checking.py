@@ -16,13 +16,12 @@ from labelseg.pipeline.files.unfinished import Unfinished
 from labelseg.pipeline.instances import stage_of
 from labelseg.pipeline.store.away.marks import away_parts, noted_parts
 from labelseg.pipeline.store.headers import part_path, part_paths, remedy
+from labelseg.pipeline.store.items.items_there import ItemsThere, Place
 from labelseg.pipeline.store.items.leaf_items import FOLDER as LEAVES
 from labelseg.pipeline.store.items.leaf_items import LeafItems
 from labelseg.pipeline.store.manifests import Catalog, Manifest, ManifestItem, Ref
 from labelseg.pipeline.store.parts import OpenPart
 from labelseg.pipeline.store.records import repair
-
-Found = set[tuple[str, str, int, str, str, str]]
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ def check(root: Path, stage: str | None = None) -> Iterator[Problem]:
         root: The ``.labelseg`` folder.
         stage: Name of the stage; None checks all.
     """
-    there: Found = set()
+    there = ItemsThere()
     told: set[tuple[str, str]] = set()
     shut: set[str] = set()
     begun = {name: _identity(path) for name, path in _unfinished(root)} if stage is None else {}
@@ -82,13 +81,13 @@ def check(root: Path, stage: str | None = None) -> Iterator[Problem]:
         yield Problem(path, _left_unfinished(root, name))
 
 
-def _check_parts(root: Path, stage: str | None, there: Found, told: set[tuple[str, str]]) -> Iterator[Problem]:
+def _check_parts(root: Path, stage: str | None, there: ItemsThere, told: set[tuple[str, str]]) -> Iterator[Problem]:
     """Read all parts, and collect the items that are sound, and the parts that are not."""
     for path in part_paths(root, stage or "*"):
         yield from _check_part(path, there, told)
 
 
-def _check_part(path: Path, there: Found, told: set[tuple[str, str]]) -> Iterator[Problem]:
+def _check_part(path: Path, there: ItemsThere, told: set[tuple[str, str]]) -> Iterator[Problem]:
     """Read one part; one that is gone is told of where something names it."""
     try:
         if not is_key(path.stem):
@@ -100,18 +99,21 @@ def _check_part(path: Path, there: Found, told: set[tuple[str, str]]) -> Iterato
             told.add((path.parent.parent.name, path.stem))
             yield _problem(path, error)
         return
-    there |= {(part.header.stage, path.stem, i.index, i.id, i.key, i.digest) for i in part.header.items if i.index not in found}
+    sound = (item for item in part.header.items if item.index not in found)
+    there.add(part.header.stage, path.stem, (Place(item.index, item.id, item.key, item.digest) for item in sound))
     if found and os.path.lexists(path):
         told.add((part.header.stage, path.stem))
         for text in found.values():
             yield Problem(path, text, frozenset(found))
 
 
-def _check_manifests(root: Path, stage: str | None, there: Found, told: set[tuple[str, str]], shut: Collection[str]) -> Iterator[Problem]:
+def _check_manifests(
+    root: Path, stage: str | None, there: ItemsThere, told: set[tuple[str, str]], shut: Collection[str]
+) -> Iterator[Problem]:
     """Compare all manifests with the items that are there, unless they lie in a part of which something was told, or are out of sight."""
     catalog = Catalog(root)
     seen: defaultdict[str, set[str]] = defaultdict(set)
-    for name, part in {row[:2] for row in there} | told:
+    for name, part in {*there, *told}:
         seen[name].add(part)
     for name, key in catalog.manifests():
         if stage not in (None, name):
@@ -125,13 +127,15 @@ def _check_manifests(root: Path, stage: str | None, there: Found, told: set[tupl
             yield _problem(path, error)
             continue
         yield from _check_leaves(catalog, manifest)
-        items = _readable(manifest) if manifest and not {name, ""} & {*shut} else ()
+        if manifest is None or {name, ""} & {*shut}:
+            continue
         # Parts written since the others were read belong to what a run beside this check has finished.
-        for part in sorted({item.part for item in items} - seen[name]):
+        for part in sorted({item.part for item in _readable(manifest)} - seen[name]):
             seen[name].add(part)
             yield from _check_part(part_path(root, name, part), there, told)
-        for item in items if path.exists() else ():
-            if (name, item.part) not in told and (name, item.part, item.index, item.id, item.key, item.digest) not in there:
+        for item in _readable(manifest) if path.exists() else ():
+            place = Place(item.index, item.id, item.key, item.digest)
+            if (name, item.part) not in told and not there.holds(name, item.part, place):
                 yield Problem(path, f"{item.id}: {path} names item {item.index} of part {item.part}, which is not there. {repair(name)}")
 
 
@@ -148,15 +152,14 @@ def _check_leaves(catalog: Catalog, manifest: Manifest | None) -> Iterator[Probl
                 yield _problem(manifest.items.path(leaf), error)
 
 
-def _readable(manifest: Manifest) -> list[ManifestItem]:
-    """List the items of a manifest, those left out that lie in leaves which cannot be read."""
+def _readable(manifest: Manifest) -> Iterator[ManifestItem]:
+    """Go through the items of a manifest, those left out that lie in leaves which cannot be read."""
     if not isinstance(manifest.items, LeafItems):
-        return manifest.items
-    found: list[ManifestItem] = []
+        yield from manifest.items
+        return
     for leaf in manifest.leaves:
         with suppress(ArtifactError):
-            found += manifest.items.rows(leaf)
-    return found
+            yield from manifest.items.rows(leaf)
 
 
 def _check_refs(root: Path, stage: str | None) -> Iterator[Problem]:

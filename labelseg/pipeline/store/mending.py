@@ -7,9 +7,10 @@ and damaged refs go. Killed anywhere, the same call again ends in the same state
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from itertools import starmap, zip_longest
 from operator import eq
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from labelseg.pipeline.files.paths import remove
 from labelseg.pipeline.store.away.marks import away_parts, noted_parts, strike_mark
 from labelseg.pipeline.store.checking import Problem, hidden
 from labelseg.pipeline.store.headers import PartHeader, part_path, part_paths
+from labelseg.pipeline.store.items.items_there import ItemsThere, Place
 from labelseg.pipeline.store.items.leaf_items import LeafItems
 from labelseg.pipeline.store.items.leaf_writing import write_rows
 from labelseg.pipeline.store.manifests import LOST, Location, Manifest, ManifestItem, Ref
@@ -50,8 +52,10 @@ def mend(store: Store, problems: Iterable[Problem]) -> list[Path]:
     for _, error in hidden(root):
         raise error
     # Everything is read before anything goes: what cannot be read at this moment stops the mending here.
-    headers = [header for path in part_paths(root) if path not in parts for header in _header(path)]
-    there = {(header.stage, header.part_id, *item[:4]) for header in headers for item in header.items}
+    headers = _Headers([path for path in part_paths(root) if path not in parts])
+    there = ItemsThere()
+    for header in headers:
+        there.add(header.stage, header.part_id, (Place(item.index, item.id, item.key, item.digest) for item in header.items))
     away = away_parts(root) - noted_parts(root)
     manifests = [(stage, key, _manifest(store, stage, key)) for stage, key in store.catalog.manifests()]
     moves: Moves = {(path.parent.parent.name, path.stem): _salvage(store, path, problem.items) for path, problem in parts.items()}
@@ -99,11 +103,16 @@ def _clear_tag(store: Store, note: Path) -> None:
         remove(note)
 
 
-def _header(path: Path) -> list[PartHeader]:
-    """Read the header of a part, if it is sound."""
-    with suppress(DamageError):
-        return [PartHeader.read(path)]
-    return []
+class _Headers:
+    """The headers of parts, those left out that are not sound; read anew each time, so that memory holds one."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._paths = paths
+
+    def __iter__(self) -> Iterator[PartHeader]:
+        for path in self._paths:
+            with suppress(DamageError):
+                yield PartHeader.read(path)
 
 
 def _manifest(store: Store, stage: str, key: str) -> Manifest | None:
@@ -135,20 +144,22 @@ def _fetched_again(store: Store, path: Path) -> bool:
     return True
 
 
-def _mended(
-    manifest: Manifest, moves: Moves, there: set[tuple[str, str, str, str, int, str]], away: set[tuple[str, str]]
-) -> Manifest | None:
+def _mended(manifest: Manifest, moves: Moves, there: ItemsThere, away: set[tuple[str, str]]) -> Manifest | None:
     """Let a manifest name what is there; None where too little is left, or a tensor of a model is lost."""
-    kept: list[ManifestItem] = []
-    for item in manifest.items:
-        name = (manifest.stage, item.part)
-        if name in moves:
-            at = moves[name].get(item.index)
-            kept += [ManifestItem(item.id, item.key, *at)] if at is not None and at.digest == item.digest else []
-        elif name in away or (*name, item.id, item.key, item.index, item.digest) in there:
-            kept.append(item)
-    if len(kept) == len(manifest.items) and all(map(eq, kept, manifest.items)):
+
+    def now() -> Iterator[ManifestItem]:
+        for item in manifest.items:
+            name = (manifest.stage, item.part)
+            if name in moves:
+                at = moves[name].get(item.index)
+                if at is not None and at.digest == item.digest:
+                    yield ManifestItem(item.id, item.key, *at)
+            elif name in away or there.holds(*name, Place(item.index, item.id, item.key, item.digest)):
+                yield item
+
+    if all(starmap(eq, zip_longest(now(), manifest.items))):
         return manifest
+    kept = list(now())
     found = {item.id for item in kept}
     lost = [item.id for item in manifest.items if item.id not in found]
     if not kept or (lost and "model" in manifest.meta):
