@@ -42,6 +42,7 @@ from results_tables import (
     threshold,
     title,
 )
+from results_trials import trial_parts
 
 DOCS = Path(__file__).parent
 RESULTS = DOCS.parent / "benchmarks" / "results"
@@ -109,6 +110,7 @@ def page(folder: Path = RESULTS) -> str:
         *competing_parts(seeds(folder, COMPETING)),
         "### Kinds of affinity",
         *affinity_parts(folder),
+        *trial_parts(folder),
         "### Clicks on weak masks",
         *click_parts(folder),
         "## Few images",
