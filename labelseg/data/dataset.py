@@ -9,7 +9,7 @@ from typing import Any
 from labelseg.class_ids import BACKGROUND
 from labelseg.data.domains.joint_dataset import JointDataset, check_name, match_classes
 from labelseg.data.domains.mapped_masks import MappedMasks
-from labelseg.data.domains.published_ids import id_table, label_map_ids
+from labelseg.data.domains.published_ids import IN_FIRST_CHANNEL, id_table, label_map_ids
 from labelseg.data.domains.sized_dataset import KEY as LONG_SIDE
 from labelseg.data.domains.sized_dataset import SizedDataset, check_long_side
 from labelseg.data.folder.folder_dataset import FolderDataset
@@ -119,7 +119,7 @@ def _open_one(root: Path, table: Mapping[str, Any], where: str, main: Dataset | 
     )
     at_file_size: FolderDataset | MappedMasks = dataset
     if ids:
-        at_file_size = MappedMasks(dataset, id_table(ids, dataset.classes))
+        at_file_size = MappedMasks(dataset, id_table(ids, dataset.classes), in_first_channel=table["label_map"] in IN_FIRST_CHANNEL)
     elif own is not None and own != dataset.classes:
         at_file_size = MappedMasks(dataset, id_table({name: k for k, name in enumerate(own)}, dataset.classes), len(own))
     long_side = check_long_side(table.get(LONG_SIDE, 0), where)

@@ -23,11 +23,13 @@ class MappedMasks(FolderView):
         dataset: The folder; its classes are those after the table.
         table: Class id of each of the 256 ids in a mask, 255 where that is none.
         n_ids: Ids from here on are no ids, but for 255.
+        in_first_channel: Masks in colour of 16 bits hold the id in their first channel.
     """
 
     dataset: FolderDataset
     table: bytes
     n_ids: int = 256
+    in_first_channel: bool = False
 
     def identity(self, image_id: str, kind: Kind) -> Path | str | tuple[Path, str]:
         """What identifies the content; of a mask the file and the table."""
@@ -48,7 +50,8 @@ class MappedMasks(FolderView):
 
         from labelseg.data.folder.images import image_size, read_mask
 
-        mask = read_mask(self.dataset.mask_path(image_id), self.n_ids, size=image_size(self.dataset.image_path(image_id)))
+        size = image_size(self.dataset.image_path(image_id))
+        mask = read_mask(self.dataset.mask_path(image_id), self.n_ids, size, in_first_channel=self.in_first_channel)
         return np.frombuffer(self.table, np.uint8)[mask]
 
     def scaling(self, image_id: str) -> None:

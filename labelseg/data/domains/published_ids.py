@@ -27,6 +27,7 @@ LABEL_MAPS: dict[str, dict[str, int]] = {
     "cityscapes-16": {name: _STREETS[name] for name in SYNTHIA},
     "gta5-16": {name: _STREETS[name] for name in SYNTHIA},
 }
+IN_FIRST_CHANNEL = ("synthia",)  # maps whose masks are published in colour of 16 bits: class, instance, nothing
 
 
 def label_map_ids(name: object, where: str) -> dict[str, int]:

@@ -36,6 +36,7 @@ TURNS = {
 }  # what turns an image of that orientation upright
 TIFF_WIDTH, TIFF_HEIGHT, TIFF_BITS = 256, 257, 258
 _BITS = "labelseg bits"  # of the pixels of a TIFF file, kept with the image
+_IN_GREY, _IN_COLOUR = 0, 2  # kinds of colours in a PNG file
 # What is large is told in a line of our own, where the data is looked at.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
@@ -104,28 +105,30 @@ def opened(path: Path) -> Image.Image:
     return Image.open(path)
 
 
-def read_mask(path: Path, n_classes: int, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
+def read_mask(path: Path, n_classes: int, size: tuple[int, int] | None = None, *, in_first_channel: bool = False) -> NDArray[np.uint8]:
     """Read a mask of class ids from a grey or a palette image.
 
     Args:
         path: png, bmp or tiff whose values, or palette indices, are class ids.
         n_classes: Ids 0 to ``n_classes - 1`` and 255 (ignore) are allowed.
         size: (H, W) of the image, if it is to be checked.
+        in_first_channel: Of a PNG file in colour of 16 bits the first channel holds class ids; the others, such as instances, do not count.
 
     Returns:
         (H, W) uint8.
 
     Raises:
-        DataError: the file is missing, damaged or in colour, holds another value, or differs in size.
+        DataError: the file is missing, damaged or otherwise in colour, holds another value, or differs in size.
     """
     image = _open(path, "a mask")
+    deep = in_first_channel and _png_kind(path) == (16, _IN_COLOUR)
     step = _grey_step(path, image)
-    if image.mode not in ("1", "L", "P", "I", "I;16", "I;16L", "I;16B"):
+    if not deep and image.mode not in ("1", "L", "P", "I", "I;16", "I;16L", "I;16B"):
         raise DataError(
             f"{path}: expected a grey or palette image of class ids, got {image.mode}. "
             "Write class ids as grey values, 255 where nothing is known."
         )
-    mask = np.array(image)
+    mask = _first_channel(path, image) if deep else np.array(image)
     mask = mask // step if image.mode == "L" else mask
     if size is not None and mask.shape != tuple(size):
         raise DataError(f"{path}: expected the size of its image, {_by(size)}, got {_by(mask.shape)}.{_size_hint(size, mask.shape)}")
@@ -232,11 +235,28 @@ def _grey_to_rgb(grey: NDArray[np.float64]) -> NDArray[np.uint8]:
 
 def _grey_step(path: Path, image: Image.Image) -> int:
     """The step between grey values: Pillow stretches PNG and TIFF files of 2 and 4 bits to 0..255, which would change class ids."""
+    bits, colour = _png_kind(path) or (0, None)
+    bits = bits if colour == _IN_GREY else (image.info.get(_BITS) or (8,))[0]
+    return {2: 85, 4: 17}.get(bits, 1)
+
+
+def _png_kind(path: Path) -> tuple[int, int] | None:
+    """The bits of a channel and the kind of colours, from the header of a PNG file; None of other files."""
     with path.open("rb") as file:
         header = file.read(26)
-    is_png, is_grey = header[:8] == b"\x89PNG\r\n\x1a\n", header[25:26] == b"\0"
-    bits = header[24] if is_png and is_grey else (image.info.get(_BITS) or (8,))[0]
-    return {2: 85, 4: 17}.get(bits, 1)
+    return (header[24], header[25]) if header[:8] == b"\x89PNG\r\n\x1a\n" and len(header) == 26 else None
+
+
+def _first_channel(path: Path, high: Image.Image) -> NDArray[np.int64]:
+    """Read all 16 bits of the first channel of a PNG file in colour, (H, W), of which Pillow keeps the high byte, ``high``.
+
+    Read as if the low byte came last, the file gives the low byte in its place.
+    """
+    with opened(path) as image:
+        image.tile = [(*tile[:3], "RGB;16L") for tile in image.tile]  # type: ignore[attr-defined]
+        image.load()
+        low = ImageOps.exif_transpose(image)
+    return np.asarray(high, np.int64)[..., 0] * 256 + np.asarray(low, np.int64)[..., 0]
 
 
 def _size_hint(image: tuple[int, int], mask: tuple[int, ...]) -> str:

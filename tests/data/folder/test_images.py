@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from labelseg.data.dataset import open_dataset
 from labelseg.data.folder.images import image_size, read_image, read_mask
 from labelseg.errors import DataError
 
@@ -162,6 +163,35 @@ def test_a_grey_mask_of_few_bits_keeps_its_values(tmp_path: Path, depth: int, ro
 def test_a_16_bit_mask_of_small_values_is_read(tmp_path: Path) -> None:
     Image.fromarray(np.array([[0, 2, 255]], np.uint16)).save(tmp_path / "a.png")
     assert read_mask(tmp_path / "a.png", 3)[0].tolist() == [0, 2, 255]
+
+
+def synthia_mask(path: Path, classes: list[list[int]], instances: int) -> Path:
+    """Write a mask as SYNTHIA's: 16 bits in colour of class, instance and nothing."""
+    pixels = np.array([[(c, instances, 0) for c in row] for row in classes], ">u2")
+    return png(path, [row.tobytes() for row in pixels], pixels.shape[1], 16, 2)
+
+
+def test_masks_of_synthia_hold_the_class_in_the_first_channel_of_16_bits(tmp_path: Path) -> None:
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+    Image.new("RGB", (5, 2)).save(tmp_path / "images" / "a.png")
+    synthia_mask(tmp_path / "masks" / "a.png", [[3, 4, 2, 21, 11], [0, 12, 19, 22, 13]], 40_259)
+    data = {"images": "images", "masks": "masks", "label_map": "synthia"}
+    assert open_dataset(tmp_path, data).mask("a").tolist() == [[0, 1, 2, 3, 15], [255, 14, 13, 255, 255]]
+    for kind in (np.uint8, np.uint16):
+        Image.fromarray(np.array([[3, 4, 2, 21, 11]] * 2, kind)).save(tmp_path / "masks" / "a.png")
+        assert open_dataset(tmp_path, data).mask("a")[1].tolist() == [0, 1, 2, 3, 15]
+
+
+def test_a_class_beyond_a_byte_and_a_16_bit_mask_of_another_map_are_errors(tmp_path: Path) -> None:
+    path = synthia_mask(tmp_path / "a.png", [[3, 259]], 1)
+    with pytest.raises(DataError, match="value 259 at row 0, column 1"):
+        read_mask(path, 256, in_first_channel=True)
+    with pytest.raises(DataError, match="expected a grey or palette image of class ids, got RGB"):
+        read_mask(path, 256)
+    Image.fromarray(COLOUR).save(path)
+    with pytest.raises(DataError, match="got RGB"):
+        read_mask(path, 256, in_first_channel=True)
 
 
 def test_a_value_that_is_no_class_is_an_error_with_value_place_and_file(tmp_path: Path) -> None:
