@@ -61,7 +61,8 @@ def work(
     if scheduler is not None:
         target = plan_alone(workspace, instance, split, options).goal.target
         workspace.index.save()  # so that not every share digests every file
-        tell(_script(invocation, scheduler, target.instance, target.split, shares))
+        store = "" if workspace.remote is None else workspace.remote.url
+        tell(_script(invocation, scheduler, target.instance, target.split, shares, store))
         return
     share = shard if shard is not None else _from(os.environ, SHARE_VARIABLES, "--shard")
     done = work_share(workspace, instance, split, share, shares, options)
@@ -119,9 +120,9 @@ def _from(environ: Mapping[str, str], names: tuple[str, ...], option: str) -> in
     )
 
 
-def _script(invocation: Invocation, scheduler: str, instance: str, split: str, shares: int) -> str:
+def _script(invocation: Invocation, scheduler: str, instance: str, split: str, shares: int, store: str) -> str:
     """Write what submits all shares."""
     from labelseg.pipeline.shares.scripts import ScriptJob, kubernetes_manifest, slurm_script
 
-    job = ScriptJob(invocation.root.absolute(), instance, split, shares, __version__)
+    job = ScriptJob(invocation.root.absolute(), instance, split, shares, __version__, store)
     return (slurm_script(job) if scheduler == "slurm" else kubernetes_manifest(job)).rstrip("\n")

@@ -7,7 +7,8 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-RESOURCES = '          resources: {requests: {cpu: "4", memory: 8Gi}}\n'
+CORES = 4  # of a pod: a process each, whatever its node has
+RESOURCES = f'          resources: {{requests: {{cpu: "{CORES}", memory: 8Gi}}}}\n'
 GRACE_SECONDS = 120  # before a time limit: what is computed is written, which takes seconds
 
 
@@ -20,6 +21,7 @@ class ScriptJob:
         instance, split: The map.
         shares: How many shares.
         version: Version of labelseg.
+        store: URL of the object store behind the workspace; empty where machines share the folder.
     """
 
     root: Path
@@ -27,6 +29,7 @@ class ScriptJob:
     split: str
     shares: int
     version: str
+    store: str = ""
 
     def command(self, verb: str, *words: str) -> str:
         """Write a command of the shell on the map."""
@@ -50,7 +53,8 @@ def slurm_script(job: ScriptJob) -> str:
     return f"""\
 #!/bin/bash
 # {job.title}: its shares as an array job of Slurm, then a job that makes one artifact of them. Written by version {job.version}.
-# Submit both on a login node: bash FILE. Partition, account, time and memory are yours to add to the lines #SBATCH.
+# Submit both on a login node, where labelseg can be called, as it then can in the jobs: bash FILE. Logs come to the folder you are in.
+# Partition, account, time, memory and --gres are yours to add to the lines #SBATCH of both. To go on or to run it again: the same.
 set -euo pipefail
 
 shares=$(sbatch --parsable <<'SHARE'
@@ -91,11 +95,19 @@ def kubernetes_manifest(job: ScriptJob) -> str:
     Failed images (3) and wrong usage (2) fail their index at once, since trying again would not help; being terminated (143) does not
     count; anything else is tried three times.
     """
-    work = _words("labelseg", "-C", str(job.root), "work", job.instance, "--split", job.split, "--shards", str(job.shares))
+    shares = ("--shards", str(job.shares), "--workers", str(CORES))
+    work = _words("labelseg", "-C", str(job.root), "work", job.instance, "--split", job.split, *shares)
     finish = _words("labelseg", "-C", str(job.root), "finish", job.instance, "--split", job.split, "--wait", "604800")
+    needed = (
+        "the secret with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and what else names your store. The image has the workspace as well, "
+        "without .labelseg"
+        if job.store
+        else "the claim of a volume that many nodes may write to, with the workspace on it. Images elsewhere need a mount of their own"
+    )
     return f"""\
 # {job.title}: its shares as an Indexed Job of Kubernetes, and a Job that makes one artifact of them. Written by version {job.version}.
-# Put in an image that has this version, and the claim of the volume with the workspace on it. Then: kubectl apply -f FILE
+# Put in an image that has this version of labelseg, and {needed}.
+# Then: kubectl apply -f FILE; to run it again: kubectl replace --force -f FILE. Kubernetes 1.29 or newer.
 apiVersion: batch/v1
 kind: Job
 metadata:
@@ -132,8 +144,8 @@ spec:
 
 
 def _template(job: ScriptJob, command: str, further: str = "") -> str:
-    """Write the pod of a Job: one container with a command, and the workspace at its place."""
-    return f"""\
+    """Write the pod of a Job: one container with a command, and the workspace at its place, or the keys of the object store."""
+    pod = f"""\
   template:
     spec:
       restartPolicy: Never
@@ -141,7 +153,11 @@ def _template(job: ScriptJob, command: str, further: str = "") -> str:
         - name: labelseg
           image: YOUR-IMAGE
           command: {command}
-{further}          volumeMounts:
+{further}"""
+    if job.store:
+        return f"""{pod}          envFrom: [{{secretRef: {{name: YOUR-SECRET}}}}]
+"""
+    return f"""{pod}          volumeMounts:
             - {{name: workspace, mountPath: {json.dumps(str(job.root))}}}
       volumes:
         - name: workspace

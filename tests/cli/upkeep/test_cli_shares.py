@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -140,7 +141,15 @@ def test_the_manifest_for_kubernetes_has_a_pod_a_share_and_knows_the_exit_codes(
     assert rules == {"Ignore": [143], "FailIndex": [2, 3]}
     assert "podReplacementPolicy" not in shares["spec"]
     container = shares["spec"]["template"]["spec"]["containers"][0]
-    assert container["command"] == ["labelseg", "-C", "/data/my photos", "work", "cam@wide", "--split", "train", "--shards", "3"]
+    command = ["labelseg", "-C", "/data/my photos", "work", "cam@wide", "--split", "train", "--shards", "3", "--workers", "4"]
+    assert (container["command"], container["resources"]["requests"]["cpu"]) == (command, "4")  # not a process for each core of the node
     assert container["volumeMounts"][0]["mountPath"] == "/data/my photos"
     assert finish["spec"]["template"]["spec"]["containers"][0]["command"][3:5] == ["finish", "cam@wide"]
     assert shares["metadata"]["name"] == "labelseg-cam-wide-train"
+
+
+def test_pods_behind_an_object_store_need_no_volume():
+    for job in yaml.safe_load_all(kubernetes_manifest(replace(JOB, store="s3://bucket/w"))):
+        pod = job["spec"]["template"]["spec"]
+        assert pod["containers"][0]["envFrom"] == [{"secretRef": {"name": "YOUR-SECRET"}}]
+        assert "volumes" not in pod and "volumeMounts" not in pod["containers"][0]
