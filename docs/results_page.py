@@ -16,6 +16,7 @@ from results_few_masks import few_parts
 from results_large import large_parts
 from results_pages import page_parts
 from results_quality import quality_parts
+from results_scale import scale_parts
 from results_store import store_parts
 from results_tables import (
     Result,
@@ -134,6 +135,8 @@ def page(folder: Path = RESULTS) -> str:
         *large_parts(folder / "large_photos.json"),
         "## An object store",
         *store_parts(folder / "object_store.json"),
+        "## Many images",
+        *scale_parts(folder / "scale_outlook.json"),
         "## Speed and size",
         *speed_parts(rows),
     ]

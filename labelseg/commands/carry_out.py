@@ -148,7 +148,7 @@ def carry_out(
         scaled = _scaled(workspace, plan.goal.nodes, plan.report, options.workers) if options.dry_run and plan.report.work else {}
         if options.dry_run:
             tried = _tried(plan) if probe and plan.report.work else {}
-            tell(plan_text(plan.report, known, scaled, _space(workspace, plan.report), tried))
+            tell(plan_text(plan.report, known, scaled, _space(workspace, plan.report, known, options.workers), tried))
             return
         talk(plan_text(plan.report, known))
         count = len(plan.report.work)
@@ -187,11 +187,11 @@ def _images(report: Report) -> dict[tuple[str, str], int]:
     return {(r.instance, r.split): r.total if r.computed is None else r.computed for r in work}
 
 
-def _space(workspace: Workspace, report: Report) -> dict[tuple[str, str], Space]:
+def _space(workspace: Workspace, report: Report, known: Mapping[str, float], workers: int | None) -> dict[tuple[str, str], Space]:
     """Estimate what disk the maps will take."""
     from labelseg.commands.expectations import expected_space
 
-    return expected_space(workspace.catalog, _images(report))
+    return expected_space(workspace.catalog, _images(report), workers, known)
 
 
 def _scaled(workspace: Workspace, nodes: Iterable[Node], report: Report, workers: int | None) -> dict[tuple[str, str], float]:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, inf, prod
 from statistics import median
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from labelseg.data.dataset import image_file
 from labelseg.data.folder.images import image_size
-from labelseg.errors import LabelsegError
-from labelseg.pipeline.engines.engine import share_out
+from labelseg.errors import ArtifactError, LabelsegError
+from labelseg.pipeline.engines.engine import chunk_sizes, share_out
+from labelseg.pipeline.engines.worker import FLUSH_SECONDS
+from labelseg.pipeline.files.leaves import LEAF_ROWS
 from labelseg.pipeline.files.paths import size_of
 from labelseg.pipeline.instances import stage_of
-from labelseg.pipeline.store.headers import part_path
+from labelseg.pipeline.store.headers import PartHeader, part_path
 from labelseg.pipeline.store.items.leaf_items import LeafItems
+from labelseg.pipeline.store.store import PART_BYTES, PART_ITEMS
 from labelseg.training.params import schedule
 
 if TYPE_CHECKING:
@@ -81,12 +87,16 @@ class Space:
     files: int
 
 
-def expected_space(catalog: Catalog, images: Mapping[tuple[str, str], int]) -> dict[tuple[str, str], Space]:
+def expected_space(
+    catalog: Catalog, images: Mapping[tuple[str, str], int], workers: int | None = None, paces: Mapping[str, float] | None = None
+) -> dict[tuple[str, str], Space]:
     """Scale what maps take on disk now, as far as that can be told, to what will be computed.
 
     Args:
         catalog: Manifests and refs; the figures come from the largest result of the same instance, or else of the same stage.
         images: Instance and split of each map -> images to compute.
+        workers: Processes asked for, as of ``share_out``.
+        paces: Instance -> seconds an image, where that is known: slow ones are written in smaller parts.
 
     Returns:
         Instance and split -> parts and the lines of a manifest of so many images; nothing for what has no result to measure.
@@ -97,20 +107,38 @@ def expected_space(catalog: Catalog, images: Mapping[tuple[str, str], int]) -> d
         same = [ref for ref in refs if ref.instance == instance] or [ref for ref in refs if ref.stage == stage_of(instance)]
         manifest = catalog.sound(same[-1].stage, same[-1].key) if same and count else None
         if manifest is not None and manifest.parts:
-            found[instance, split] = _scaled_space(catalog, manifest, count)
+            processes = share_out(count, "cpu", workers)
+            with suppress(ArtifactError):  # what is damaged is told where it is read
+                found[instance, split] = _scaled_space(catalog, manifest, count, processes, (paces or {}).get(instance, 0.0))
     return found
 
 
-def _scaled_space(catalog: Catalog, manifest: Manifest, images: int) -> Space:
+def _scaled_space(catalog: Catalog, manifest: Manifest, images: int, processes: int, seconds: float) -> Space:
     """Scale what some parts of a map and its manifest take to a number of images."""
-    parts = set(manifest.parts[:: -(-len(manifest.parts) // MOST_PARTS)])
-    items = sum(item.part in parts for item in manifest.items)
-    files = [path for part in parts for path in part_path(catalog.root, manifest.stage, part).rglob("*") if path.is_file()]
+    names = manifest.parts[:: -(-len(manifest.parts) // MOST_PARTS)]
+    paths = [part_path(catalog.root, manifest.stage, part) for part in names]
+    items = [item for path in paths for item in PartHeader.read(path).items]
+    files = [path for part in paths for path in part.rglob("*") if path.is_file()]
     leaves = [manifest.items.path(leaf) for leaf in manifest.items.leaves] if isinstance(manifest.items, LeafItems) else []
     line = sum(map(size_of, [catalog.manifest_path(manifest.stage, manifest.key), *leaves])) / len(manifest.items)
-    records = 1 + ceil(len(leaves) * images / len(manifest.items))
-    written = ceil(images * len(parts) / items) * ceil(len(files) / len(parts))
-    return Space(images * (sum(map(size_of, files)) / items + line), written + records)
+    loaded = sum(np.dtype(a.dtype).itemsize * prod(a.shape) for item in items for a in item.arrays.values()) / len(items)
+    records = 1 + (ceil(images / LEAF_ROWS) if images > LEAF_ROWS else 0)
+    written = expected_parts(images, processes, loaded, seconds) * ceil(len(files) / len(paths))
+    return Space(images * (sum(map(size_of, files)) / len(items) + line), written + records)
+
+
+def expected_parts(images: int, processes: int, item_bytes: float, seconds: float = 0.0) -> int:
+    """Count the parts that a map of so many images is written in.
+
+    Args:
+        images: To compute.
+        processes: Of the run; 0 is the caller alone.
+        item_bytes: Of the arrays of an item, not compressed.
+        seconds: From an image to the next, of all processes together; 0 where nobody knows.
+    """
+    a_minute = FLUSH_SECONDS / (seconds * max(processes, 1)) if seconds else inf
+    most = max(1, int(min(PART_ITEMS, PART_BYTES / max(item_bytes, 1), a_minute)))
+    return sum(ceil(size / most) for size in chunk_sizes(images, processes))
 
 
 def _side(dataset: Dataset, most: int = 9) -> float:

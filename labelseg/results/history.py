@@ -111,16 +111,17 @@ def paces(folder: Path, most: int = 20) -> dict[str, float]:
         most: Runs to read.
 
     Returns:
-        Instance, and stage for other instances of it -> seconds; of several the last one.
+        Instance, and stage for other instances of it -> seconds; of several runs the last one, and of an instance its own.
     """
-    found: dict[str, float] = {}
+    own: dict[str, float] = {}
+    others: dict[str, float] = {}
     for record in islice(runs(folder), most):
         for node in record.nodes:
             seconds = {"trained": node.seconds, "computed": node.seconds / max(node.computed, 1)}.get(node.action)
             if seconds is not None and (node.computed or node.action == "trained"):
-                found.setdefault(node.instance, seconds)
-                found.setdefault(stage_of(node.instance), seconds)
-    return found
+                own.setdefault(node.instance, seconds)
+                others.setdefault(stage_of(node.instance), seconds)
+    return others | own
 
 
 def logless(workspace: Workspace) -> list[Ref]:

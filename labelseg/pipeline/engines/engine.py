@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
+from itertools import accumulate, pairwise
 from typing import Protocol
 
 from labelseg.errors import LabelsegError
@@ -84,20 +85,25 @@ def share_out(count: int, device: str, asked: int | None) -> int:
 
 
 def chunks(tasks: Sequence[Task], workers: int) -> list[list[Task]]:
-    """Cut tasks into pieces: of many tasks large ones first, so that few parts come of them, and smaller ones towards the end.
+    """Cut tasks into pieces of ``chunk_sizes``."""
+    ends = list(accumulate(chunk_sizes(len(tasks), workers), initial=0))
+    return [list(tasks[start:end]) for start, end in pairwise(ends)]
+
+
+def chunk_sizes(count: int, workers: int) -> list[int]:
+    """Choose how many tasks each piece has: of many large ones first, so that few parts come of them, and smaller ones towards the end.
 
     A piece is a quarter of what would be a worker's share of the rest, from 64 to 4,096 items; fewer where there are so few that not
     every worker would get some. Small pieces at the end keep workers from waiting for each other; of a large one, what is computed is
     written every minute.
     """
     workers = max(workers, 1)
-    pieces, start = [], 0
-    least = min(CHUNK_ITEMS, max(1, -(-len(tasks) // (2 * workers))))
-    while start < len(tasks):
-        size = min(MOST_CHUNK_ITEMS, max(least, (len(tasks) - start) // (CHUNKS_A_WORKER * workers)))
-        pieces.append(list(tasks[start : start + size]))
-        start += size
-    return pieces
+    sizes, rest = [], count
+    least = min(CHUNK_ITEMS, max(1, -(-count // (2 * workers))))
+    while rest > 0:
+        sizes.append(min(rest, MOST_CHUNK_ITEMS, max(least, rest // (CHUNKS_A_WORKER * workers))))
+        rest -= sizes[-1]
+    return sizes
 
 
 def _here(job: MapJob, tasks: Sequence[Task]) -> Generator[Message]:

@@ -24,6 +24,7 @@ from labelseg.pipeline.store.soundness import Notes
 from labelseg.pipeline.store.sweeping import Swept, readable_headers, sweep
 
 OPEN_PARTS = 32
+PART_ITEMS, PART_BYTES = 4096, 64 << 20  # at most, of arrays before they are compressed
 
 
 class Store:
@@ -188,7 +189,9 @@ class PartWriter:
         max_bytes: Bytes of array data in a part at most; a larger item stands alone.
     """
 
-    def __init__(self, store: Store, stage: str, header: Mapping[str, Any], max_items: int = 4096, max_bytes: int = 64 << 20) -> None:
+    def __init__(
+        self, store: Store, stage: str, header: Mapping[str, Any], max_items: int = PART_ITEMS, max_bytes: int = PART_BYTES
+    ) -> None:
         self.store = store
         self.stage = stage
         self.header = header

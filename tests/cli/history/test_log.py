@@ -12,7 +12,7 @@ from conftest import labelseg
 from labelseg import __version__
 from labelseg.pipeline.plan.graph import NodeId
 from labelseg.pipeline.plan.runlog import Marker, Markers
-from labelseg.results.history import read_run, run_ids, runs
+from labelseg.results.history import paces, read_run, run_ids, runs
 from labelseg.workspace import Workspace
 
 RUN = "20260102-030405-abcdef"
@@ -205,3 +205,12 @@ def test_text_of_a_log_does_not_steer_the_terminal(tmp_path, finished):
 def test_python_reads_the_same_history(finished):
     workspace = Workspace(finished, stages=toy_chain.STAGES)
     assert [[node.instance for node in run.nodes] for run in runs(workspace.folder)] == [["cam", "spread"], ["train-net", "segment"]]
+
+
+def test_the_pace_of_an_instance_is_its_own_and_that_of_others_is_of_their_stage(tmp_path):
+    for number, instance, seconds in ((2, "cam", 30.0), (3, "cam@wide", 5.0), (4, "cam@narrow", 8.0)):
+        done = event("done", instance, number, action="computed", computed=10, total=10, failed=0, seconds=seconds)
+        write_log(tmp_path, event("start", instance), done, run=f"2026010{number}-030405-abcdef")
+    assert paces(tmp_path / ".labelseg") == {"cam": 3.0, "cam@wide": 0.5, "cam@narrow": 0.8}
+    (tmp_path / ".labelseg" / "runs" / "20260102-030405-abcdef" / "log.jsonl").unlink()
+    assert paces(tmp_path / ".labelseg")["cam"] == 0.8
