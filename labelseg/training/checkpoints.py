@@ -166,6 +166,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         intact_tensors(path)
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, json.loads(file.metadata()["record"])  # noqa: SIM118
+            # What is read is a window on the file; a copy stays what it is, whatever becomes of that.
+            return {name: file.get_tensor(name).clone() for name in file.keys()}, json.loads(file.metadata()["record"])  # noqa: SIM118
     except (SafetensorError, FileNotFoundError, TypeError, KeyError, ValueError) as error:
         raise DamageError(f"{path} is not a readable checkpoint ({error}).") from error

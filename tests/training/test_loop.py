@@ -425,6 +425,18 @@ def test_training_goes_on_from_the_checkpoint_before_a_damaged_one_to_the_same_w
     assert equal(resumed.last, train(task()).last)
 
 
+def test_a_checkpoint_that_changes_once_it_is_read_changes_nothing(tmp_path):
+    last, before = half_trained(tmp_path / "run")
+
+    def spoiled(net, batch):
+        for path in (last, before):
+            with path.open("r+b") as file:  # the same file, of other bytes
+                file.write(b"\xff" * path.stat().st_size)
+        return logistic_loss(net, batch)
+
+    assert equal(train(task(checkpoints=tmp_path / "run", loss=spoiled, checkpoint_seconds=1e9)).last, train(task()).last)
+
+
 def test_changed_counters_of_a_checkpoint_are_noticed(tmp_path, caplog):
     last, before = half_trained(tmp_path / "run")
     for path in (last, before):
