@@ -100,6 +100,22 @@ def test_several_processes_train_what_one_trains(count, accumulate):
     torch.testing.assert_close(alone.last["idle.weight"], Net().idle.weight, atol=0, rtol=0)
 
 
+def test_each_process_draws_its_own_dropout_and_the_first_that_of_one_process():
+    def drawn(count):
+        draws = []
+
+        def loss(net, batch):
+            draws.append(float(torch.rand(())))
+            return logistic(net, batch)
+
+        train(task(count, loss=loss, epochs=1))
+        return draws
+
+    first, second = launch(2, lambda rank: drawn(2))
+    assert first == drawn(1)
+    assert not {*first} & {*second}
+
+
 def test_only_the_first_process_evaluates_logs_and_writes(tmp_path):
     def work(rank):
         said = []
