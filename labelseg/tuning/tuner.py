@@ -178,9 +178,13 @@ class Tuner:
             MissingArtifactError: what it reads has not been computed.
         """
         check_tunable(self._workspace, instance)
-        if stage_of(instance) == "refine":
-            return self._tune_refine(instance)
-        return [self._tune_propagate(instance)]
+        # As workers do: beside busy processes several threads wait for each other, spinning, for longer than they work.
+        before = self._workspace.set_threads(1)
+        try:
+            return self._tune_refine(instance) if stage_of(instance) == "refine" else [self._tune_propagate(instance)]
+        finally:
+            if before:
+                self._workspace.set_threads(before)
 
     def threshold(self, instance: str) -> Choice:
         """Choose the threshold of class activation maps.
