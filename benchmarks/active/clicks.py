@@ -315,8 +315,9 @@ def main() -> None:
         ask(workspace, result, asked, seed)
         correct(workspace, result, asked, spread)
     usual = ["--reach", f"{USUAL[0]:g}", "--colour", f"{USUAL[1]:g}", "--of", "propagate", "--split", CLICKED]
-    labelseg(workspace, "correct", "--as", "usual", "--asked", "ask@own", *usual)
-    result.score(workspace, "own, usual reach and colour", "correct@usual", CLICKED)
+    for asked in ASKED:
+        labelseg(workspace, "correct", "--as", f"usual-{asked}", "--asked", f"ask@{asked}", *usual)
+        result.score(workspace, f"{asked}, usual reach and colour", f"correct@usual-{asked}", CLICKED)
     for row in options.arms:
         measure(workspace, result, row, sizes)
     result.stages(workspace)
