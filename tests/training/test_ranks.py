@@ -218,6 +218,10 @@ def fail(what):
             os.kill(os.getpid(), signal.SIGKILL)
         case "terminated":
             raise Terminated
+        case "later":  # than another one
+            while not ranks._Current.company._store.check(["first"]):
+                time.sleep(0.01)
+            raise ValueError("second")
         case "after":  # what others wait for is done then
             raise ValueError("too late")
 
@@ -295,6 +299,12 @@ def test_the_failure_of_another_rank_is_told(monkeypatch, what, kind, message, c
     assert re.match(message, str(error))
     assert other == code
     assert time.monotonic() - started < 20  # rank 0 hears of it at once
+
+
+def test_of_several_failures_the_first_is_told():
+    (error,), *others = led({1: "disk", 2: "later"}, code=1, size=3)
+    assert re.match(r"train-x, rank 1 of 3 on \S+: ValueError: disk is gone", str(error))
+    assert others == [1, 1]
 
 
 def test_after_a_failure_no_training_begins():
