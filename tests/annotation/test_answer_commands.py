@@ -16,8 +16,12 @@ from click.testing import CliRunner
 from labelseg.answers.answer_files import Answer, answers_path, append_answers, read_answers
 from labelseg.answers.desk import Desk
 from labelseg.answers.known_answers import Unknown
+from labelseg.answers.questions import Question
 from labelseg.cli import program
+from labelseg.data.dataset import open_dataset
 from labelseg.data.scenes.drawing import write_scenes
+from labelseg.errors import DataError
+from labelseg.pages.annotation.answer_sources import table_answers
 from labelseg.pages.annotation.asked_items import read_questions
 from labelseg.workspace import Workspace
 from tests.stages.scene_files import data_table
@@ -138,7 +142,7 @@ def test_a_bad_row_is_told_with_its_line_and_nothing_of_the_table_is_taken(root,
 
 
 def test_other_tables_are_refused(root):
-    path, columns = root / "given.csv", "class, image, x, y missing"
+    path, columns = root / "given.csv", "missing: class, image, x, y"
     for content, told in (("a,b\n1,2\n", columns), ("", columns), ("image,y,x,class\n", "expected answers, found none")):
         path.write_text(content)
         done = call(root, "answers", "--import", str(path))
@@ -150,14 +154,33 @@ def test_keypoints_of_label_studio_answer_the_nearest_question(root):
     height, width = Workspace(root).dataset.image(image).shape[:2]
     (y, x), result = points[0], {"type": "keypointlabels", "original_width": width, "original_height": height}
     value = {"x": 100 * (x + 1.2) / width, "y": 100 * (y + 0.1) / height, "keypointlabels": ["star"]}
-    task = {"data": {"image": f"/data/upload/{image}.png"}, "annotations": [{"result": [{**result, "value": value}, {"type": "choices"}]}]}
+    given = {"completed_by": {"email": "anna"}, "result": [{**result, "value": value}, {"type": "choices"}]}
+    other = {"was_cancelled": True, "result": [{**result, "value": {**value, "keypointlabels": ["cross"]}}]}
+    task = {"data": {"image": f"/data/upload/3/0123abcd-{image}.png"}, "annotations": [given, other]}
     path = root / "export.json"
     path.write_text(json.dumps([task]))
     assert facts(root, "--import", str(path))["classes"] == {"star": 1}
-    assert [line.point for line in read_answers(answers_path(root, "ask")).lines] == [(image, y, x)]
+    assert [(line.point, line.who) for line in read_answers(answers_path(root, "ask")).lines] == [((image, y, x), "anna")]
+    for address in (f"https://host/some/{image}.png", image):  # the same answer is not taken again
+        path.write_text(json.dumps([{**task, "data": {"image": address}}]))
+        assert facts(root, "--import", str(path))["people"][0]["answers"] == 1
     for content in ("{}", "[", '[{"data": {}}]', "[1]", '[{"data": {"image": "nowhere"}, "annotations": []}]'):
         path.write_text(content)
         assert call(root, "answers", "--import", str(path)).exit_code == 1
+
+
+def test_a_name_in_answers_means_an_image_of_the_data_set_that_was_asked_about(tmp_path):
+    data = open_dataset(None, {"scenes": {"train": 2}, "target": {"scenes": {"train": 2, "style": "dusk"}}})
+    asked = [Question("0", "target:train_0001", ((3, 4),))]
+    for form in ("train_0001", "target:train_0001"):
+        (tmp_path / "given.csv").write_text(f"image,y,x,class\n{form},3,4,star\n")
+        assert [a.point for a in table_answers(tmp_path / "given.csv", data, asked, "anna")] == [("target:train_0001", 3, 4)]
+    assert table_answers(tmp_path / "given.csv", data, [*asked, Question("1", "train_0000", ((1, 1),))], "anna")[0].image.startswith(
+        "target:"
+    )
+    (tmp_path / "given.csv").write_text("image,y,x,class\ntrain_0009,3,4,star\n")
+    with pytest.raises(DataError, match="no scene 'train_0009'"):
+        table_answers(tmp_path / "given.csv", data, asked, "anna")
 
 
 def test_how_sure_people_are_is_shown(root):

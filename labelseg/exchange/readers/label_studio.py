@@ -34,7 +34,7 @@ def read_label_studio(path: Path, names: ClassNames) -> Iterator[Incoming]:
     for task, last, where in _annotated(path):
         when = last.get("updated_at")
         read = _reader(_results(last), names, where)
-        yield Incoming(_image_name(task["data"]), where, read, _person(last.get("completed_by")), when if isinstance(when, str) else "")
+        yield Incoming(image_name(task["data"]), where, read, person(last.get("completed_by")), when if isinstance(when, str) else "")
 
 
 def label_studio_tags(path: Path) -> tuple[list[ImageTags], tuple[str, ...]]:
@@ -47,7 +47,7 @@ def label_studio_tags(path: Path) -> tuple[list[ImageTags], tuple[str, ...]]:
             shown = value.items() if isinstance(value, dict) else ()
             lists = [given for key, given in shown if key == "choices" or key.endswith("labels")]
             labels += [label for given in lists if isinstance(given, list) for label in given if isinstance(label, str)]
-        found.append(ImageTags(_image_name(task["data"]), where, tuple(dict.fromkeys(labels))))
+        found.append(ImageTags(image_name(task["data"]), where, tuple(dict.fromkeys(labels))))
     return found, tuple(sorted({label for tags in found for label in tags.labels}))
 
 
@@ -78,7 +78,7 @@ def is_label_studio(content: Any) -> bool:
     return isinstance(content, list) and all(isinstance(task, dict) and isinstance(task.get("data"), dict) for task in content)
 
 
-def _image_name(data: dict[str, Any]) -> str:
+def image_name(data: dict[str, Any]) -> str:
     """Find the name of the image: the id that our own tasks keep, else what its address ends in."""
     if isinstance(data.get("labelseg"), str):
         return data["labelseg"]
@@ -88,7 +88,7 @@ def _image_name(data: dict[str, Any]) -> str:
     return UPLOADED.sub("", file) if "/data/upload" in path else f"{folders}/{file}".lstrip("/")
 
 
-def _person(value: Any) -> str:
+def person(value: Any) -> str:
     """Name who annotated, where the file tells more than a number."""
     if isinstance(value, dict):
         value = value.get("email") or value.get("username") or value.get("id")

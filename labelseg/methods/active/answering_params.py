@@ -12,8 +12,14 @@ class Params:
     """Parameters of ``labor-annotate``."""
 
     round: int = option(1, help="Number of the round, from 1.", minimum=1, maximum=254)
-    asked: str = source("", help="Instance that asked; empty takes labor-select@ROUND.", kind="questions")
-    previous: str = source("", help="Answers of the round before; empty takes labor-annotate@ROUND-1, and none in round 1.", kind="map")
+    asked: str = source(
+        "", help="Choice that asked; empty takes labor-select@ROUND. Answers to ask belong to correct.", kind="questions",
+        link=("labor-select", 0),
+    )  # fmt: skip
+    previous: str = source(
+        "", help="Answers of the round before; empty takes labor-annotate@ROUND-1, and none in round 1.", kind="map",
+        link=("labor-annotate", 1),
+    )  # fmt: skip
     partial: bool = option(
         False, help="Go on with the answers there are; else a run waits for all.", shared=True, effective=lambda params: False
     )

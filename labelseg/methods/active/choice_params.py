@@ -34,7 +34,9 @@ class Params:
         "", help="Segmenter, for the other strategies but random; empty takes train-uda@ROUND-1.", kind="model",
         effective=lambda params: is_counted(params) and params.strategy != "random",
     )  # fmt: skip
-    previous: str = source("", help="Choice of the round before; empty takes labor-select@ROUND-1, and none in round 1.", kind="map")
+    previous: str = source(
+        "", help="Choice of the round before; empty takes labor-select@ROUND-1, and none in round 1.", kind="map", link=("labor-select", 1)
+    )
     like: str = source(
         "", help="Choice whose number of points in each image is taken; empty takes --points.", kind="map", effective=is_counted
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,9 @@ import numpy as np
 from labelseg.answers.answer_files import Answer, Point
 from labelseg.answers.questions import Question
 from labelseg.class_ids import IGNORE
+from labelseg.data.domains.joint_dataset import MARK
 from labelseg.errors import DataError
+from labelseg.exchange.readers.label_studio import image_name, person
 from labelseg.file_kinds import demand_file, read_file
 from labelseg.ops.active.strategies import seeded
 from labelseg.suggestions import suggestion
@@ -74,8 +77,13 @@ def table_answers(path: Path, dataset: Dataset, questions: Sequence[Question], w
     """
     asked = {(question.image, *point): question for question in questions for point in question.points}
     read: Callable[..., Iterator[tuple[str, Answer]]] = _studio_rows if path.suffix.lower() == ".json" else _table_rows
+    own_set = _set_of(dataset, {question.image for question in questions})
+
+    def image_of(name: str, where: str) -> str:
+        return dataset.resolve(name if name.startswith(own_set) else own_set + name, where)
+
     found = []
-    for where, answer in read(path, dataset, asked):
+    for where, answer in read(path, image_of, asked):
         if answer.point not in asked:
             raise DataError(f"{where}: nobody asked about row {answer.y}, column {answer.x} of {answer.image}. Remove it.")
         if answer.label is not None and answer.label not in dataset.classes:
@@ -87,7 +95,13 @@ def table_answers(path: Path, dataset: Dataset, questions: Sequence[Question], w
     return found
 
 
-def _table_rows(path: Path, dataset: Dataset, asked: dict[Point, Question]) -> Iterator[tuple[str, Answer]]:
+def _set_of(dataset: Dataset, images: Collection[str]) -> str:
+    """What the ids of a further data set begin with where all images are of it: there a name means one of them, and none of the first."""
+    begins = {image.partition(MARK)[0] + MARK for image in images}
+    return next((begin for begin in begins if len(begins) == 1 and f"{begin}all" in dataset.splits()), "")
+
+
+def _table_rows(path: Path, image_of: Callable[[str, str], str], asked: dict[Point, Question]) -> Iterator[tuple[str, Answer]]:
     """Read the rows of a table, each with where it stands."""
     demand_file(path)
     with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
@@ -97,13 +111,13 @@ def _table_rows(path: Path, dataset: Dataset, asked: dict[Point, Question]) -> I
         except csv.Error as error:
             raise DataError(f"{path} line {rows.line_num + 1}: expected a CSV table: {error}.") from error
         if missing:
-            raise DataError(f"{path}: expected the columns image, y, x and class, {', '.join(sorted(missing))} missing.")
+            raise DataError(f"{path}: expected the columns image, y, x and class; missing: {', '.join(sorted(missing))}.")
         for number, row in table:
             where = f"{path} line {number}"
             y, x = (_count(row[name], f"{where}: {name}") for name in ("y", "x"))
             ms = _count(row["ms"], f"{where}: ms") if row.get("ms") else None
             label = None if (row["class"] or "").strip() in CANNOT_TELL else row["class"].strip()
-            image = dataset.resolve(row["image"] or "", where)
+            image = image_of(row["image"] or "", where)
             yield where, Answer(image=image, y=y, x=x, label=label, who=row.get("who") or "", ms=ms)
 
 
@@ -114,21 +128,33 @@ def _count(text: str | None, where: str) -> int:
     return int(text)
 
 
-def _studio_rows(path: Path, dataset: Dataset, asked: dict[Point, Question]) -> Iterator[tuple[str, Answer]]:
-    """Read the keypoints of an export of Label Studio; each answers the nearest pixel that was asked, at most 3 pixels away."""
+def _studio_rows(path: Path, image_of: Callable[[str, str], str], asked: dict[Point, Question]) -> Iterator[tuple[str, Answer]]:
+    """Read the keypoints of an export of Label Studio; each answers the nearest pixel that was asked, at most 3 pixels away.
+
+    Annotations that were cancelled count as none. Images have the names that masks of such an export have.
+    """
     try:
         tasks = json.loads(read_file(path))
         for number, task in enumerate(tasks):
             where = f"{path} task {number}"
-            image = dataset.resolve(Path(str(task["data"]["image"])).stem, where)
-            for annotation in task["annotations"]:
+            image, given = _studio_image(task["data"], image_of, where), task["annotations"]
+            for annotation in (annotation for annotation in given if not annotation.get("was_cancelled")):
                 for result in annotation["result"]:
                     if result["type"] == "keypointlabels":
-                        yield where, _keypoint(result, image, asked, where)
+                        yield where, replace(_keypoint(result, image, asked, where), who=person(annotation.get("completed_by")))
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{path}: expected an export of Label Studio as JSON, with keypoint labels, got something else.") from error
+
+
+def _studio_image(data: dict[str, Any], image_of: Callable[[str, str], str], where: str) -> str:
+    """Find the image of a task, whose address may begin with folders of a server."""
+    name = image_name(data)
+    try:
+        return image_of(name, where)
+    except DataError:
+        return image_of(Path(name).name, where)
 
 
 def _keypoint(result: dict[str, Any], image: str, asked: dict[Point, Question], where: str) -> Answer:

@@ -67,15 +67,24 @@ def option(
     return field(default=default, metadata={"help": help, **limits, **ways})
 
 
-def source(default: str, *, help: str, kind: SourceKind, effective: Callable[[Any], bool] | None = None, formerly: str = "") -> Any:
+def source(
+    default: str,
+    *,
+    help: str,
+    kind: SourceKind,
+    effective: Callable[[Any], bool] | None = None,
+    formerly: str = "",
+    link: tuple[str, int] | None = None,
+) -> Any:
     """Declare a parameter that names the instance to read, such as ``cam`` or ``cam@wide``; ``""`` reads nothing.
 
     Kind ``labels`` takes any instance that writes masks, or ``masks`` for the data's own ground truth;
     kind ``questions`` takes any instance that asks people, kind ``features`` any that writes features of places.
     In keys the content digest stands in place of the name. ``effective`` tells from the parameters whether it is read at all.
-    A former name is the role that the source plays for the work function, too.
+    A former name is the role that the source plays for the work function, too. A link is an instance of one stage alone, whose number
+    in the chain is so many below that of the one that reads it: a chain that left out a number would lose what was done there.
     """
-    return field(default=default, metadata={"help": help, "source": kind, "effective": effective, "formerly": formerly})
+    return field(default=default, metadata={"help": help, "source": kind, "effective": effective, "formerly": formerly, "link": link})
 
 
 def split_option(default: str, *, help: str, effective: Callable[[Any], bool] | None = None) -> Any:
@@ -114,12 +123,14 @@ class Source:
         kind: What it provides.
         instance: The instance that provides it.
         param: Name of the parameter.
+        link: Stage that it has to be of, and how many numbers before; None takes any.
     """
 
     role: str
     kind: SourceKind
     instance: str
     param: str
+    link: tuple[str, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -176,7 +187,7 @@ class Stage:
     def sources(self, params: Any) -> tuple[Source, ...]:
         """List what the stage reads under ``params``, in the order of declaration; empty names are left out."""
         declared = (
-            Source(role=key_name(f), kind=f.metadata["source"], instance=getattr(params, f.name), param=f.name)
+            Source(key_name(f), f.metadata["source"], getattr(params, f.name), f.name, f.metadata["link"])
             for f in fields(self.params)
             if "source" in f.metadata and is_effective(f, params)
         )

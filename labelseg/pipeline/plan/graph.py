@@ -146,12 +146,30 @@ def _visit(
         if parent_stage is None:
             parents.append(Parent(source.role, GROUND_TRUTH, None, False))
             continue
+        if source.link is not None:
+            _demand_link(config, instance, getattr(params, stage.numbered), source, overrides, where)
         if parent_stage.kind == "map" and not read_split:
             raise UsageError(f"{where}: {instance} names no split to read it in. Name one: --split train")
         parent_id = _visit(config, source.instance, read_split, overrides, found, (*path, node_id))
         parents.append(Parent(source.role, source.instance, parent_id, parent_stage.kind == "model"))
     found[node_id] = Node(node_id, stage, params, tuple(parents))
     return node_id
+
+
+def _demand_link(config: Config, instance: str, number: int, source: Source, overrides: Mapping[str, Any], where: str) -> None:
+    """Refuse a link of a chain that is of another stage, or that leaves numbers out or takes one twice."""
+    assert source.link is not None  # whoever calls has looked
+    wanted, behind = source.link
+    stage = config.stage(source.instance)
+    if stage.name != wanted:
+        raise UsageError(f"{where}: expected an instance of {wanted}, got one of {stage.name}.")
+    there = getattr(config.params(source.instance, overrides.get(source.instance)), stage.numbered)
+    if there != number - behind:
+        option = stage.numbered.replace("_", "-")
+        raise UsageError(
+            f"{where}: its {stage.numbered} is {there}, expected {number - behind}, as that of {instance} is {number}. "
+            f"Name another instance, or give {instance} its own number: --{option} {there + behind}"
+        )
 
 
 def _refuse_unread(config: Config, instance: str, params: Any, overrides: Mapping[str, Any]) -> None:

@@ -12,8 +12,6 @@ from labelseg.pipeline.declare.stage import Stage
 if TYPE_CHECKING:
     from labelseg.pipeline.engines.inputs import Inputs, Item
 
-CHOICE = "labor-select"
-
 
 def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
     """Collect the answers of people to the questions of a round and of those before; while questions are open a run waits.
@@ -22,20 +20,9 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
         The function that computes an item: ``points`` int32 (n, 2), rows and columns in the image, of all rounds; ``point_labels`` uint8
         (n,), 255 where the person could not tell; ``rounds`` uint8 (n,); ``mask`` uint8 (H, W), the labels at their points, 255 elsewhere.
 
-    Raises:
-        UsageError: another stage asked, which asks about masks.
-
     Source: Shin et al. 2021 (LabOR); labor.md.
     """
-    from labelseg.errors import UsageError
     from labelseg.methods.active.answering import class_ids, collect
-    from labelseg.pipeline.instances import stage_of
-
-    if stage_of(params.asked) != CHOICE:
-        raise UsageError(
-            f"{inputs.instance}: expected answers to {CHOICE}, got those to {params.asked}, which asks about masks. To put them there: "
-            f"labelseg correct --asked {params.asked}"
-        )
 
     def compute(item: Item) -> dict[str, Any]:
         questions = item.read("asked")

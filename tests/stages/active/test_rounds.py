@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+import json
 
 import numpy as np
 import pytest
@@ -16,11 +16,12 @@ from labelseg.methods.active.selector_training import load_twins
 from labelseg.models.networks import load_network
 from labelseg.ops.active.points import class_points
 from labelseg.pages.annotation.asked_items import read_questions
+from labelseg.pipeline.plan.graph import resolve
 from labelseg.pipeline.run.options import RunOptions
 from labelseg.results.budgets import budgets
-from labelseg.stages.active import labor_annotate
 from labelseg.training import loop
 from labelseg.workspace import Workspace
+from tests.stages import labor_chain
 from tests.stages.labor_chain import HERE, TRAIN
 
 
@@ -260,8 +261,31 @@ def test_gc_leaves_answers_alone(rounds):
     assert path.read_bytes() == before
 
 
-def test_answers_to_another_kind_of_question_are_refused_by_name():
-    inputs = SimpleNamespace(instance="labor-annotate", classes=("background", "cat"))
-    with pytest.raises(UsageError, match=r"got those to ask, which asks about masks\. To put them there: labelseg correct --asked ask"):
-        labor_annotate.run(inputs, labor_annotate.Params(asked="ask", round=1))
-    labor_annotate.run(inputs, labor_annotate.Params(asked="labor-select@mine", round=1))
+@pytest.mark.parametrize(
+    ("stage", "table", "message"),
+    [
+        (
+            "labor-select",
+            {"round": 3, "previous": "labor-select@1"},
+            "its round is 1, expected 2, as that of labor-select@odd is 3.*--round 2",
+        ),
+        (
+            "labor-select",
+            {"round": 1, "previous": "labor-select@1"},
+            "its round is 1, expected 0, as that of labor-select@odd is 1.*--round 2",
+        ),
+        (
+            "labor-select",
+            {"round": 2, "previous": "segment"},
+            "--previous segment: expected an instance of labor-select, got one of segment",
+        ),
+        ("labor-annotate", {"round": 3, "asked": "labor-select@2"}, "--asked labor-select@2: its round is 2, expected 3.*--round 2"),
+        ("labor-annotate", {"round": 2, "previous": "labor-annotate@2"}, "its round is 2, expected 1.*--round 3"),
+        ("labor-annotate", {"round": 1, "asked": "ask"}, "--asked ask: expected an instance of labor-select, got one of ask"),
+    ],
+)
+def test_rounds_follow_one_another_and_none_is_left_out(tmp_path, stage, table, message):
+    values = "\n".join(f"{key} = {json.dumps(value)}" for key, value in table.items())
+    settings = f"{labor_chain.SETTINGS}\n[labor-select.3]\n\n[{stage}.odd]\n{values}\n"
+    with pytest.raises(UsageError, match=message):
+        resolve(labor_chain.make_workspace(tmp_path, settings).config, f"{stage}@odd", TRAIN)
