@@ -48,19 +48,13 @@ def run(inputs: Inputs, params: Params) -> Callable[[Item], dict[str, Any]]:
     import numpy as np
     import torch
 
-    from labelseg.errors import UsageError
     from labelseg.inference.predictor import Predictor, resize_image
     from labelseg.models.encoders.registry import build_backbone
     from labelseg.models.fast.inference_form import for_inference
     from labelseg.models.heads.joint_features import BackboneFeatures
     from labelseg.models.networks import NETWORKS, load_network
-    from labelseg.pipeline.instances import run_command
     from labelseg.training.fitting import load_initial_weights
 
-    if not params.levels:
-        raise UsageError(
-            f"{inputs.instance}: expected levels of the backbone, found none. Name some: {run_command(inputs.instance)} --levels 4"
-        )
     if params.model:
         backbone = load_network(inputs.model("model"), "|".join(NETWORKS)).backbone
     else:
