@@ -11,7 +11,7 @@ import click
 from labelseg.commands.advice import show_command
 from labelseg.commands.context import Invocation, no_wait, talk, tell
 from labelseg.commands.plan_text import done_word, is_imported, node_name, plan_text
-from labelseg.commands.tables import format_table, percent, seconds_text
+from labelseg.commands.tables import format_table, percent
 from labelseg.errors import ItemsFailedError, UsageError
 from labelseg.pipeline.declare.stage import Stage
 from labelseg.pipeline.instances import stage_of, table_of
@@ -20,7 +20,7 @@ from labelseg.pipeline.run.options import ENGINES, RunOptions
 from labelseg.pipeline.run.report import NodeResult, Report
 from labelseg.results.history import paces
 from labelseg.results.outlook.findings import demand_masks, node_findings
-from labelseg.wording import counted, some_of
+from labelseg.wording import counted, seconds_text, some_of
 
 if TYPE_CHECKING:
     from labelseg.commands.expectations import Space
@@ -105,6 +105,7 @@ def carry_out(
     options: RunOptions,
     *,
     closing: bool = True,
+    partial: bool = False,
     probe: bool = False,
 ) -> None:
     """Bring a target up to date; tell first what will run and why, and at the end, if ``closing``, what was made and what is next.
@@ -113,6 +114,7 @@ def carry_out(
         invocation: The call.
         target, split, params, options: As for ``labelseg.pipeline.run.runner.run``.
         closing: Whether to tell what was made and what is next.
+        partial: Whether it is enough that some images failed and others did not: that is told, and raises nothing.
         probe: Whether a dry run tries how long the work takes.
 
     Raises:
@@ -157,8 +159,12 @@ def carry_out(
         try:
             report = execute(plan, follow)
         except ItemsFailedError as error:
-            talk(closing_text(workspace, error.report))  # type: ignore[attr-defined]
-            raise
+            if closing:
+                talk(closing_text(workspace, error.report))  # type: ignore[attr-defined]
+            if not partial:
+                raise
+            talk(str(error))
+            return
     if closing and report.work and options.tag is None:
         talk(closing_text(workspace, report))
         if warned:

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from statistics import median
 from typing import TYPE_CHECKING
 
-from labelseg.commands.tables import bytes_text, format_table, seconds_text
+from labelseg.commands.tables import bytes_text, format_table
 from labelseg.pipeline.instances import stage_of
 from labelseg.pipeline.plan.reasons import causes, reasons_text
 from labelseg.pipeline.run.report import NodeResult, Report
-from labelseg.wording import counted
+from labelseg.wording import counted, seconds_text
 
 if TYPE_CHECKING:
     from labelseg.commands.expectations import Space

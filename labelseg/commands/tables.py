@@ -27,17 +27,6 @@ def one_line(text: str) -> str:
     return " ".join(printable(text).split())
 
 
-def seconds_text(seconds: float) -> str:
-    """Write a duration: ``0.4 s``, ``75 s``, ``12 min 5 s``, ``2 h 3 min``."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 120:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
 def bytes_text(count: float) -> str:
     """Write a size: ``512 B``, ``1.4 MB``."""
     for unit in ("B", "kB", "MB", "GB"):

@@ -13,7 +13,7 @@ from labelseg.data.grey_masks import demand_class_ids
 from labelseg.errors import DataError
 from labelseg.results.scores import learned_images
 from labelseg.tuning.halves import drawn_sample, halves
-from labelseg.wording import counted
+from labelseg.wording import counted, some_of
 
 if TYPE_CHECKING:
     from labelseg.pipeline.store.manifests import Ref
@@ -65,7 +65,8 @@ def tuning_images(
         DataError: no image of the split has what is needed, or all masks were learned from.
     """
     dataset = workspace.dataset
-    ids = [image_id for image_id in dataset.ids(split) if listed is None or image_id in set(listed)]
+    asked = [image_id for image_id in dataset.ids(split) if listed is None or image_id in set(listed)]
+    ids, lacking = _made(workspace, read, asked)
     masked = [image_id for image_id in ids if dataset.has(image_id, "mask")]
     tagged = [image_id for image_id in ids if dataset.has(image_id, "tags")]
     if not (tagged if by == "tags" else masked or (tagged and by != "masks")):
@@ -73,7 +74,7 @@ def tuning_images(
     if by == "tags" or not masked:
         tags = {image_id: dataset.tags(image_id) or () for image_id in drawn_sample(tagged, most, seed)}
         chosen_on, held_out = halves(tags, seed)
-        return TuningImages("tags", tuple(chosen_on), tuple(held_out))
+        return TuningImages("tags", tuple(chosen_on), tuple(held_out), tuple(lacking))
     learned = set().union(*(learned_images(workspace, workspace.catalog.named(ref).recipe) for ref in read))
     free = [image_id for image_id in masked if image_id not in learned]
     if not free:
@@ -82,7 +83,7 @@ def tuning_images(
             "Keep some masks apart, in a split of their own: labelseg tune --on SPLIT"
         )
     demand_class_ids(dataset, free)
-    notes = []
+    notes = [*lacking]
     if len(free) < len(masked):
         notes.append(f"{counted(len(masked) - len(free), 'image')} left out, whose masks were learned from.")
     classes_of, broken = usable_masks(dataset, drawn_sample(free, most, seed))
@@ -97,6 +98,18 @@ def tuning_images(
         )
     chosen_on, held_out = halves(classes_of, seed)
     return TuningImages("masks", tuple(chosen_on), tuple(held_out), tuple(notes))
+
+
+def _made(workspace: Workspace, read: Sequence[Ref], ids: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Keep the images of which all that is read was made, and tell of what others lack: a file that cannot be read costs that image."""
+    kept, told = list(ids), []
+    for ref in read:
+        if ref.split:
+            there = {item.id for item in workspace.catalog.named(ref).items}
+            if missing := [image_id for image_id in kept if image_id not in there]:
+                told.append(f"{counted(len(missing), 'image')} left out, of which {ref.instance} has nothing: {some_of(missing)}.")
+            kept = [image_id for image_id in kept if image_id in there]
+    return kept, told
 
 
 def _nothing_known(dataset: Dataset, split: str, by: str) -> DataError:

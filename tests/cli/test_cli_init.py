@@ -187,6 +187,17 @@ def test_masks_without_names_of_their_classes_are_told_so_before_there_is_a_file
     assert result.exit_code == 1 and "--recipe few-masks" in result.stderr
 
 
+def test_masks_that_come_later_need_the_names_of_their_classes_first(data, tmp_path):
+    root = tmp_path / "w"
+    assert labelseg(root, "init", "--images", data / "images", "--labels", data / "labels.csv").exit_code == 0
+    refused = labelseg(root, "config", "data.masks", data / "masks")
+    assert refused.exit_code == 1
+    assert refused.stderr.rstrip().endswith("in a workspace that is there: labelseg config data.classes FILE")
+    for key in ("classes", "masks"):
+        assert labelseg(root, "config", f"data.{key}", data / f"{key}{'.txt' if key == 'classes' else ''}").exit_code == 0
+    assert tables(root)["data"]["masks"] == str(data / "masks")
+
+
 def test_images_alone_can_learn_from_masks_made_elsewhere(data, tmp_path):
     given = ("init", "--images", data / "images", "--classes", data / "classes.txt")
     assert "--recipe imported-masks" in labelseg(tmp_path / "w", *given).stderr

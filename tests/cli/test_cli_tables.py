@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from labelseg.commands.tables import bytes_text, format_table, seconds_text
+from labelseg.commands.tables import bytes_text, format_table
+from labelseg.wording import seconds_text
 
 
 def test_columns_are_aligned():

@@ -48,6 +48,7 @@ def drawn_cam(inputs, params):
     """Maps of the tagged classes: the true object blurred, over its maximum."""
 
     def compute(item):
+        item.image()  # read as the stage reads it
         truth, ids = item.dataset.mask(item.id), np.array(item.tags, np.int16)
         maps = [gaussian_filter((truth == k).astype(np.float32), 6)[::4, ::4] for k in ids]
         scores = np.stack([one / (one.max() + 1e-5) for one in maps]).astype(np.float16)
@@ -142,6 +143,18 @@ def test_a_few_of_a_list_are_warned_of(root, tmp_path):
     assert done.exit_code == 0, done.output
     assert "Chosen on 2 images of train, by their masks; 1 image held out" in done.stderr
     assert "3 masks are few" in done.stderr
+
+
+def test_a_photo_that_cannot_be_read_costs_the_tuning_that_image(root, tmp_path):
+    (tmp_path / "four.txt").write_text("train_0000\ntrain_0001\ntrain_0002\ntrain_0003\n")
+    photo = next((root / "images").glob("train_0001.*"))
+    photo.write_bytes(photo.read_bytes()[:100])
+    done = call(root, "tune", "--of", "refine", "--list", tmp_path / "four.txt", *HERE)
+    assert done.exit_code == 0, done.output
+    assert "1 item failed, the first in cam" in done.stderr
+    assert "Chosen on 2 images of train, by their masks; 1 image held out" in done.stderr
+    assert "1 image left out, of which cam has nothing: train_0001." in done.stderr
+    assert "DONE " not in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ import click
 
 from labelseg.commands.context import Invocation, pass_invocation, talk, tell
 from labelseg.commands.plan_text import done_word
-from labelseg.commands.tables import format_table, one_line, seconds_text
+from labelseg.commands.tables import format_table, one_line
 from labelseg.errors import MissingArtifactError, UsageError
-from labelseg.wording import counted
+from labelseg.wording import counted, seconds_text
 
 if TYPE_CHECKING:
     from labelseg.results.history import NodeRecord, RunRecord

@@ -11,9 +11,10 @@ import click
 
 from labelseg.commands.advice import show_command
 from labelseg.commands.context import Invocation, pass_invocation, talk, tell
-from labelseg.commands.tables import bytes_text, printable, seconds_text
+from labelseg.commands.tables import bytes_text, printable
 from labelseg.errors import MissingArtifactError, UsageError
 from labelseg.suggestions import suggestion
+from labelseg.wording import seconds_text
 
 if TYPE_CHECKING:
     from labelseg.pipeline.store.manifests import Manifest, Ref

@@ -13,11 +13,11 @@ import click
 
 from labelseg.commands.carry_out import carry_out, with_device
 from labelseg.commands.context import Invocation, check_splits, no_wait, pass_invocation, talk, tell
-from labelseg.commands.tables import format_table, percent, seconds_text
+from labelseg.commands.tables import format_table, percent
 from labelseg.errors import ItemsFailedError
 from labelseg.pipeline.instances import instance_parts
 from labelseg.pipeline.run.options import RunOptions
-from labelseg.wording import counted
+from labelseg.wording import counted, seconds_text
 
 if TYPE_CHECKING:
     from labelseg.tuning.grid import Trial
@@ -69,7 +69,9 @@ def sweep(
         demand_plot(plot)
     options = RunOptions(device=device, workers=workers, purpose=PURPOSE)
     for source in sources:
-        carry_out(invocation, source, place if workspace.config.stage(source).kind == "map" else None, {}, options, closing=False)
+        carry_out(
+            invocation, source, place if workspace.config.stage(source).kind == "map" else None, {}, options, closing=False, partial=True
+        )
     workspace = invocation.workspace()
     total = len(list(combinations(grid)))
     trials: list[Trial] = []

@@ -12,13 +12,13 @@ import click
 
 from labelseg.commands.carry_out import carry_out, with_device
 from labelseg.commands.context import Invocation, check_splits, no_wait, pass_invocation, talk, tell
-from labelseg.commands.tables import format_table, percent, seconds_text
+from labelseg.commands.tables import format_table, percent
 from labelseg.data.folder.splits import read_split
 from labelseg.errors import DataError
 from labelseg.pipeline.files.locks import workspace_lock
 from labelseg.pipeline.instances import table_of
 from labelseg.pipeline.run.options import RunOptions
-from labelseg.wording import counted
+from labelseg.wording import counted, seconds_text
 
 if TYPE_CHECKING:
     from labelseg.tuning.images import TuningImages
@@ -100,7 +100,7 @@ def tune(
             continue
         for source in () if dry_run else (*models, *maps):
             place = split if source in maps else None
-            carry_out(invocation, source, place, {}, options, closing=False)
+            carry_out(invocation, source, place, {}, options, closing=False, partial=True)
         workspace = invocation.workspace()
         read = [*(standing_ref(workspace, source, split) for source in maps), *(standing_ref(workspace, model, "") for model in models)]
         chosen_by = tuning_images(workspace, split, read, listed=names, by=by or "", most=most, seed=seed)
@@ -168,7 +168,7 @@ def _listed_names(workspace: Workspace, split: str, listed: Path | None) -> list
 
 def _told(images: TuningImages, split: str, seed: int) -> list[str]:
     """Say what settings are chosen on."""
-    what = "by their masks" if images.by == "masks" else "by their tags, as none has a mask: less sure than a dozen masks"
+    what = "by their masks" if images.by == "masks" else "by their tags, which is less sure than by a dozen masks"
     held = f"; {counted(len(images.held_out), 'image')} held out (seed {seed})" if images.held_out else "; none held out"
     return [f"Chosen on {counted(len(images.chosen_on), 'image')} of {split}, {what}{held}.", *images.notes]
 

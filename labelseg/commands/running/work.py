@@ -10,10 +10,9 @@ import click
 from labelseg import __version__
 from labelseg.commands.carry_out import with_device
 from labelseg.commands.context import Invocation, no_wait, pass_invocation, talk, tell
-from labelseg.commands.tables import seconds_text
 from labelseg.errors import UsageError
 from labelseg.pipeline.run.options import RunOptions
-from labelseg.wording import counted
+from labelseg.wording import counted, seconds_text
 
 SHARE_VARIABLES = ("SLURM_ARRAY_TASK_ID", "JOB_COMPLETION_INDEX")
 COUNT_VARIABLES = ("SLURM_ARRAY_TASK_COUNT",)

@@ -69,7 +69,7 @@ class FolderDataset:
             held = "masks hold ids, and nothing names their classes" if self.masks is not None else "the data names no classes"
             raise DataError(
                 f"{held}. Write the names to a file, one a line, background first, and give it to labelseg init: --classes FILE; "
-                "in labelseg.toml: classes under [data]."
+                "in a workspace that is there: labelseg config data.classes FILE"
             )
         return infer_classes(self._table)
 

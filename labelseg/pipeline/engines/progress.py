@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 from tqdm import tqdm
 
 from labelseg.pipeline.engines.interruption import raise_if_heard
+from labelseg.wording import seconds_text
 
 if TYPE_CHECKING:
     from labelseg.protocols import Bar
@@ -41,7 +42,7 @@ class LineProgress:
         if now - self._told >= INTERVAL_SECONDS:
             self._told = now
             left = (now - self._started) / max(self._done - self._before, 1) * (self._total - self._done)
-            sys.stderr.write(f"{self._description}: {self._done:,} of {self._total:,}, {left:.0f} s left\n")
+            sys.stderr.write(f"{self._description}: {self._done:,} of {self._total:,}, {seconds_text(left)} left\n")
             sys.stderr.flush()
 
     def __enter__(self) -> Self:

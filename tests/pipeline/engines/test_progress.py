@@ -15,7 +15,7 @@ def test_the_time_left_follows_from_what_was_done_since_the_start(monkeypatch, c
         bar.update(10)
         now[0] += 40
         bar.update(10)
-    assert capsys.readouterr().err == "training: 920 of 1,000, 160 s left\n"
+    assert capsys.readouterr().err == "training: 920 of 1,000, 2 min 40 s left\n"
 
 
 @pytest.mark.parametrize("size", [(0, 0), (80, 0), (0, 24)])
@@ -28,4 +28,4 @@ def test_a_terminal_of_unknown_size_is_told_in_lines(monkeypatch, capsys, size):
     with progress.show_progress(10, "cam") as bar:
         now[0] += 31
         bar.update(1)
-    assert capsys.readouterr().err == "cam: 1 of 10, 279 s left\n"
+    assert capsys.readouterr().err == "cam: 1 of 10, 4 min 39 s left\n"
