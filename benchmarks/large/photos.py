@@ -115,14 +115,17 @@ def jobs(made: dict[str, Any], folder: Path) -> dict[str, Callable[[Path, int], 
     plain = STAGE["segment"].params(scales=(1.0,), flip=False)
     segment = STAGE["segment"].run(inputs("segmenter"), plain)
     predict = write_predictions(inputs("segmenter"), Written(STAGE["segment"].run, plain, folder / "out"))
-    tiled = write_predictions(inputs("segmenter"), Written(STAGE["segment"].run, replace(plain, tile=1024), folder / "out"))
+    tiles = replace(plain, tile=1024)
+    segment_tiled = STAGE["segment"].run(inputs("segmenter"), tiles)
+    predict_tiled = write_predictions(inputs("segmenter"), Written(STAGE["segment"].run, tiles, folder / "out"))
     return {
         "decode": lambda path, side: item(path, side).image(),
         "cam": lambda path, side: cam(item(path, side)),
         "refine": lambda path, side: refine(item(path, side, cam=maps(path, side))),
         "segment": lambda path, side: segment(item(path, side)),
         "predict": lambda path, side: predict(item(path, side)),
-        "predict --tile 1024": lambda path, side: tiled(item(path, side)),
+        "segment --tile 1024": lambda path, side: segment_tiled(item(path, side)),
+        "predict --tile 1024": lambda path, side: predict_tiled(item(path, side)),
     }
 
 
@@ -167,6 +170,7 @@ def main() -> None:
     parser.add_argument("--limit-s", type=float, default=150)
     parser.add_argument("--limit-gib", type=int, default=6)
     parser.add_argument("--whole-up-to", type=int, default=48, help="megapixels up to which networks see photos at full size")
+    parser.add_argument("--only", nargs="+", default=[], metavar="WHAT", help="measure these alone, beside what was measured before")
     parser.add_argument("--megapixels", type=int, nargs="+", default=list(SIZES))
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -181,8 +185,12 @@ def main() -> None:
         paths = {megapixels: photo(folder, megapixels) for megapixels in given.megapixels}
         whole = [label for label in work if "tile" not in label]
         cells = [(size, label, given.long_side) for size in paths for label in whole]
-        cells += [(size, label, 0) for size in paths for label in work if label == "decode" or size <= given.whole_up_to]
+        cells += [
+            (size, label, 0) for size in paths for label in work if label not in whole or label == "decode" or size <= given.whole_up_to
+        ]
         for megapixels, label, side in cells:
+            if given.only and label not in given.only:
+                continue
             path, job = paths[megapixels], work[label]
             cell = measure(lambda job=job, path=path, side=side: job(path, side), given.limit_s, given.limit_gib << 30)
             print(megapixels, label, side, cell, flush=True)
