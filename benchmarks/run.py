@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks.recording import origin
 
 RESULTS = Path(__file__).parent / "results"
-BENCHMARKS = ("walk", "crf", "cam", "propagate", "loop", "store", "reruns", "growth", "pamr", "refine_stage")
+BENCHMARKS = ("walk", "crf", "cam", "propagate", "loop", "store", "reruns", "growth", "pamr", "refine_stage", "busy_stages")
 
 
 def main() -> None:

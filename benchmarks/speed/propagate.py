@@ -50,8 +50,8 @@ def propagate(path: Path, name: str, cam: np.ndarray, tools: tuple[Any, Any, Par
     affinities_of, offsets, writer = tools
     image = timed("decode", lambda: read_image(path))
     size = image.shape[:2]
-    links = timed("affinities", lambda: affinities_of(image))
-    walked = timed("walk", lambda: random_walk(to_grid(cam, size, STRIDE), links, offsets, beta=8.0, steps=256))
+    affinities = timed("affinities", lambda: affinities_of(image).affinities)
+    walked = timed("walk", lambda: random_walk(to_grid(cam, size, STRIDE), affinities, offsets, beta=8.0, steps=256))
     scores = timed("upsampling", lambda: from_grid(normalize_cam(walked), STRIDE, size, size))
     stack = np.concatenate([np.full((1, *size), THRESHOLD, np.float32), scores])
     mask = timed("mask", lambda: score_mask(stack, list(range(len(stack)))))

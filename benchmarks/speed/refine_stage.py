@@ -45,11 +45,11 @@ def prepare(root: Path, images: int) -> None:
     labelseg(root, "import-scores", "--split", "all", "--workers", "0")
 
 
-def stage_seconds(root: Path, backend: str, workers: int) -> float:
-    """Run the stage anew, and read how long it took."""
-    labelseg(root, "refine", "--as", backend, "--crf-backend", backend, "--split", "all", "--force", "--workers", str(workers))
+def stage_seconds(root: Path, stage: str, name: str, workers: int, *options: str) -> float:
+    """Run a stage anew as an instance, and read how long it took."""
+    labelseg(root, stage, "--as", name, *options, "--split", "all", "--force", "--workers", str(workers), "--device", "cpu")
     rows = json.loads(labelseg(root, "status", "--json", capture=True))
-    return float(next(row["seconds"] for row in rows if row["instance"] == f"refine@{backend}"))
+    return float(next(row["seconds"] for row in rows if row["instance"] == f"{stage}@{name}"))
 
 
 @contextmanager
@@ -77,7 +77,7 @@ def run(quick: bool) -> list[dict[str, Any]]:
             with busy(beside):
                 for _ in range(rounds):
                     for backend in BACKENDS:
-                        times[backend].append(stage_seconds(root, backend, workers))
+                        times[backend].append(stage_seconds(root, "refine", backend, workers, "--crf-backend", backend))
             ours, theirs = (times[backend] for backend in BACKENDS)
             rows.append(
                 {
