@@ -53,7 +53,7 @@ def slurm_script(job: ScriptJob) -> str:
     return f"""\
 #!/bin/bash
 # {job.title}: its shares as an array job of Slurm, then a job that makes one artifact of them. Written by version {job.version}.
-# Submit both on a login node, where labelseg can be called, as it then can in the jobs: bash FILE. Logs come to the folder you are in.
+# Submit both on a login node on whose path the program is, as it then is in the jobs: bash FILE. Logs come to the folder you are in.
 # Partition, account, time, memory and --gres are yours to add to the lines #SBATCH of both. To go on or to run it again: the same.
 set -euo pipefail
 
