@@ -307,7 +307,10 @@ class FolderDataset:
         if missing:
             name, line = missing[0]
             if not tags:
-                self._index.resolve(name, f"{self.labels} line {line}")
+                raise DataError(
+                    f"{self.labels} line {line}: no image '{name}' in {self.images}, and no row names one; images are called "
+                    f"{some_of(self._index.ids)}. Write these names, with or without folder and ending, or name their folder: --images DIR"
+                )
             hint = suggestion(name, self._index.ids, listed="")
             findings.append(
                 Finding(

@@ -128,5 +128,5 @@ def test_rows_of_boxes_add_up_and_rows_of_gone_images_are_left_out(tmp_path: Pat
 
 def test_a_table_that_names_no_image_at_all_is_an_error(tmp_path: Path) -> None:
     data = FolderDataset(folder_of(tmp_path, "a.jpg"), labels=write(tmp_path, "image,labels\nx,cat\ny,dog\n"))
-    with pytest.raises(DataError, match=r"line 2: no image 'x'"):
+    with pytest.raises(DataError, match=r"line 2: no image 'x' in .*, and no row names one; images are called a\. Write these names"):
         data.tags("a")
