@@ -102,3 +102,14 @@ def test_no_pixel_is_asked_twice_and_all_are_in_doubt(seed):
     assert len({tuple(point) for point in found.tolist()}) == len(found)
     assert 100 < len(found) <= (groups >= 0).sum()
     assert (groups[found[:, 0], found[:, 1]] >= 0).all()
+
+
+def test_pairs_of_classes_are_groups_of_their_own():
+    mask, other = np.array([[1, 1, 1, 2, 255]], np.uint8), np.array([[2, 3, 1, 1, 0]], np.uint8)
+    found = disagreement(mask, other)[0]
+    assert len(set(found[[0, 1, 3]].tolist())) == 3
+    assert found[[2, 4]].tolist() == [-1, -1]
+
+
+def test_what_lies_as_far_as_the_nearest_other_pixel_stays_to_be_asked():
+    assert widest_points(np.array([[0, 0]]), 2).tolist() == [[0, 0], [0, 1]]

@@ -139,3 +139,11 @@ def test_nothing_uncertain_asks_nothing():
 def test_who_cannot_tell_labels_nothing():
     labels = with_answers(no_labels((2, 2)), np.array([[0, 0], [1, 1]]), np.array([3, IGNORE]))
     assert labels.tolist() == [[3, IGNORE], [IGNORE, IGNORE]]
+
+
+def test_a_bound_on_segments_is_kept_to_the_pixel():
+    mask = np.ones((2, 3), bool)
+    asked = np.array([[1, 0, 0], [0, 0, 0]], bool)
+    order = np.array([[9, 1, 2], [3, 2, 5]])
+    assert segment_points(mask, asked, order, 4).tolist() == [[0, 2], [1, 0], [1, 1], [1, 2]]
+    assert len(segment_points(mask, asked, order, 5)) == 5
