@@ -20,6 +20,7 @@ from labelseg.exchange.readers.formats import READERS
 from labelseg.exchange.shapes.brush_rle import decode_brush
 from labelseg.exchange.writers.formats import FORMATS
 from labelseg.exchange.writers.publication import published
+from labelseg.results.exchange.mask_export import refuse_twice
 from tests.exchange.conftest import CLASSES
 
 
@@ -231,3 +232,9 @@ def test_what_is_there_is_not_replaced(tmp_path):
         (folder / "a.png").write_bytes(b"1")
     with pytest.raises(UsageError, match="something is there already"), published(tmp_path / "out"):
         pytest.fail("it was opened")
+
+
+def test_an_image_in_two_of_several_splits_is_refused():
+    refuse_twice({"train": {"b": 1, "a": 1}, "val": {"c": 1}})
+    with pytest.raises(UsageError, match="export: a is in the splits train and val"):
+        refuse_twice({"train": {"b": 1, "a": 1}, "other": {"d": 1}, "val": {"c": 1, "a": 1}})

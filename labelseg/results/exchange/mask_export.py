@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -156,12 +157,10 @@ def refuse_twice(artifacts: Mapping[str, Artifact]) -> None:
     Raises:
         UsageError: an image is in two of them.
     """
-    seen: dict[str, str] = {}
-    for split, artifact in artifacts.items():
-        for image_id in artifact:
-            if image_id in seen:
-                raise UsageError(f"export: {image_id} is in the splits {seen[image_id]} and {split}. Name splits that share no image.")
-            seen[image_id] = split
+    for (first, artifact), (second, other) in combinations(artifacts.items(), 2):
+        for image_id in sorted(artifact):  # looked up leaf after leaf
+            if image_id in other:
+                raise UsageError(f"export: {image_id} is in the splits {first} and {second}. Name splits that share no image.")
 
 
 def picture(workspace: Workspace, image_id: str) -> Picture:
