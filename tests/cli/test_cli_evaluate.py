@@ -117,7 +117,7 @@ def test_what_is_not_fresh_is_told(finished):
         ("sprad", 2, "Did you mean 'spread'?"),
         ("train-net", 2, "makes no masks to score. Name one of: cam, spread, segment."),
         ("spread --split val", 1, "spread has never run here on val. Run: labelseg spread --split val"),
-        ("--split trian", 1, "Did you mean 'train'?"),
+        ("--split trian", 2, "Did you mean 'train'?"),
         ("spread --unsaved", 1, "labelseg spread --no-save"),
     ],
 )

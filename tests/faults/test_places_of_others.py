@@ -101,7 +101,7 @@ SAFE = {
     "read_file": "looks itself",
     "open_to_append": "looks itself",
     "opened": "looks itself",
-    "_grey_step": "of an image that was decoded",
+    "_png_kind": "of an image that was decoded",
     "_birth": "of the system",
     "page_file": "of the package",
     "_kind_of": "was read a moment ago",

@@ -32,7 +32,7 @@ class FileNames:
 
         Args:
             name: In the network.
-            tensor: The one that was given for it; None where there is none.
+            tensor: The one that was given for it, of any shape; None where there is none.
         """
         begins = next((one for one in self._beginnings if name.startswith(one)), "")
         return self._read.get(id(tensor)) or self._beginnings.get(begins, "") + name.removeprefix(begins)

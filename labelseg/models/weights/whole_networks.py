@@ -160,7 +160,7 @@ def file_names(state: Mapping[str, Tensor], layout: Layout, inner: str) -> FileN
     """Tell how a file calls the tensors that became a network.
 
     Args:
-        state: As it was read.
+        state: As it was read; name -> tensor of any shape.
         layout: How they lie there.
         inner: As of the backbone.
     """

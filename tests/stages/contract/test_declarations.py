@@ -236,7 +236,8 @@ def another(value, declared):
     if isinstance(value, str):
         return "imagenet"
     low, high = declared.metadata.get("minimum"), declared.metadata.get("maximum")
-    return next(v for v in (value + type(value)(1), value / 2 + 0.125, low, high) if v != value and (high is None or v <= high))
+    step = declared.metadata.get("multiple") or 1
+    return next(v for v in (value + type(value)(step), value / 2 + 0.125, low, high) if v != value and (high is None or v <= high))
 
 
 CASES = [pytest.param(instance, change, id=f"{instance}-{change}") for instance in INSTANCES for change in changes(instance)]

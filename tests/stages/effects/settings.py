@@ -82,9 +82,9 @@ SETTINGS = [
     ("segment", {"classes": "classifier", "tags": "given"}, f"{CRF} overlap"),
     ("segment", {"crf": True, "crf_iters": 0}, "crf_sxy crf_srgb crf_weight overlap"),
     ("segment", {"tile": 128, "overlap": 64}, CRF),
-    ("train-segmenter", {}, UNWATCHED),
+    ("train-segmenter", {}, f"{UNWATCHED} take"),
     ("train-segmenter", {"validation": "val", "init": "model"}, "weights"),
-    ("train-segmenter", {"head": "atrous"}, f"{UNWATCHED} width separable"),
+    ("train-segmenter", {"head": "atrous"}, f"{UNWATCHED} width separable take"),
     ("train-pseudoseg", {}, f"{UNWATCHED_FEW} take"),
     (
         "train-pseudoseg",
