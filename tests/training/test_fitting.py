@@ -172,6 +172,9 @@ def test_what_asks_for_nothing_stays_out_of_keys():
 
 def test_weights_that_cannot_be_had_name_the_training_and_its_setting(tmp_path):
     params = SimpleNamespace(seed=0, backbone="tiny", output_stride=16, dilate=True, init="", weights=str(tmp_path / "none.pth"))
-    told = r"^train-affinity@two: weights .*none\.pth: no such file.*labelseg config train-affinity\.two\.weights FILE, or none in place of FILE to begin from random ones.$"
+    told = (
+        r"^train-affinity@two: weights .*none\.pth: no such file.*labelseg config train-affinity\.two\.weights FILE, "
+        r"or none in place of FILE to begin from random ones\.$"
+    )
     with pytest.raises(DataError, match=told):
         make_backbone(SimpleNamespace(instance="train-affinity@two"), params)
