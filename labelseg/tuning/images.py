@@ -65,7 +65,8 @@ def tuning_images(
         DataError: no image of the split has what is needed, or all masks were learned from.
     """
     dataset = workspace.dataset
-    asked = [image_id for image_id in dataset.ids(split) if listed is None or image_id in set(listed)]
+    wanted = None if listed is None else set(listed)
+    asked = [image_id for image_id in dataset.ids(split) if wanted is None or image_id in wanted]
     ids, lacking = _made(workspace, read, asked)
     masked = [image_id for image_id in ids if dataset.has(image_id, "mask")]
     tagged = [image_id for image_id in ids if dataset.has(image_id, "tags")]

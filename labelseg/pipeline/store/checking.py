@@ -16,7 +16,7 @@ from labelseg.pipeline.files.unfinished import Unfinished
 from labelseg.pipeline.instances import stage_of
 from labelseg.pipeline.store.away.marks import away_parts, noted_parts
 from labelseg.pipeline.store.headers import part_path, part_paths, remedy
-from labelseg.pipeline.store.items.items_there import ItemsThere, Place
+from labelseg.pipeline.store.items.items_there import ItemsThere
 from labelseg.pipeline.store.items.leaf_items import FOLDER as LEAVES
 from labelseg.pipeline.store.items.leaf_items import LeafItems
 from labelseg.pipeline.store.manifests import Catalog, Manifest, ManifestItem, Ref
@@ -99,8 +99,7 @@ def _check_part(path: Path, there: ItemsThere, told: set[tuple[str, str]]) -> It
             told.add((path.parent.parent.name, path.stem))
             yield _problem(path, error)
         return
-    sound = (item for item in part.header.items if item.index not in found)
-    there.add(part.header.stage, path.stem, (Place(item.index, item.id, item.key, item.digest) for item in sound))
+    there.add(part.header.stage, path.stem, (item for item in part.header.items if item.index not in found))
     if found and os.path.lexists(path):
         told.add((part.header.stage, path.stem))
         for text in found.values():
@@ -134,8 +133,7 @@ def _check_manifests(
             seen[name].add(part)
             yield from _check_part(part_path(root, name, part), there, told)
         for item in _readable(manifest) if path.exists() else ():
-            place = Place(item.index, item.id, item.key, item.digest)
-            if (name, item.part) not in told and not there.holds(name, item.part, place):
+            if (name, item.part) not in told and not there.holds(name, item):
                 yield Problem(path, f"{item.id}: {path} names item {item.index} of part {item.part}, which is not there. {repair(name)}")
 
 

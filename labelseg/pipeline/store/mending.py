@@ -21,7 +21,7 @@ from labelseg.pipeline.files.paths import remove
 from labelseg.pipeline.store.away.marks import away_parts, noted_parts, strike_mark
 from labelseg.pipeline.store.checking import Problem, hidden
 from labelseg.pipeline.store.headers import PartHeader, part_path, part_paths
-from labelseg.pipeline.store.items.items_there import ItemsThere, Place
+from labelseg.pipeline.store.items.items_there import ItemsThere
 from labelseg.pipeline.store.items.leaf_items import LeafItems
 from labelseg.pipeline.store.items.leaf_writing import write_rows
 from labelseg.pipeline.store.manifests import LOST, Location, Manifest, ManifestItem, Ref
@@ -55,7 +55,7 @@ def mend(store: Store, problems: Iterable[Problem]) -> list[Path]:
     headers = _Headers([path for path in part_paths(root) if path not in parts])
     there = ItemsThere()
     for header in headers:
-        there.add(header.stage, header.part_id, (Place(item.index, item.id, item.key, item.digest) for item in header.items))
+        there.add(header.stage, header.part_id, header.items)
     away = away_parts(root) - noted_parts(root)
     manifests = [(stage, key, _manifest(store, stage, key)) for stage, key in store.catalog.manifests()]
     moves: Moves = {(path.parent.parent.name, path.stem): _salvage(store, path, problem.items) for path, problem in parts.items()}
@@ -154,7 +154,7 @@ def _mended(manifest: Manifest, moves: Moves, there: ItemsThere, away: set[tuple
                 at = moves[name].get(item.index)
                 if at is not None and at.digest == item.digest:
                     yield ManifestItem(item.id, item.key, *at)
-            elif name in away or there.holds(*name, Place(item.index, item.id, item.key, item.digest)):
+            elif name in away or there.holds(manifest.stage, item):
                 yield item
 
     if all(starmap(eq, zip_longest(now(), manifest.items))):

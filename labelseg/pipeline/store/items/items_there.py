@@ -5,16 +5,11 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
-
-class Place(NamedTuple):
-    """What tells an item of a part from every other: its index there, its id, its key and its digest."""
-
-    index: int  # type: ignore[assignment]
-    id: str
-    key: str
-    digest: str
+if TYPE_CHECKING:
+    from labelseg.pipeline.store.headers import HeaderItem
+    from labelseg.pipeline.store.manifests import ManifestItem
 
 
 class ItemsThere:
@@ -27,12 +22,17 @@ class ItemsThere:
         """Go through the parts: stage and id of each."""
         return iter(self._numbers)
 
-    def add(self, stage: str, part: str, places: Iterable[Place]) -> None:
+    def add(self, stage: str, part: str, items: Iterable[HeaderItem]) -> None:
         """Note what a part holds."""
-        self._numbers[stage, part] = array("q", sorted(map(hash, places)))
+        self._numbers[stage, part] = array("q", sorted(map(_number, items)))
 
-    def holds(self, stage: str, part: str, place: Place) -> bool:
-        """Whether a part holds an item; False of a part that was not noted."""
-        numbers, number = self._numbers.get((stage, part), ()), hash(place)
+    def holds(self, stage: str, item: ManifestItem) -> bool:
+        """Whether an item is in the part that a manifest names for it; not in one that was not noted."""
+        numbers, number = self._numbers.get((stage, item.part), ()), _number(item)
         at = bisect_left(numbers, number)
         return at < len(numbers) and numbers[at] == number
+
+
+def _number(item: HeaderItem | ManifestItem) -> int:
+    """What tells an item from every other one of its part, as one number: its index there, its id, its key and its digest."""
+    return hash((item.index, item.id, item.key, item.digest))
