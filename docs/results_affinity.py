@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from results_tables import Result, heads, mean, mean_head, miou, missing, names, numbers, plain, seeds, source, table
+from results_tables import Result, heads, miou_table, missing, names, plain, seeds, source, table
 
 NAME = "affinity_kinds"
 COMMAND = "python -m benchmarks.affinity.kinds --finished runs/voc_animals_competing-seed0"
@@ -21,12 +21,11 @@ def affinity_parts(folder: Path) -> list[str]:
     found = seeds(folder, NAME)
     if not found:
         return [missing(COMMAND)]
-    rows = [[name, *numbers(values := [miou(name)(result) for result in found]), *mean(values)] for name in names(found, "miou")]
     return [
         "All kinds walk from the same class activation maps over one scale, without mirror, guard or CRF. Exponent, or steps where there "
         "is nothing to raise to a power, and threshold are for each kind those of one grid with the best mIoU on the tuning masks. The "
         "network of kind irn has as many updates as that of kind psa; its backbone stays as it is, as published.",
-        table(["mIoU", *heads(found), *mean_head(found)], rows),
+        miou_table(found),
         "What was chosen on the tuning masks; of features, the setting with the best mIoU there is the one that is walked over.",
         table(["", *(f"{head}: exponent, steps, threshold, mIoU" for head in heads(found))], chosen_rows(found)),
         source(found),

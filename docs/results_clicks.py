@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from results_tables import Result, group_part, heads, mean, mean_head, miou, missing, names, number, numbers, plain, seeds, source, table
+from results_tables import (
+    Result,
+    group_part,
+    heads,
+    miou_table,
+    missing,
+    names,
+    number,
+    numbers,
+    plain,
+    seeds,
+    source,
+    table,
+)
 
 NAME = "clicks-voc_animals"
 COMMAND = "python -m benchmarks.active.clicks --finished runs/voc_animals_competing-seed0"
@@ -20,7 +33,6 @@ def click_parts(folder: Path) -> list[str]:
     found = seeds(folder, NAME)
     if not found:
         return [missing(COMMAND)]
-    rows = [[name, *numbers(values := [miou(name)(result) for result in found]), *mean(values)] for name in names(found, "miou")]
     updates = ", ".join(dict.fromkeys(plain(result["updates"]) for result in found))
     return [
         "Ten pixels in each of 200 images, every second one of `train_fine`, answered by true masks. The masks are those of `propagate` "
@@ -28,7 +40,7 @@ def click_parts(folder: Path) -> list[str]:
         f"tuning masks. Every segmenter trains for {updates} updates: on 1,000 images whose masks are the same but for the 200, or on the "
         "200 alone. It is scored at one scale, without CRF and without a classifier. *points alone, PixelPick*: half of the points by "
         "chance, half by chance among the 5 % of smallest margin of a segmenter that learned from those.",
-        table(["mIoU", *heads(found), *mean_head(found)], rows),
+        miou_table(found),
         *answer_parts(found),
         *spread_parts(found),
         *group_part(found, "seconds", "#### Seconds", 1),

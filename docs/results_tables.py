@@ -24,6 +24,12 @@ def miou(name: str) -> Value:
     return read
 
 
+def miou_table(found: Sequence[Result]) -> str:
+    """Write all rows of mIoU, in the order in which they were recorded."""
+    rows = [[name, *numbers(values := [miou(name)(result) for result in found]), *mean(values)] for name in names(found, "miou")]
+    return table(["mIoU", *heads(found), *mean_head(found)], rows)
+
+
 def difference(one: Value, other: Value) -> Value:
     """Subtract two values of one result."""
     return lambda result: None if (a := one(result)) is None or (b := other(result)) is None else a - b

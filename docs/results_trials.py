@@ -15,6 +15,7 @@ from results_tables import (
     mean,
     mean_head,
     miou,
+    miou_table,
     missing,
     names,
     number,
@@ -99,11 +100,10 @@ def again_parts(found: Sequence[Result]) -> list[str]:
         )
         for name in own
     ]
-    rows = [[name, *numbers(values := [miou(name)(result) for result in found]), *mean(values)] for name in names(found, "miou")]
     return [
         "All go on from the segmenter of the chain for four epochs at half its rate; *training images*: `segment --tags given` over the "
         "images that were learned from.",
         bar_table(bars, found),
-        table(["mIoU", *heads(found), *mean_head(found)], rows),
+        miou_table(found),
         source(found),
     ]
