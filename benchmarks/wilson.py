@@ -21,19 +21,19 @@ BASE, NEW = ("cat", "dog", "person"), ("cow", "horse", "sheep")
 
 # Row -> instance, and what was computed for it after step 0.
 CHAIN = ("train-classifier", "cam")
-WALK = (*CHAIN, "refine", "affinity-labels", "train-affinity", "propagate")
+AFFINITY = (*CHAIN, "refine", "affinity-labels", "train-affinity")
 ROWS: dict[str, tuple[str, tuple[str, ...]]] = {
     "step 0": ("wilson@0", ()),
     "plain fine-tuning, CAM labels": ("wilson@cam", (*CHAIN, "refine@cam", "wilson@cam")),
-    "offline alternative": ("wilson@offline", (*WALK, "wilson@offline")),
+    "offline alternative": ("wilson@offline", (*AFFINITY, "propagate", "wilson@offline")),
     "WILSON, overlap": ("wilson@1", ("wilson@1",)),
-    "WILSON, masks of the walk": ("wilson@guided", (*WALK, "wilson@guided")),
+    "WILSON, masks of the walk": ("wilson@guided", (*AFFINITY, "propagate@guarded", "wilson@guided")),
     "step 0, disjoint": ("wilson@base-disjoint", ()),
     "WILSON, disjoint": ("wilson@disjoint", ("wilson@disjoint",)),
     "joint": ("wilson@joint", ("wilson@joint",)),
     "one class at a time": ("wilson@sheep", ("wilson@cow", "wilson@horse", "wilson@sheep")),
 }
-STEP, OFFLINE, WILSON = "step 0", "offline alternative", "WILSON, overlap"
+STEP, OFFLINE, WILSON, GUIDED = "step 0", "offline alternative", "WILSON, overlap", "WILSON, masks of the walk"
 
 
 def prepare(workspace: Path, data: Path, weights: Path, seed: int) -> None:
@@ -115,6 +115,8 @@ def main() -> None:
         result.score(workspace, "pseudo labels of WILSON", "wilson-labels", "new")
     if OFFLINE in options.rows:
         result.score(workspace, "masks of the offline alternative", "propagate", "new")
+    if GUIDED in options.rows:
+        result.score(workspace, "masks of the walk, guarded", "propagate@guarded", "new")
     result.stages(workspace)
 
 
