@@ -64,6 +64,9 @@ COMPETING_ROWS = {
 }
 
 
+SCORED_EPOCHS = 12  # of the classifier, on fewer than half of the images
+
+
 @dataclass(frozen=True)
 class Chain:
     """A chain that is measured.
@@ -100,14 +103,26 @@ CHAINS = {
 }
 
 
-def prepare(workspace: Path, data: Path, weights: Path, seed: int, settings: Path) -> None:
-    """Make the workspace with frozen settings, unless it is there."""
+def prepare(workspace: Path, data: Path, weights: Path, seed: int, settings: Path, scored_only: bool = False) -> None:
+    """Make the workspace with frozen settings, unless it is there.
+
+    Args:
+        workspace: Where.
+        data: Images, masks, image_labels.csv, classes.txt and lists.
+        weights: Of the encoder.
+        seed: Of all trainings.
+        settings: The frozen ones.
+        scored_only: Whether to learn only from the images whose masks are scored, the classifier for twice as many epochs.
+    """
     if (workspace / "labelseg.toml").exists():
         return
-    tune = workspace / "splits" / "tune.txt"
-    tune.parent.mkdir(parents=True, exist_ok=True)
-    tune.write_text((SETTINGS / "voc_animals_tune.txt").read_text())
+    splits = workspace / "splits"
+    splits.mkdir(parents=True, exist_ok=True)
+    (splits / "tune.txt").write_text((SETTINGS / "voc_animals_tune.txt").read_text())
     make_workspace(workspace, data, weights, seed, settings.read_text(), ("train", "train_fine", "val"))
+    if scored_only:
+        (splits / "train.txt").write_text((splits / "train_fine.txt").read_text() + (splits / "tune.txt").read_text())
+        labelseg(workspace, "config", "train-classifier.epochs", str(SCORED_EPOCHS))
 
 
 def chain_seconds(workspace: Path, beside: Collection[str]) -> float:
@@ -127,12 +142,16 @@ def main() -> None:
     parser.add_argument("--tune", action="store_true", help="score the tuning masks only, and stop before the segmenter")
     parser.add_argument("--no-extras", action="store_true", help="leave out what each part of the chain gives, and the controls")
     parser.add_argument("--no-ceiling", action="store_true", help="leave out the segmenter on true masks")
+    parser.add_argument(
+        "--scored-only", action="store_true", help="learn from the 485 images whose masks are scored, for trials that cost less"
+    )
     options = parser.parse_args()
     chain = CHAINS[options.chain]
-    name = f"{chain.name}-seed{options.seed}"
+    name = f"{chain.name}{'_485' if options.scored_only else ''}-seed{options.seed}"
     workspace = options.workspace or Path("runs") / name
-    prepare(workspace, options.data.resolve(), options.weights.resolve(), options.seed, chain.settings)
-    command = f"python -m benchmarks.voc_animals --data DIR --weights FILE --chain {options.chain} --seed {options.seed}"
+    prepare(workspace, options.data.resolve(), options.weights.resolve(), options.seed, chain.settings, options.scored_only)
+    which = f"--chain {options.chain}{' --scored-only' if options.scored_only else ''}"
+    command = f"python -m benchmarks.voc_animals --data DIR --weights FILE {which} --seed {options.seed}"
     result = Result(name, command, options.seed, settings=chain.settings.read_text())
 
     split = "tune" if options.tune else "train_fine"

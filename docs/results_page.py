@@ -30,6 +30,7 @@ from results_tables import (
     mean,
     mean_head,
     miou,
+    miou_table,
     missing,
     names,
     number,
@@ -39,11 +40,12 @@ from results_tables import (
     seeds,
     share,
     source,
+    stage_parts,
     table,
     threshold,
     title,
 )
-from results_trials import trial_parts
+from results_trials import CEILING, SEGMENTER, trial_parts
 
 DOCS = Path(__file__).parent
 RESULTS = DOCS.parent / "benchmarks" / "results"
@@ -55,7 +57,6 @@ SCENES = "scenes"
 STEPS = "wilson"
 PROPAGATED, CRF = "propagated on train_fine", "propagated + dCRF on train_fine"
 COLOUR = "control: colour affinity on train_fine"
-SEGMENTER, CEILING = "segmenter on val", "segmenter on true masks on val"
 
 # Of a trial with other code before the stages were built, one seed; for orientation, never compared with.
 TRIAL = {
@@ -147,7 +148,6 @@ def competing_parts(found: Sequence[Result]) -> list[str]:
     """Write the part about the chain whose walk lets the background compete."""
     if not found:
         return [missing("python -m benchmarks.voc_animals --data DIR --weights FILE --chain competing --seed 0")]
-    rows = [[name, *numbers([miou(name)(r) for r in found]), *mean([miou(name)(r) for r in found])] for name in names(found, "miou")]
     return [
         "The same classifier, then `cam --kind mean`, a second AffinityNet that goes on from the first, "
         "with flooded classes left out of its labels, and `propagate --start background` ([affinitynet.md](affinitynet.md)). Settings: "
@@ -155,7 +155,7 @@ def competing_parts(found: Sequence[Result]) -> list[str]:
         "They were chosen on the tuning masks; half of `train_fine` was looked at beside these, so its figures flatter a little. "
         "`labelseg init` sets this chain up for photos; the last rows are `labelseg segment --as own --split train`, "
         "which a run names at its end.",
-        table(["masks", *heads(found), *mean_head(found)], rows),
+        miou_table(found),
         source(found),
     ]
 
@@ -359,35 +359,6 @@ def class_parts(found: Sequence[Result]) -> list[str]:
         rows.append([name, *(number(average([100 * iou[c] for iou in ious if iou.get(c) is not None])) for c in classes)])
     over = f", mean over {len(found)} seeds" if len(found) > 1 else ""
     return [f"### IoU by class{over}", table(["step", *classes], rows)]
-
-
-def stage_parts(found: Sequence[Result]) -> list[str]:
-    """Write items and seconds of every stage."""
-    stages = names(found, "stages")
-    if not stages:
-        return []
-
-    def cell(result: Result, name: str, key: str) -> str:
-        row = result.get("stages", {}).get(name)
-        return plain(row.get(key) if isinstance(row, Mapping) else row if key == "seconds" else None)
-
-    def each(name: str) -> str:
-        """Milliseconds an image of a map stage that computed its images itself."""
-        rows = [r["stages"][name] for r in found if isinstance(r.get("stages", {}).get(name), Mapping)]
-        times = [1000 * row["seconds"] / row["items"] for row in rows if row.get("items") and row.get("seconds") is not None]
-        is_map = " " in name
-        return plain(round(average(times) or 0)) if is_map and times and max(times) >= 1 else "-"
-
-    rows = [
-        [
-            name,
-            next((c for r in found if (c := cell(r, name, "items")) != "-"), "-"),
-            *(cell(r, name, "seconds") for r in found),
-            each(name),
-        ]
-        for name in stages
-    ]
-    return ["### Seconds", table(["stage", "items or tensors", *heads(found), "ms an image"], rows)]
 
 
 def main() -> None:

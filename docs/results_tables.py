@@ -30,6 +30,35 @@ def miou_table(found: Sequence[Result]) -> str:
     return table(["mIoU", *heads(found), *mean_head(found)], rows)
 
 
+def stage_parts(found: Sequence[Result]) -> list[str]:
+    """Write items and seconds of every stage."""
+    stages = names(found, "stages")
+    if not stages:
+        return []
+
+    def cell(result: Result, name: str, key: str) -> str:
+        row = result.get("stages", {}).get(name)
+        return plain(row.get(key) if isinstance(row, Mapping) else row if key == "seconds" else None)
+
+    def each(name: str) -> str:
+        """Milliseconds an image of a map stage that computed its images itself."""
+        rows = [r["stages"][name] for r in found if isinstance(r.get("stages", {}).get(name), Mapping)]
+        times = [1000 * row["seconds"] / row["items"] for row in rows if row.get("items") and row.get("seconds") is not None]
+        is_map = " " in name
+        return plain(round(average(times) or 0)) if is_map and times and max(times) >= 1 else "-"
+
+    rows = [
+        [
+            name,
+            next((c for r in found if (c := cell(r, name, "items")) != "-"), "-"),
+            *(cell(r, name, "seconds") for r in found),
+            each(name),
+        ]
+        for name in stages
+    ]
+    return ["### Seconds", table(["stage", "items or tensors", *heads(found), "ms an image"], rows)]
+
+
 def difference(one: Value, other: Value) -> Value:
     """Subtract two values of one result."""
     return lambda result: None if (a := one(result)) is None or (b := other(result)) is None else a - b
