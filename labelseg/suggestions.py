@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Iterable, Sequence
 
 MOST_LISTED = 30
@@ -40,5 +41,5 @@ def unknown_split(split: str, known: Sequence[str], beside: str = "") -> str:
     """
     owner = split.rpartition(":")[0]
     if owner and not any(name.startswith(f"{owner}:") for name in known):
-        beside += f" There is no data set '{owner}' yet. Add it: labelseg data add {owner} --images DIR."
+        beside += f" There is no data set '{owner}' yet. Add it: labelseg data add {shlex.quote(owner)} --images DIR."
     return f"the data has no split '{split}'.{suggestion(split, known, listed='')}{beside} Splits: {', '.join(known)}."

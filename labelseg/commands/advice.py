@@ -9,6 +9,8 @@ from pathlib import Path
 
 import click
 
+from labelseg.pipeline.instances import command_on
+
 _PLACE = "labelseg.place"
 # What is named as advice stands behind one of these; a subject ("labelseg run: no space left") and what somebody is doing do not.
 _COMMAND = re.compile(
@@ -21,10 +23,9 @@ def set_place(root: Path) -> None:
     click.get_current_context().meta[_PLACE] = root
 
 
-def show_command(instance: str, image_id: str, *words: str) -> str:
+def show_command(instance: str, image_id: str, split: str = "", *words: str) -> str:
     """Write the command that shows an image; an id that begins as an option does stands behind ``--``."""
-    arguments = shlex.join([*words, *(["--"] if image_id.startswith("-") else []), image_id])
-    return f"labelseg show {instance} {arguments}"
+    return command_on("show", instance, split, *words, *(["--"] if image_id.startswith("-") else []), image_id)
 
 
 def as_typed(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,7 +15,7 @@ from labelseg.commands.plan_text import done_word, is_imported, node_name, plan_
 from labelseg.commands.tables import format_table, percent
 from labelseg.errors import ItemsFailedError, UsageError
 from labelseg.pipeline.declare.stage import Stage
-from labelseg.pipeline.instances import stage_of, table_of
+from labelseg.pipeline.instances import command_on, stage_of, table_of
 from labelseg.pipeline.plan.reasons import reasons_text
 from labelseg.pipeline.run.options import ENGINES, RunOptions
 from labelseg.pipeline.run.report import NodeResult, Report
@@ -183,7 +184,7 @@ def slow_precision(workspace: Workspace, nodes: list[Node], device: str) -> str:
         return ""
     return (
         f"warning: precision bf16-mixed of {some_of(mixed)}: this processor emulates bfloat16, some ten times slower than float32. "
-        f"Unless these results must be equal to earlier ones: labelseg config {table_of(mixed[0])}.precision 32-true"
+        f"Unless these results must be equal to earlier ones: {command_on('config', f'{table_of(mixed[0])}.precision', '', '32-true')}"
     )
 
 
@@ -227,16 +228,16 @@ def closing_text(workspace: Workspace, report: Report) -> str:
         return "\n".join([format_table(("DONE", "TIME", "RESULT"), rows, right=("TIME",)), total])
     stage = workspace.stages[stage_of(last.instance)]
     if stage.kind == "model":
-        lines = [f"Next: labelseg show {last.instance}, or {_next_step(workspace, last)}"]
+        lines = [f"Next: {command_on('show', last.instance)}, or {_next_step(workspace, last)}"]
     elif stage.has_masks:
-        files = f"labelseg export {last.instance} --split {last.split} -o DIR"
+        files = command_on("export", last.instance, last.split, "-o", "DIR")
         lines = [f"The masks of {node_name(last)} are kept in {workspace.folder}. As files: {files}"]
         lines += next_labels(workspace.config, last)
         lines.append(f"Next: {_next_look(workspace, last)}{_next_use(workspace, last, stage)}")
     elif stage.asks:
-        lines = [f"Next: labelseg annotate {last.instance} --split {last.split}"]
+        lines = [f"Next: {command_on('annotate', last.instance, last.split)}"]
     else:
-        lines = [f"Next: labelseg show {last.instance} --split {last.split}, or labelseg run"]
+        lines = [f"Next: {command_on('show', last.instance, last.split)}, or labelseg run"]
     return "\n".join([format_table(("DONE", "TIME", "RESULT"), rows, right=("TIME",)), total, *lines])
 
 
@@ -253,7 +254,7 @@ def _next_step(workspace: Workspace, result: NodeResult) -> str:
     setting = PLACES.get(_meta(workspace, result).get("model", {}).get("network"), "") if is_imported(result.instance) else ""
     reader, _, param = setting.partition(".")
     if setting and getattr(workspace.config.params(reader), param) != result.instance:
-        return f"to have it read in the place of a training: labelseg config {setting} {result.instance}"
+        return f"to have it read in the place of a training: labelseg config {setting} {shlex.quote(result.instance)}"
     return "labelseg run"
 
 
@@ -269,7 +270,7 @@ def _next_look(workspace: Workspace, result: NodeResult) -> str:
     ids = workspace.dataset.ids(result.split)
     if any(workspace.dataset.has(image_id, "mask") for image_id in ids):
         return "labelseg evaluate"
-    return show_command(result.instance, ids[0], "--split", result.split, "--plot", "sheet.png")
+    return show_command(result.instance, ids[0], result.split, "--plot", "sheet.png")
 
 
 def next_labels(config: Config, result: NodeResult) -> list[str]:
@@ -288,7 +289,7 @@ def next_labels(config: Config, result: NodeResult) -> list[str]:
 def _next_use(workspace: Workspace, result: NodeResult, stage: Stage) -> str:
     """Name the command that segments other photos, where the result can."""
     able = stage.takes_loose_images(workspace.config.params(result.instance))
-    named = "" if result.instance == "segment" else f" --with {result.instance}"
+    named = "" if result.instance == "segment" else f" --with {shlex.quote(result.instance)}"
     return f"; of other photos: labelseg predict FOLDER -o DIR{named}" if able else ""
 
 

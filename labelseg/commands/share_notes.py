@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from labelseg.commands.context import talk
 from labelseg.pipeline.files.atomic import may_only_read
 from labelseg.pipeline.files.share_folders import begun_shares, hidden_shares
+from labelseg.pipeline.instances import command_on
 from labelseg.wording import counted
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def tell_shares(workspace: Workspace, stage: str | None = None) -> None:
             instance, split = job.instance, job.split
             talk(
                 f"{instance} ({split}): {len(unfinished.done)} of {counted(job.shares, 'share')} are done, begun {job.created}. When all "
-                f"are: labelseg finish {instance} --split {split}; to give them up: labelseg finish {instance} --split {split} --forget"
+                f"are: {command_on('finish', instance, split)}; to give them up: {command_on('finish', instance, split, '--forget')}"
             )
 
 

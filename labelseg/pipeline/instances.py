@@ -51,6 +51,26 @@ def table_of(instance: str) -> str:
     return instance.replace(MARK, ".")
 
 
+def split_words(split: str) -> list[str]:
+    """List the words of a command line that name a split; none where it is empty."""
+    return ["--split", split] if split else []
+
+
+def command_on(verb: str, instance: str, split: str = "", *words: str) -> str:
+    """Write a command on an instance, as a person would type it: names that a shell would take apart are quoted.
+
+    Args:
+        verb: What to do, such as ``export``.
+        instance: With what.
+        split: On which split; empty where the command takes none, or its default is meant.
+        words: What stands behind them.
+
+    Returns:
+        ``labelseg export propagate@b16 --split 'my photos' -o DIR``.
+    """
+    return shlex.join(["labelseg", verb, instance, *split_words(split), *words])
+
+
 def run_command(
     instance: str, split: str = "", *, numbered: str = "", force: bool = False, retrain: bool = False, unsaved: bool = False
 ) -> str:
@@ -75,5 +95,5 @@ def run_command(
     words = ["labelseg", stage]
     if name:
         words += [f"--{numbered.replace('_', '-')}" if numbered and name.isdecimal() else "--as", name]
-    words += ["--split", split] if split else []
+    words += split_words(split)
     return shlex.join([*words, *(flag for flag, on in (("--force", force), ("--retrain", retrain), ("--no-save", unsaved)) if on)])

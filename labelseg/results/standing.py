@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from labelseg.errors import DataError, MissingArtifactError
 from labelseg.pipeline.declare.stage import Stage
-from labelseg.pipeline.instances import UNSAVED, run_command, stage_of
+from labelseg.pipeline.instances import UNSAVED, command_on, run_command, stage_of
 from labelseg.pipeline.plan.class_lists import class_changes, mix_text, mixed_ids, recorded_classes
 from labelseg.suggestions import suggestion
 
@@ -37,11 +37,10 @@ def missing_items(ref: Ref) -> str:
     """Say that an artifact lacks items, which failed or were damaged, and how they come back; empty where it has all of them."""
     if not ref.failed or not ref.split:
         return ""
-    again = (
-        f"Run {ref.instance} with the parameters that `labelseg show {ref.instance} --tag {ref.tag}` lists, and it has them again"
-        if ref.tag
-        else f"Run: {run_command(ref.instance, ref.split)}"
-    )
+    again = f"Run: {run_command(ref.instance, ref.split)}"
+    if ref.tag:
+        listing = command_on("show", ref.instance, "", "--tag", ref.tag)
+        again = f"Run {ref.instance} with the parameters that `{listing}` lists, and it has them again"
     return f"{ref_name(ref)} lacks {ref.failed:,} of {ref.count + ref.failed:,} images, which failed or were damaged. {again}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -78,7 +79,7 @@ def load_initial_weights(inputs: Inputs, backbone: Backbone, weights: str) -> No
         if backbone.licence:
             inputs.log({"weights": weights, "licence": backbone.licence})
     except LabelsegError as error:
-        setting = f"{table_of(inputs.instance)}.weights"
+        setting = shlex.quote(f"{table_of(inputs.instance)}.weights")
         raise type(error)(
             f"{inputs.instance}: {error} Here: labelseg config {setting} FILE, or none in place of FILE to begin from random ones."
         ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -119,7 +120,9 @@ def _nothing_known(dataset: Dataset, split: str, by: str) -> DataError:
     able = [name for name in dataset.splits() if any(dataset.has(image_id, kind) for image_id in dataset.ids(name))]
     what = {"tags": "tags", "masks": "a mask"}.get(by, "a mask or tags")
     remedy = (
-        f"Images of {', '.join(able)} have: labelseg tune --on {able[0]}" if able else "Name masks of some: labelseg config data.masks DIR"
+        f"Images of {', '.join(able)} have: labelseg tune --on {shlex.quote(able[0])}"
+        if able
+        else "Name masks of some: labelseg config data.masks DIR"
     )
     return DataError(f"tune: no image of '{split}' has {what}, and there is nothing to choose settings by. {remedy}")
 

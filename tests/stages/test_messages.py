@@ -34,6 +34,8 @@ VALUES = {
     "seen.url": "s3://bucket/prefix",
     "split": "train",
     "share": "1",
+    "image_id": "train_0000",
+    "f'{table_of(mixed[0])}.precision'": "segment.precision",
     "shares": "2",
     "share_records.self.stage": "cam",
     "share_finish.node.instance": "propagate",
@@ -43,7 +45,6 @@ VALUES = {
     "import_masks.stage": "override",
     "human_work.instance": "override",
     "made": " --as sam",
-    "table_of(mixed[0])": "segment",
     "seed": "1",
     "then['scenario']": "overlap",
     "listed": "FILE",
@@ -75,16 +76,27 @@ OTHERWISE = {
     "labelseg sweep",
     "labelseg printed",
 }
+QUOTED = re.compile(r"(?:shlex\.quote|str)\((.*)\)")
+VALUE = re.compile(r"\{((?:[^{}]|\{[^{}]*\})*)\}")
 END = re.compile(r"`|\)|; |, |: |\. |\.$|' if | and | or | shows\b| lists\b| printed\b|$")
 
 
 def told(node):
-    """The text of a literal, with the source of values in braces; None for other nodes."""
+    """The text of a literal, with the source of values in braces, or of what ``command_on`` writes; None for other nodes."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return node.value
+    if isinstance(node, ast.Call) and ast.unparse(node.func) == "command_on":
+        verb, instance, *rest = [argument(word) for word in node.args if not isinstance(word, ast.Starred)]
+        split, *words = rest or [""]
+        return " ".join(["labelseg", verb, instance, *(["--split", split] if split else []), *words])
     if isinstance(node, ast.JoinedStr):
         return "".join(v.value if isinstance(v, ast.Constant) else f"{{{ast.unparse(v.value)}}}" for v in node.values)
     return None
+
+
+def argument(node):
+    """A word of a command: what it is, or its source in braces."""
+    return node.value if isinstance(node, ast.Constant) else f"{{{ast.unparse(node)}}}"
 
 
 def texts(path):
@@ -92,24 +104,35 @@ def texts(path):
     tree = ast.parse(path.read_text())
     kinds = (ast.Module, ast.FunctionDef, ast.ClassDef)
     documents = {id(node.body[0].value) for node in ast.walk(tree) if isinstance(node, kinds) and isinstance(node.body[0], ast.Expr)}
-    parts = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in ast.walk(node) if part is not node}
+    whole = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in ast.walk(node) if part is not node}
+    parts = whole - {id(node) for node in ast.walk(tree) if isinstance(node, ast.Call)}
     for node in ast.walk(tree):
         text = told(node)
         if text and id(node) not in documents | parts:
             yield node.lineno, text
 
 
-def written_commands(text, module=""):
-    """The commands in a text, with values put in; what a person is to replace stays as it is."""
+def value_of(source, module):
+    """What stands in a message for a source; quoting changes none of these."""
+    while quoted := QUOTED.fullmatch(source):
+        source = quoted[1]
+    return VALUES.get(f"{module}.{source}", VALUES.get(source, f"<{source}>"))
+
+
+def templates(text):
+    """The commands in a text, with the sources of values in braces."""
     for start in re.finditer(r"\blabelseg (?=[-a-z{A-Z])", text):
         rest = text[start.start() :]
         if not any(rest.startswith(other) for other in OTHERWISE):
-            rest = re.sub(
-                r"\{((?:[^{}]|\{[^{}]*\})*)\}",
-                lambda m: VALUES.get(f"{module}.{m[1]}", VALUES.get(m[1], f"<{m[1]}>")),
-                rest.splitlines()[0],
-            )
-            yield rest[: END.search(rest).start()]
+            line = rest.splitlines()[0]
+            hidden = VALUE.sub(lambda m: "{" + "_" * len(m[1]) + "}", line)  # what ends a command may stand in a source
+            yield line[: END.search(hidden).start()]
+
+
+def written_commands(text, module=""):
+    """The commands in a text, with values put in; what a person is to replace stays as it is."""
+    for template in templates(text):
+        yield VALUE.sub(lambda m: value_of(m[1], module), template)
 
 
 def collected():
@@ -180,6 +203,76 @@ def test_a_message_with_a_wrong_option_is_found(text, place):
     (command,) = written_commands(text)
     with pytest.raises(click.UsageError):
         accepted(command)
+
+
+# Sources of values that no shell takes apart: names of stages and of tags, numbers, and what is quoted where it is made.
+PLAIN = {
+    *("stage", "stage.name", "self.stage", "tag", "tags.name", "seed", "setting", "named", "then['scenario']", "demo.instance"),
+    *("human_work.instance", "human_work.image", "stage_commands.number", "f' --{_dashed(name)} {value:g}' if name else ''"),
+    *("-(-ENOUGH_UPDATES // length.steps)", "ctx.invoked_subcommand", "ctx.invoked_subcommand or ''"),
+    *("SPLIT_FIRST if chain == 'few-masks' else ''", "'val' if shown.labelled else 'train'"),
+}
+
+
+def written_by_hand(source, module=""):
+    """The values that an f-string of a module puts into a command without quoting them, and each split that it names by itself."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.JoinedStr):
+            text = told(node)
+            yield from re.findall(r"--split \{.*?\}", text)
+            for value in (value for template in templates(text) for value in VALUE.findall(template)):
+                if not {value, f"{module}.{value}"} & PLAIN and not re.match(r"(shlex\.quote|shlex\.join|command_on|run_command)\(", value):
+                    yield value
+
+
+def splits_named_by_hand(source):
+    """The lines on which a module names a split in a command itself: all but declarations of options."""
+    tree = ast.parse(source)
+    options = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func).endswith((".option", ".Option"))]
+    declared = {id(part) for option in options for part in ast.walk(option)}
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and id(node) not in declared
+            and re.search("--split ?$", node.value)
+        ):
+            yield node.lineno
+
+
+def modules():
+    """Each module of the package with its text."""
+    return [(path, path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))]
+
+
+def test_no_message_puts_a_name_into_a_command_as_it_is():
+    found = {str(path.relative_to(PACKAGE)): [*written_by_hand(text, path.stem)] for path, text in modules()}
+    assert {path: values for path, values in found.items() if values} == {}
+
+
+def test_one_place_names_splits_in_commands():
+    assert [path.name for path, text in modules() if [*splits_named_by_hand(text)]] == ["instances.py"]
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("f'See: labelseg show {x} --split {y}'", ["--split {y}", "x", "y"]),
+        ("f'Name one: --split {refs[0].split}'", ["--split {refs[0].split}"]),
+        ("f'Run: labelseg tune --on {able[0]}'", ["able[0]"]),
+        ('f"{a}: gone. Run: {command_on(x, y)}, or labelseg cam"', []),
+        ("f'Run: labelseg config {shlex.quote(x)} 1; {y} is left'", []),
+        ("f'{y}: labelseg verify --repair {stage}. {z}'", []),
+    ],
+)
+def test_a_name_put_into_a_command_as_it_is_is_found(source, found):
+    assert [*written_by_hand(source)] == found
+
+
+@pytest.mark.parametrize("source", ["[*a, '--split', b]", "a + ' --split ' + b", "' --split '.join(c)", "f' --split {b}'"])
+def test_a_split_named_by_hand_is_found(source):
+    assert [*splits_named_by_hand(source)] == [1]
+    assert [*splits_named_by_hand(f"click.option({source})")] == []
 
 
 READING = ("status", "log", "verify", "tag", "gc", "evaluate", "show", "--help")

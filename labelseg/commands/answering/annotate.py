@@ -10,6 +10,7 @@ import click
 
 from labelseg.commands.context import Invocation, pass_invocation, talk, user_name
 from labelseg.errors import DataError, LockedError, MissingExtraError, UsageError
+from labelseg.pipeline.instances import command_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +36,7 @@ def only_one(workspace: Workspace, instance: str | None, command: str) -> str:
         return names[0]
     if not names:
         raise UsageError(f"{command}: nothing has been asked here. Ask something: labelseg ask")
-    raise UsageError(f"{command}: {', '.join(names)} have asked. Name one: labelseg {command} {names[0]}")
+    raise UsageError(f"{command}: {', '.join(names)} have asked. Name one: {command_on(command, names[0])}")
 
 
 @click.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ import click
 from labelseg.commands.context import Invocation, pass_invocation, talk, user_name
 from labelseg.errors import ItemsFailedError, UsageError
 from labelseg.exchange import READ
-from labelseg.pipeline.instances import instance_parts, stage_of
+from labelseg.pipeline.instances import instance_parts, run_command, stage_of
 from labelseg.wording import counted, some_of
 
 if TYPE_CHECKING:
@@ -142,13 +143,11 @@ def _next(workspace: Workspace, instance: str, images: Sequence[str], changed_fr
     """Write the command that puts the masks to use: over those that went out, where that is told, in a split that holds the images."""
     from labelseg.results.standing import Named
 
-    stage, name = instance_parts(instance)
-    made = f" --as {name}" if name else ""
-    command, config = f"labelseg {stage}{made}", workspace.config
+    config, over = workspace.config, ""
     sent = Named.parse(changed_from).instance if changed_from else ""
     known = instance in config.instances()
     if (sent and not (known and config.params(instance).of == sent)) or not known:
-        command += f" --of {sent or 'STAGE'}"
+        over = f" --of {shlex.quote(sent or 'STAGE')}"
     splits, wanted = [config.split_of(instance), "train", *workspace.dataset.splits()], set(images)
     held = next((split for split in splits if wanted & set(workspace.dataset.ids(split))), splits[0]) if wanted else splits[0]
-    return command + (f" --split {held}" if held != splits[0] else "")
+    return f"{run_command(instance, held if held != splits[0] else '')}{over}"

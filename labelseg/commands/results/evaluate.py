@@ -12,7 +12,7 @@ import click
 from labelseg.commands.context import Invocation, check_splits, pass_invocation, talk, tell
 from labelseg.commands.tables import format_table, percent
 from labelseg.errors import DataError, UsageError
-from labelseg.pipeline.instances import UNSAVED
+from labelseg.pipeline.instances import UNSAVED, command_on
 from labelseg.pipeline.plan.reasons import reasons_text
 from labelseg.results.standing import missing_items
 from labelseg.wording import counted
@@ -143,7 +143,7 @@ def judgements(scores: list[Score]) -> list[str]:
         if entry.baseline is not None and entry.miou < entry.baseline + 0.01:
             lines.append(
                 f"{name} is no better than background everywhere: mIoU {percent(entry.miou)} against {percent(entry.baseline)}. "
-                f"Look at how it was made: labelseg show {entry.instance} --split {entry.split}"
+                f"Look at how it was made: {command_on('show', entry.instance, entry.split)}"
             )
         last = before.get((entry.split, entry.on))
         if last is not None and last.miou is not None and last.images == entry.images and entry.miou < last.miou:

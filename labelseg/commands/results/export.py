@@ -14,7 +14,7 @@ from labelseg.commands.results.outputs import demand_own_folder, refuse_other_cl
 from labelseg.errors import ItemsFailedError, UsageError
 from labelseg.exchange import WRITTEN
 from labelseg.pipeline.files.paths import output_below
-from labelseg.pipeline.instances import stage_of
+from labelseg.pipeline.instances import command_on, stage_of
 from labelseg.wording import counted
 
 if TYPE_CHECKING:
@@ -93,14 +93,14 @@ def export(
     stage = workspace.stages.get(stage_of(instance)) or workspace.config.stage(instance)
     if stage.kind == "model":
         if model_file is None or output is not None:
-            raise UsageError(f"{instance} is a model. Name a file: labelseg export {instance} --model FILE.safetensors")
+            raise UsageError(f"{instance} is a model. Name a file: {command_on('export', instance, '', '--model', 'FILE.safetensors')}")
         _export_model(workspace, find_refs(workspace, name)[0], model_file)
         return
     if not stage.has_masks:
         able = [s.name for s in workspace.stages.values() if s.has_masks]
         raise UsageError(f"{instance} makes no masks. Name one of: {', '.join(able)}.")
     if output is None or model_file is not None:
-        raise UsageError(f"{instance} makes masks. Name a folder: labelseg export {instance} -o DIR")
+        raise UsageError(f"{instance} makes masks. Name a folder: {command_on('export', instance, '', '-o', 'DIR')}")
     if form != "png" and (grey or overlay):
         raise UsageError(f"export --format {form}: --grey and --overlay belong to png.")
     if form == "png" and (polygons or images):

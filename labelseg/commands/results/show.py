@@ -13,6 +13,7 @@ from labelseg.commands.advice import show_command
 from labelseg.commands.context import Invocation, pass_invocation, talk, tell
 from labelseg.commands.tables import bytes_text, printable
 from labelseg.errors import MissingArtifactError, UsageError
+from labelseg.pipeline.instances import command_on
 from labelseg.suggestions import suggestion
 from labelseg.wording import seconds_text
 
@@ -178,7 +179,9 @@ def _up_to(workspace: Workspace, ref: Ref) -> list[Ref]:
 def _plot_curves(manifest: Manifest, ref: Ref, path: Path) -> None:
     """Draw the curves of a model."""
     if not manifest.meta.get("curves"):
-        raise UsageError(f"{ref.instance} has no curves. Name an image to draw: labelseg show {ref.instance} IMAGE --plot {path}")
+        raise UsageError(
+            f"{ref.instance} has no curves. Name an image to draw: {command_on('show', ref.instance, '', 'IMAGE', '--plot', str(path))}"
+        )
     from labelseg.results.pictures import plot_curves
 
     plot_curves(manifest.meta["curves"], ref.instance, path)

@@ -10,6 +10,7 @@ import click
 
 from labelseg.commands.context import Invocation, pass_invocation, talk, user_name
 from labelseg.errors import MissingExtraError, UsageError
+from labelseg.pipeline.instances import command_on
 from labelseg.wording import counted
 
 
@@ -53,7 +54,7 @@ def view(invocation: Invocation, instance: str | None, split: str | None, port: 
         raise MissingExtraError("view needs starlette and uvicorn. Run: pip install 'labelseg[web]'") from error
     measured = kept_measured(workspace.folder, ref.instance, ref.split)
     if measured is None or not measured.current(ref, other_refs(workspace, ref)):
-        remedy = f"labelseg quality {ref.instance} --split {ref.split}"
+        remedy = command_on("quality", ref.instance, ref.split)
         talk(f"The quality of {ref_name(ref)} is not known as it stands now. To sort by it: {remedy}")
     panels = Panels(workspace, ref.split, ref.instance)
     if not panels.ids:
@@ -69,4 +70,4 @@ def view(invocation: Invocation, instance: str | None, split: str | None, port: 
         if open_browser:
             click.launch(address)
         serve(make_view_app(service, token, LOCAL), opened)
-    talk(f"Marks lie in {path}. List them: labelseg view {ref.instance} --split {ref.split} --list fix")
+    talk(f"Marks lie in {path}. List them: {command_on('view', ref.instance, ref.split, '--list', 'fix')}")

@@ -13,6 +13,7 @@ from labelseg.commands.context import Invocation, pass_invocation, talk, tell
 from labelseg.commands.share_notes import tell_shares
 from labelseg.commands.tables import format_table, one_line, percent
 from labelseg.errors import ArtifactError, NotFreshError
+from labelseg.pipeline.instances import command_on
 from labelseg.pipeline.plan.reasons import causes
 from labelseg.wording import counted
 
@@ -74,7 +75,7 @@ def _tell_worst(workspace: Workspace) -> None:
         for ref in chain_refs(workspace, split):
             if worst := least_trusted(workspace, ref, 3):
                 named = ", ".join(f"{one_line(image.id)} ({percent(image.quality)})" for image in worst)
-                talk(f"Least quality of {ref_name(ref)}: {named}. Look at them: labelseg view {ref.instance} --split {ref.split}")
+                talk(f"Least quality of {ref_name(ref)}: {named}. Look at them: {command_on('view', ref.instance, ref.split)}")
 
 
 def _record(row: StatusRow) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from labelseg.commands.carry_out import carry_out, with_device
 from labelseg.commands.context import Invocation, check_splits, no_wait, pass_invocation, talk, tell
 from labelseg.commands.tables import format_table, percent
 from labelseg.errors import ItemsFailedError
-from labelseg.pipeline.instances import instance_parts
+from labelseg.pipeline.instances import run_command
 from labelseg.pipeline.run.options import RunOptions
 from labelseg.wording import counted, seconds_text
 
@@ -136,6 +136,4 @@ def _values_text(values: Mapping[str, Any]) -> str:
 
 def _command(instance: str, trial: Trial, split: str | None) -> str:
     """Write the command that runs the stage with the values of a trial."""
-    stage, name = instance_parts(instance)
-    parts = ["labelseg", stage, *(["--as", name] if name else []), *(["--split", split] if split else [])]
-    return f"{shlex.join(parts)} {_values_text(trial.values)}"
+    return f"{run_command(instance, split or '')} {_values_text(trial.values)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -160,9 +161,8 @@ def _listed_names(workspace: Workspace, split: str, listed: Path | None) -> list
         return None
     named = set(read_split(listed, workspace.dataset)) & set(workspace.dataset.ids(split))
     if not named:
-        raise DataError(
-            f"{listed}: names no image of the split '{split}'. Name the split they are in: labelseg tune --on SPLIT --list {listed}"
-        )
+        again = f"labelseg tune --on SPLIT --list {shlex.quote(str(listed))}"
+        raise DataError(f"{listed}: names no image of the split '{split}'. Name the split they are in: {again}")
     return sorted(named)
 
 

@@ -11,6 +11,7 @@ from labelseg import __version__
 from labelseg.commands.carry_out import with_device
 from labelseg.commands.context import Invocation, no_wait, pass_invocation, talk, tell
 from labelseg.errors import UsageError
+from labelseg.pipeline.instances import command_on
 from labelseg.pipeline.run.options import RunOptions
 from labelseg.wording import counted, seconds_text
 
@@ -55,7 +56,7 @@ def work(
     from labelseg.pipeline.shares.share_work import plan_alone, work_share
 
     workspace = invocation.workspace()
-    options = RunOptions(device=device, workers=workers, purpose=f"labelseg work {instance}")
+    options = RunOptions(device=device, workers=workers, purpose=command_on("work", instance))
     shares = shards if shards is not None else _from(os.environ, COUNT_VARIABLES, "--shards")
     if scheduler is not None:
         target = plan_alone(workspace, instance, split, options).goal.target
@@ -68,9 +69,9 @@ def work(
     instance, split = done.instance, done.split
     if done.total:
         made = f"{counted(done.computed, 'image')} of {done.total:,} computed in {seconds_text(done.seconds)}"
-        talk(f"Share {share} of {instance} ({split}) is done: {made}. When all {shares} are: labelseg finish {instance} --split {split}")
+        talk(f"Share {share} of {instance} ({split}) is done: {made}. When all {shares} are: {command_on('finish', instance, split)}")
     else:
-        talk(f"Share {share} of {instance} ({split}) has nothing to compute. When all are done: labelseg finish {instance} --split {split}")
+        talk(f"Share {share} of {instance} ({split}) has nothing to compute. When all are done: {command_on('finish', instance, split)}")
 
 
 @click.command()
@@ -94,7 +95,7 @@ def finish(invocation: Invocation, instance: str, split: str | None, wait: float
     from labelseg.pipeline.shares.share_finish import finish_shares, forget_shares
 
     workspace = invocation.workspace()
-    options = RunOptions(wait=invocation.wait, purpose=f"labelseg finish {instance}")
+    options = RunOptions(wait=invocation.wait, purpose=command_on("finish", instance))
     if forget:
         target = split or workspace.config.split_of(instance)
         talk(f"{counted(forget_shares(workspace, instance, target), 'job')} of shares of {instance} ({target}) forgotten.")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from labelseg.answers.questions import Question, list_questions
 from labelseg.errors import DataError, UsageError
 from labelseg.pipeline.declare.stage import Stage
-from labelseg.pipeline.instances import stage_of
+from labelseg.pipeline.instances import split_words, stage_of
 from labelseg.results.exchange.file_size import mask_of_file
 from labelseg.results.standing import Named, find_refs, open_ref, ref_name
 
@@ -50,7 +51,9 @@ def asked_in(workspace: Workspace, instance: str, split: str | None) -> Ref:
     asking_stage(workspace, instance)
     refs = find_refs(workspace, Named(instance), split)
     if len(refs) > 1:
-        raise UsageError(f"{instance} asks in the splits {', '.join(ref.split for ref in refs)}. Name one: --split {refs[0].split}")
+        raise UsageError(
+            f"{instance} asks in the splits {', '.join(ref.split for ref in refs)}. Name one: {shlex.join(split_words(refs[0].split))}"
+        )
     return refs[0]
 
 

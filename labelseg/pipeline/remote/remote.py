@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import shlex
 import time
 from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -300,7 +301,7 @@ class Remote:
         if seen.url and seen.url != self.url and away:
             raise UsageError(
                 f"{len(away):,} parts of this workspace lie in {seen.url} and not here, and [store] url is {self.url}. "
-                f"Go back: labelseg config store.url {seen.url}"
+                f"Go back: labelseg config store.url {shlex.quote(seen.url)}"
             )
 
 

@@ -19,7 +19,7 @@ from labelseg.pipeline.engines.progress import show_progress
 from labelseg.pipeline.files.digests import digest
 from labelseg.pipeline.files.leaves import is_large
 from labelseg.pipeline.files.paths import below
-from labelseg.pipeline.instances import stage_of
+from labelseg.pipeline.instances import command_on, stage_of
 from labelseg.pipeline.plan.decisions import Decision, Entry, Standing
 from labelseg.pipeline.plan.graph import SPLIT_PARAM, Node, NodeId
 from labelseg.pipeline.plan.keys import params_json
@@ -181,7 +181,7 @@ class Execution:
             total += len(points)
             still_open += len({(int(y), int(x)) for y, x in points} - {said[:2] for said in entry.answers})
         if still_open:
-            command = f"labelseg annotate {node.asked} --split {node.split}"
+            command = command_on("annotate", node.asked, node.split)
             raise WaitingError(f"{still_open:,} of {total:,} questions of {node.asked} ({node.split}) are open. Answer them: {command}")
 
     def _demand_parts(self, stage: str, parts: set[str]) -> None:

@@ -7,6 +7,8 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+from labelseg.pipeline.instances import split_words
+
 CORES = 4  # of a pod: a process each, whatever its node has
 RESOURCES = f'          resources: {{requests: {{cpu: "{CORES}", memory: 8Gi}}}}\n'
 GRACE_SECONDS = 120  # before a time limit: what is computed is written, which takes seconds
@@ -33,7 +35,7 @@ class ScriptJob:
 
     def command(self, verb: str, *words: str) -> str:
         """Write a command of the shell on the map."""
-        return shlex.join(["labelseg", "-C", str(self.root), verb, self.instance, "--split", self.split, *words])
+        return shlex.join(["labelseg", "-C", str(self.root), verb, self.instance, *split_words(self.split), *words])
 
     @property
     def title(self) -> str:
@@ -96,8 +98,8 @@ def kubernetes_manifest(job: ScriptJob) -> str:
     count; anything else is tried three times.
     """
     shares = ("--shards", str(job.shares), "--workers", str(CORES))
-    work = _words("labelseg", "-C", str(job.root), "work", job.instance, "--split", job.split, *shares)
-    finish = _words("labelseg", "-C", str(job.root), "finish", job.instance, "--split", job.split, "--wait", "604800")
+    work = _words("labelseg", "-C", str(job.root), "work", job.instance, *split_words(job.split), *shares)
+    finish = _words("labelseg", "-C", str(job.root), "finish", job.instance, *split_words(job.split), "--wait", "604800")
     needed = (
         "the secret with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and what else names your store. The image has the workspace as well, "
         "without .labelseg"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from labelseg.errors import DamageError, ItemsFailedError, MissingArtifactError, NotFreshError
 from labelseg.pipeline.engines.interruption import raise_if_heard
 from labelseg.pipeline.engines.messages import Failed, MapJob, Message, Task
+from labelseg.pipeline.instances import command_on
 from labelseg.pipeline.plan.decisions import Decision
 from labelseg.pipeline.run.options import RunOptions
 from labelseg.pipeline.run.planning import IDLE, Plan, choose_action, planned, standings_below
@@ -79,7 +80,7 @@ def finish_shares(workspace: WorkspaceLike, instance: str, split: str | None, op
         _await_shares(workspace, folder, time.monotonic() + wait)
     name = plan.goal.target
     with planned(
-        workspace, name.instance, name.split, options=replace(options, only=True, purpose=f"labelseg finish {name.instance}")
+        workspace, name.instance, name.split, options=replace(options, only=True, purpose=command_on("finish", name.instance))
     ) as held:
         decision = held.steps[-1].decision
         folder = _folder(workspace, held)
@@ -195,13 +196,12 @@ def _gather(workspace: WorkspaceLike, plan: Plan, decision: Decision, folder: Sh
         others = [u for u in of_node(workspace, node.instance, node.split) if u.folder.path != folder.path]
         why = (
             f": shares of {len(others)} other keys lie there, begun before something changed. "
-            f"They are not used; to remove them: labelseg finish {node.instance} --split {node.split} --forget."
+            f"They are not used; to remove them: {command_on('finish', node.instance, node.split, '--forget')}."
             if others
             else "."
         )
         raise MissingArtifactError(
-            f"no share of {node.id} is begun as it is asked for now{why} Begin: "
-            f"labelseg work {node.instance} --split {node.split} --shard 0 --shards 8"
+            f"no share of {node.id} is begun as it is asked for now{why} Begin: {share_command(node.instance, node.split, 0, 8)}"
         )
     records = [record for share in folder.done(job.shares) if (record := _readable(folder, share)) is not None]
     is_same = decision.ref is not None and decision.ref.key == decision.key
@@ -220,7 +220,7 @@ def _gather(workspace: WorkspaceLike, plan: Plan, decision: Decision, folder: Sh
         raise NotFreshError(
             f"{node.id}: {sum(holes.values()):,} of {len(work.entries):,} images are neither computed nor failed, in "
             f"{len(holes)} of {job.shares} shares. Nothing is published. Run: {'; '.join(commands)}{more}. "
-            f"Then: labelseg finish {node.instance} --split {node.split}"
+            f"Then: {command_on('finish', node.instance, node.split)}"
         )
     devices = [record.device for record in records if record.items]
     return Gathered(failed, devices[0] if devices else "cpu", sum(record.seconds for record in records))
@@ -228,7 +228,7 @@ def _gather(workspace: WorkspaceLike, plan: Plan, decision: Decision, folder: Sh
 
 def share_command(instance: str, split: str, share: int, shares: int) -> str:
     """Write the command that computes a share."""
-    return f"labelseg work {instance} --split {split} --shard {share} --shards {shares}"
+    return command_on("work", instance, split, "--shard", str(share), "--shards", str(shares))
 
 
 def _readable(folder: ShareFolder, share: int) -> ShareRecord | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from labelseg.errors import DataError, ItemsFailedError, UsageError
 from labelseg.pipeline.files.mishaps import MAP_MEMORY, told_in_one_line
-from labelseg.pipeline.instances import stage_of
+from labelseg.pipeline.instances import command_on, stage_of
 from labelseg.pipeline.plan.decisions import Entries
 from labelseg.pipeline.plan.runlog import RunLog, now
 from labelseg.pipeline.run.execution import Execution
@@ -79,7 +79,7 @@ def work_share(workspace: WorkspaceLike, instance: str, split: str | None, share
     if job.shares != shares:
         raise UsageError(
             f"{node.id} was begun in {job.shares} shares on {job.created}, and this is one of {shares}. Go on with --shards {job.shares}, "
-            f"or begin anew, which computes nothing twice: labelseg finish {node.instance} --split {node.split} --forget"
+            f"or begin anew, which computes nothing twice: {command_on('finish', node.instance, node.split, '--forget')}"
         )
     mine = own_work(workspace, prospect.work, share, shares, node.stage.name)
     log = RunLog(workspace.folder)

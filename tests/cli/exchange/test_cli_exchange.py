@@ -150,7 +150,7 @@ def test_what_to_run_next_names_what_went_out_and_a_split_that_holds_the_images(
     folder = corrected(tmp_path / "new", b1=CORRECTED)
     stage_run(finished)
     for more, expected in (((), ""), (("--changed-from", "spread"), ""), (("--changed-from", "spread@low"), " --of spread@low")):
-        assert f". Next: labelseg override{expected} --split val\n" in call(finished, "import-masks", folder, *more).stderr
+        assert f". Next: labelseg override --split val{expected}\n" in call(finished, "import-masks", folder, *more).stderr
         assert "Next: labelseg override --split val\n" in call(finished, "import-masks", "--withdraw", "b1").stderr
 
 
