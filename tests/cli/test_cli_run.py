@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import toy_chain
 from conftest import labelseg
 
 from labelseg.cli import STAGES
@@ -246,3 +248,21 @@ def test_an_instance_that_is_told_the_tags_is_the_next_one_for_the_training_imag
     config = Config.from_tables(Path("labelseg.toml"), tables, STAGES, {})
     for instance, expected in (("segment", lines), ("propagate", [])):
         assert next_labels(config, NodeResult(instance=instance, split="val", action="computed")) == expected
+
+
+@pytest.mark.parametrize(("number", "words"), [(0, ["run"]), (3, ["run", "--workers", "0"])])
+def test_interrupted_work_goes_on_and_what_is_interrupted_after_it_begins_anew(data, tmp_path, monkeypatch, number, words):
+    def interrupted(*given):
+        raise KeyboardInterrupt
+
+    stages = [*toy_chain.STAGES]
+    stages[number] = replace(stages[number], run=interrupted)
+    labelseg(tmp_path / "w", "init", "--from", data)
+    done = labelseg(tmp_path / "w", *words, stages=tuple(stages))
+    assert (done.exit_code, done.stderr.splitlines()[-1]) == (
+        130,
+        "Interrupted. What is finished stays; the same command goes on from there.",
+    )
+    monkeypatch.setattr("labelseg.workspace.Workspace.status", interrupted)
+    done = labelseg(tmp_path / "w", "status")
+    assert (done.exit_code, done.stderr) == (130, "Interrupted. The same command begins anew.\n")

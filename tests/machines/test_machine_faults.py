@@ -18,7 +18,7 @@ from labelseg.errors import DataError, DiskFullError, ItemsFailedError, Labelseg
 from labelseg.pipeline.declare.stage import Stage
 from labelseg.pipeline.engines import worker
 from labelseg.pipeline.files import atomic
-from labelseg.pipeline.files.mishaps import GOES_ON, explained
+from labelseg.pipeline.files.mishaps import ANEW, GOES_ON, explained, keep_finished
 from labelseg.pipeline.plan.graph import NodeId
 from labelseg.pipeline.plan.runlog import Marker, Markers, RunLog
 from labelseg.pipeline.run.options import RunOptions
@@ -195,7 +195,7 @@ TOLD = [
     ),
     (
         OSError(errno.EDQUOT, "Quota", "/w/a/x"),
-        f"cam: your quota is used up in /w/a. Free some space there, for one with: labelseg gc. {GOES_ON}",
+        f"cam: your quota is used up in /w/a. Free some space there, for one with: labelseg gc. {ANEW}",
     ),
     (OSError(errno.EROFS, "Read-only file system", "/w/a"), "/w/a: read-only file system. Work in a folder that can be written to."),
     (OSError(errno.ENAMETOOLONG, "Too long", b"/w/a"), "/w/a: too long. Choose a shorter name, of at most 255 bytes."),
@@ -210,7 +210,15 @@ TOLD = [
 
 @pytest.mark.parametrize(("error", "expected"), TOLD, ids=[type(error).__name__ for error, _ in TOLD])
 def test_what_the_machine_did_is_one_line_with_the_remedy(error, expected):
+    keep_finished(False)
     assert str(explained(error, "cam", Path("/none"), "MORE")) == expected
+
+
+@pytest.mark.parametrize("number", [errno.EDQUOT, errno.EFBIG, errno.ENOSPC])
+def test_a_full_disk_tells_whether_the_same_command_goes_on(number):
+    for kept, expected in ((False, ANEW), (True, GOES_ON)):
+        keep_finished(kept)
+        assert str(explained(OSError(number, "Full", "/w/x"), "cam", Path("/w"))).endswith(f" {expected}")
 
 
 @pytest.mark.parametrize("error", [KeyError("x"), RuntimeError("shapes do not fit"), ValueError("a")])

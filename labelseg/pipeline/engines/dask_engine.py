@@ -26,6 +26,7 @@ from labelseg.pipeline.engines.messages import Computed, Failed, MapJob, Message
 from labelseg.pipeline.engines.pool import KEPT_PRIMITIVES, THREAD_VARIABLES
 from labelseg.pipeline.engines.processes import portable
 from labelseg.pipeline.engines.worker import Worker
+from labelseg.pipeline.files.mishaps import GOES_ON
 
 logger = logging.getLogger(__name__)
 
@@ -233,9 +234,7 @@ class _Distribution:
             if self._is_there() and self._died(chunk) < DEADLY:  # only what it was to be made of went with a worker
                 self._given = None
                 return [], [chunk]
-            raise LabelsegError(
-                f"the Dask scheduler at {self._scheduler} is gone. What is finished stays; the same command goes on from there."
-            )
+            raise LabelsegError(f"the Dask scheduler at {self._scheduler} is gone. {GOES_ON}")
         if future.status == "finished":
             written = future.result()
             computed: list[Message] = [Computed(image_id) for m in written if isinstance(m, Written) for image_id, _ in m.places]

@@ -16,6 +16,7 @@ from typing import Protocol
 from labelseg.errors import LabelsegError
 from labelseg.pipeline.engines.messages import Failed, MapJob, Message, Outcome, Task, Written
 from labelseg.pipeline.engines.worker import Worker
+from labelseg.pipeline.files.mishaps import keep_finished
 
 CHUNK_ITEMS = 64
 MOST_CHUNK_ITEMS = 4096  # a chunk ends a part
@@ -51,6 +52,7 @@ def compute_items(
     Raises:
         LabelsegError: the stage could not start, or waits for a person. Parts written until then stay.
     """
+    keep_finished()
     if engine is not None:
         messages = engine.messages(job, tasks, workers)
     else:

@@ -59,7 +59,10 @@ def raise_if_heard() -> None:
 @contextmanager
 def interruptible() -> Iterator[None]:
     """Let what is heard raise, also what was heard before; what got lost meanwhile is raised at the end."""
+    from labelseg.pipeline.files.mishaps import keep_finished  # loaded when signals are heard already
+
     _Ear.raises = True
+    keep_finished(False)
     try:
         raise_if_heard()
         yield
@@ -74,9 +77,10 @@ def exit_code(kind: type[KeyboardInterrupt]) -> int:
 
 
 def farewell(kind: type[KeyboardInterrupt]) -> str:
-    """Tell that the work was cut short."""
-    what = "Terminated" if issubclass(kind, Terminated) else "Interrupted"
-    return f"{what}. What is finished stays; the same command goes on from there."
+    """Tell that the work was cut short, and what the same command does next."""
+    from labelseg.pipeline.files.mishaps import what_stays
+
+    return f"{'Terminated' if issubclass(kind, Terminated) else 'Interrupted'}. {what_stays()}"
 
 
 def _hear(number: int, frame: FrameType | None) -> None:

@@ -17,7 +17,8 @@ SMALLER = "smaller images (labelseg config data.long_side 512)"
 MAP_MEMORY = f"Take fewer processes (--workers 1), {SMALLER}, or fewer scales where the stage has them."
 GPU_MAP_MEMORY = f"Take {SMALLER}, fewer scales where the stage has them, or --device cpu."
 TRAINING_MEMORY = "Take a smaller --batch-size or --crop."
-GOES_ON = "What is finished stays: the same command goes on from there."
+GOES_ON = "What is finished stays; the same command goes on from there."
+ANEW = "The same command begins anew."
 # How torch, its libraries and the loader of shared libraries say it; all of them raise RuntimeError.
 _MEMORY = re.compile(
     r"out of memory|can't allocate memory|cannot allocate memory|std::bad_alloc|CUBLAS_STATUS_ALLOC_FAILED|CUDNN_STATUS_ALLOC_FAILED", re.I
@@ -25,6 +26,22 @@ _MEMORY = re.compile(
 _ASKED = re.compile(r"(?:unable|tried) to allocate (?:up to )?([\d.,]+ ?[A-Za-z]+)", re.I)
 # How safetensors, which is no Python, hands on the number of an error of the system.
 _NUMBER = re.compile(r"\b(?:os error|code:) (\d+)\b")
+
+
+class _Work:
+    """What this process is at."""
+
+    is_kept = False
+
+
+def keep_finished(kept: bool = True) -> None:
+    """Say whether what is finished from now on serves the same command again, as items of a map and checkpoints of a training do."""
+    _Work.is_kept = kept
+
+
+def what_stays() -> str:
+    """Tell what the same command does after this one was cut short."""
+    return GOES_ON if _Work.is_kept else ANEW
 
 
 def one_line(error: BaseException) -> str:
@@ -121,10 +138,10 @@ def _full(error: BaseException, subject: str, folder: Path, number: int) -> str:
     named = getattr(error, "filename", None)
     place = Path(os.fsdecode(named)).parent if named and not isinstance(named, int) else folder
     if number == errno.EFBIG:
-        return f"{subject}: a file in {place} grew beyond the limit on file sizes. Raise it (ulimit -f unlimited). {GOES_ON}"
+        return f"{subject}: a file in {place} grew beyond the limit on file sizes. Raise it (ulimit -f unlimited). {what_stays()}"
     if number == errno.EDQUOT:
-        return f"{subject}: your quota is used up in {place}. Free some space there, for one with: labelseg gc. {GOES_ON}"
-    return f"{subject}: no space left in {place} ({_free(place)} free). Free some, for one with: labelseg gc. {GOES_ON}"
+        return f"{subject}: your quota is used up in {place}. Free some space there, for one with: labelseg gc. {what_stays()}"
+    return f"{subject}: no space left in {place} ({_free(place)} free). Free some, for one with: labelseg gc. {what_stays()}"
 
 
 def _free(folder: Path) -> str:

@@ -15,7 +15,7 @@ from labelseg.answers.answer_files import answered_bytes
 from labelseg.errors import ItemsFailedError, LabelsegError, MissingArtifactError, WaitingError
 from labelseg.pipeline.engines.engine import Engine
 from labelseg.pipeline.engines.interruption import raise_if_heard
-from labelseg.pipeline.files.mishaps import MAP_MEMORY, TRAINING_MEMORY, one_line, told_in_one_line
+from labelseg.pipeline.files.mishaps import MAP_MEMORY, TRAINING_MEMORY, keep_finished, one_line, told_in_one_line
 from labelseg.pipeline.plan.decisions import Decision, Standing
 from labelseg.pipeline.plan.graph import Node, NodeId
 from labelseg.pipeline.plan.reasons import Reason
@@ -149,6 +149,7 @@ class _Run:
         from labelseg.pipeline.run.execution import Execution
 
         node = decision.node
+        keep_finished()
         started = time.monotonic()
         answered = answered_bytes(self.workspace.root, node.asked) if node.asked else -1
         begun = NodeResult(instance=node.instance, split=node.split, action=action, reasons=reasons_of(decision), computed=None)
