@@ -10,7 +10,8 @@ from pathlib import Path
 from benchmarks.recording import origin
 
 RESULTS = Path(__file__).parent / "results"
-BENCHMARKS = ("walk", "crf", "cam", "propagate", "loop", "store", "reruns", "growth", "pamr", "refine_stage", "busy_stages")
+TRAININGS = ("loop", "update")
+BENCHMARKS = ("walk", "crf", "cam", "propagate", *TRAININGS, "store", "reruns", "growth", "pamr", "refine_stage", "busy_stages")
 
 
 def main() -> None:
@@ -20,7 +21,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer rounds; the results are printed, not written")
     options = parser.parse_args()
     for name in options.names or BENCHMARKS:
-        rows = import_module(f"benchmarks.speed.{name}").run(options.quick)
+        place = f"trainings.{name}" if name in TRAININGS else name
+        rows = import_module(f"benchmarks.speed.{place}").run(options.quick)
         for row in rows:
             versus = f"{row['ratio']:8.1f} x {row['opponent']} ({row['opponent_s']:.3f} s)" if "ratio" in row else ""
             print(f"{row['name']:60s} {row['ours_s']:9.4f} s {versus}")

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from labelseg.errors import UsageError
 from labelseg.models.fast.depthwise import replace_dilated_depthwise
+from labelseg.models.fast.fixed_norm import replace_sequences
 
 OutputStride = Literal[8, 16, 32]
 
@@ -124,6 +125,7 @@ class Backbone(nn.Module):
                 if module.kernel_size == (3, 3) and self.dilate:
                     module.dilation = module.padding = (reach, reach)
         replace_dilated_depthwise(self)
+        replace_sequences(self)
 
 
 def conv_bn_relu(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, dilation: int = 1) -> nn.Sequential:

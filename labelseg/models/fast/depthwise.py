@@ -44,36 +44,51 @@ class DilatedDepthwise(nn.Conv2d):
         own.weight, own.bias = conv.weight, conv.bias
         return own
 
-    def forward(self, x: Tensor) -> Tensor:
+    def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Convolve (B, C, H, W) as the plain layer does, to the same size; equal to it up to rounding."""
         dilation = self.dilation[0]
-        has_gradient = torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad)
+        has_gradient = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
         if not has_gradient or x.device.type != "cpu" or not _in_bfloat16(x):
-            return super().forward(x)
-        batch, channels, height, width = x.shape
+            return super()._conv_forward(x, weight, bias)
+        height, width = x.shape[2:]
         if max(height, width) <= _SMALL_GRID * dilation:
-            return shifted_depthwise(x, self.weight, self.bias, dilation, _result_type(x))
+            return shifted_depthwise(x, weight, bias, dilation, result_type(x))
         if dilation > _LARGEST_DILATION:
-            return super().forward(x.contiguous())
-        below, right = -height % dilation, -width % dilation
-        rows, columns = (height + below) // dilation, (width + right) // dilation
-        grids = F.pad(x, (0, right, 0, below)).permute(0, 2, 3, 1)  # channels last: cells move as wholes
-        grids = grids.reshape(batch, rows, dilation, columns, dilation, channels).permute(0, 2, 4, 1, 3, 5)
-        images = grids.reshape(batch * dilation * dilation, rows, columns, channels).permute(0, 3, 1, 2)
-        images = F.conv2d(images, self.weight, self.bias, padding=1, groups=channels)
-        grids = images.permute(0, 2, 3, 1).reshape(batch, dilation, dilation, rows, columns, channels).permute(0, 3, 1, 4, 2, 5)
-        padded = grids.reshape(batch, rows * dilation, columns * dilation, channels).permute(0, 3, 1, 2)
-        return padded[:, :, :height, :width]
+            return super()._conv_forward(x.contiguous(), weight, bias)
+        images = F.conv2d(grids_as_images(x, dilation), weight, bias, padding=1, groups=x.shape[1])
+        return images_as_grids(images, dilation, height, width)
+
+    @staticmethod
+    def takes_grids(x: Tensor, dilation: int) -> bool:
+        """Whether maps (B, C, H, W) are large enough for a dilation to be brought to grids."""
+        return dilation <= _LARGEST_DILATION and max(x.shape[2:]) > _SMALL_GRID * dilation
 
 
-def _result_type(x: Tensor) -> torch.dtype:
+def grids_as_images(x: Tensor, step: int) -> Tensor:
+    """Make each grid of every ``step``-th row and column of (B, C, H, W) an image: (B * step * step, C, ceil(H / step), ceil(W / step))."""
+    batch, channels, height, width = x.shape
+    below, right = -height % step, -width % step
+    rows, columns = (height + below) // step, (width + right) // step
+    grids = F.pad(x, (0, right, 0, below)).permute(0, 2, 3, 1)  # channels last: cells move as wholes
+    grids = grids.reshape(batch, rows, step, columns, step, channels).permute(0, 2, 4, 1, 3, 5)
+    return grids.reshape(batch * step * step, rows, columns, channels).permute(0, 3, 1, 2)
+
+
+def images_as_grids(images: Tensor, step: int, height: int, width: int) -> Tensor:
+    """Undo ``grids_as_images``: (B * step * step, C, h, w) to (B, C, height, width)."""
+    batch, channels, rows, columns = len(images) // step**2, *images.shape[1:]
+    grids = images.permute(0, 2, 3, 1).reshape(batch, step, step, rows, columns, channels).permute(0, 3, 1, 4, 2, 5)
+    return grids.reshape(batch, rows * step, columns * step, channels).permute(0, 3, 1, 2)[:, :, :height, :width]
+
+
+def result_type(x: Tensor) -> torch.dtype:
     """Type that a convolution of ``x`` has."""
     return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
 
 
 def _in_bfloat16(x: Tensor) -> bool:
     """Whether a convolution of ``x`` is computed in bfloat16."""
-    return _result_type(x) == torch.bfloat16
+    return result_type(x) == torch.bfloat16
 
 
 def replace_dilated_depthwise(root: nn.Module) -> None:
