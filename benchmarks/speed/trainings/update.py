@@ -2,7 +2,8 @@
 
 Forward and backward of MobileNetV2 at output stride 16 on a batch of 16 images of 320 x 320, the first four blocks frozen, as the
 classifier of photos is trained; one thread, seconds of its processor. Floor: 9.5e10 operations of convolutions, .1 s in bfloat16 on a
-core with AMX (1e12 a second) and .6 s in float32; the rest is reading and writing maps.
+core with AMX (1e12 a second) and .6 s in float32; the rest is reading and writing maps. Likewise, for inference, its last tap of a photo
+at four scales and mirrored.
 """
 
 from __future__ import annotations
@@ -12,15 +13,20 @@ from collections import OrderedDict
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from benchmarks.timing import against
+from labelseg.inference.predictor import Predictor
 from labelseg.models.encoders.base import Backbone
 from labelseg.models.encoders.registry import build_backbone
 from labelseg.models.fast.fixed_norm import FoldingSequential
+from labelseg.models.fast.inference_form import for_inference
 
 BATCH, SIDE = 16, 320
+PHOTO, SCALES = (240, 320, 3), (0.5, 1.0, 1.5, 2.0)
 
 
 def backbone(joined: bool) -> Backbone:
@@ -48,16 +54,26 @@ def update(net: Backbone, images: torch.Tensor, precision: torch.dtype) -> None:
     last.float().square().mean().backward()
 
 
+def maps(net: Backbone, precision: str, image: NDArray[np.uint8]) -> None:
+    """Compute the last tap of an image (H, W, 3) at every scale, mirrored and not."""
+    Predictor(net, "cpu", precision, forward=lambda x: net(x)[-1]).multi_scale(image, SCALES, flip=True)
+
+
 def run(quick: bool) -> list[dict[str, Any]]:
     """Time both in either precision."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     images = torch.randn(BATCH, 3, SIDE, SIDE).contiguous(memory_format=torch.channels_last)
     nets = [backbone(joined) for joined in (True, False)]
-    rows = []
+    rows, rounds = [], 1 if quick else 5
     for name, precision in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
         ours, theirs = (partial(update, net, images, precision) for net in nets)
-        rounds = 1 if quick else 5
         rows.append(against(f"an update in {name}", ours, "layers one after another", theirs, rounds=rounds, clock=time.process_time))
+    image = np.random.default_rng(0).integers(0, 256, PHOTO, np.uint8)
+    nets = [for_inference(net) for net in nets]
+    for precision_name in ("32-true", "bf16-mixed"):
+        ours, theirs = (partial(maps, net, precision_name, image) for net in nets)
+        name = f"a photo at four scales, {precision_name}"
+        rows.append(against(name, ours, "layers one after another", theirs, rounds=rounds, clock=time.process_time))
     torch.set_num_threads(threads)
     return rows

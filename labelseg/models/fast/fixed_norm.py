@@ -1,4 +1,4 @@
-"""Convolution, fixed batch normalisation and rectifier as one layer: what training spends most of its time on are passes over memory."""
+"""Convolution, fixed batch normalisation and rectifier as one layer: what networks spend most of their time on are passes over memory."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from labelseg.models.fast.depthwise import DilatedDepthwise, grids_as_images, images_as_grids, result_type
+from labelseg.models.fast.pointwise import DirectPointwise
 
 
 class FoldingSequential(nn.Sequential):
@@ -20,7 +21,8 @@ class FoldingSequential(nn.Sequential):
     ``g = gamma / sqrt(v + eps)``, through which the gradient of ``w`` passes as well. It saves reading and writing the map twice
     forward and twice backward, and the copy that in-place ReLU6 keeps: an update of MobileNetV2 on 16 images of 320 x 320, one thread,
     falls from 2.5 to 1.6 s in float32 and from 1.5 to 0.8 s in bfloat16. A BatchNorm that learns is left as it is, and so is
-    everything off the CPU.
+    everything off the CPU. For inference, where ``fold_batchnorm`` left convolution, nothing and rectifier, maps of an image at four
+    scales fall from .34 to .20 s in bfloat16.
     """
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
@@ -28,18 +30,24 @@ class FoldingSequential(nn.Sequential):
         layers = list(self)
         place = 0
         while place < len(layers):
-            layer, following = layers[place], layers[place + 1 : place + 3]
-            if x.device.type == "cpu" and isinstance(layer, nn.Conv2d) and following and _is_fixed(following[0]):
-                weight, bias = _folded(layer, following[0])
-                bound = _upper_bound(following[1]) if len(following) > 1 else None
-                dtype = result_type(x)
-                if bound is None or not _joins(layer, x, dtype):
-                    x, place = layer._conv_forward(x, weight, bias), place + 2
-                else:
-                    form = (layer.stride, layer.padding, layer.dilation, layer.groups)
-                    x, place = RectifiedConvolution.apply(x.to(dtype), weight.to(dtype), bias.to(dtype), form, bound), place + 3
-            else:
+            layer = layers[place]
+            if not isinstance(layer, nn.Conv2d) or x.device.type != "cpu":
                 x, place = layer(x), place + 1
+                continue
+            weight, bias, then = layer.weight, layer.bias, place + 1
+            if then < len(layers) and _is_fixed(layers[then]):
+                (weight, bias), then = _folded(layer, layers[then]), then + 1
+            elif then < len(layers) and type(layers[then]) is nn.Identity:  # what folding leaves
+                then += 1
+            bound, dtype = _upper_bound(layers[then]) if then < len(layers) else None, result_type(x)
+            if bound is not None and _joins(layer, x, dtype):
+                form = (layer.stride, layer.padding, layer.dilation, layer.groups)
+                bias = None if bias is None else bias.to(dtype)
+                x, place = RectifiedConvolution.apply(x.to(dtype), weight.to(dtype), bias, form, bound), then + 1
+            elif weight is not layer.weight:
+                x, place = layer._conv_forward(x, weight, bias), then
+            else:
+                x, place = layer(x), then
         return x
 
 
@@ -47,7 +55,7 @@ class RectifiedConvolution(torch.autograd.Function):
     """Computes ``F.conv2d(x, weight, bias, ...).clamp(0, bound)`` in one pass, and its gradients from the result."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, form: Sequence[Any], bound: float) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, form: Sequence[Any], bound: float) -> Tensor:  # type: ignore[override]
         """Convolve and clamp (B, C, H, W) to (B, K, h, w); the form is stride, padding, dilation and groups."""
         stride, padding, dilation, groups = form
         limits = ("relu", []) if bound == float("inf") else ("hardtanh", [0.0, bound])
@@ -121,7 +129,9 @@ def _joins(conv: nn.Conv2d, x: Tensor, dtype: torch.dtype) -> bool:
         return False
     if conv.padding_mode != "zeros" or isinstance(conv.padding, str):
         return False
-    return type(conv) is nn.Conv2d or (type(conv) is DilatedDepthwise and DilatedDepthwise.takes_grids(x, conv.dilation[0]))
+    if type(conv) is DilatedDepthwise:
+        return DilatedDepthwise.takes_grids(x, conv.dilation[0])
+    return type(conv) in (nn.Conv2d, DirectPointwise)
 
 
 def replace_sequences(root: nn.Module) -> None:
