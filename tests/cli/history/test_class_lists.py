@@ -170,3 +170,8 @@ def test_differences_of_lists_are_told():
     assert mix_text("abc", "abd") == "2 is c there and d here"
     assert (class_changes("abc", "abc"), class_changes("acb", "abc")) == ("", "order changed")
     assert class_changes(["a", "d", "e"], ["a", "b"]) == "d, e added; b removed"
+
+
+def test_an_id_that_means_something_else_is_found_wherever_it_stands():
+    assert mixed_ids(("sky", "cat", "dog"), ("background", "cat", "cow", "dog")) == [0, 2]
+    assert mix_text(("sky", "cat"), ("background", "cat")) == "0 is sky there and background here"

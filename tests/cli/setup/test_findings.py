@@ -74,3 +74,14 @@ def test_a_training_that_is_all_warm_up_is_told_and_the_advice_leads_on(data, tm
     assert "train-classifier: 3 images give 6 updates, 6 of them warm-up" in told
     (advice,) = re.findall(r"labelseg (train-classifier --epochs [^\n]*)", told)
     assert "warm-up" not in labelseg(root, *advice.split(), "--dry-run", stages=STAGES).stderr
+
+
+@pytest.mark.parametrize(("warmup", "told"), [(1, False), (2, True)])
+def test_warm_up_over_a_quarter_of_the_updates_is_told(data, tmp_path, warmup, told):
+    root = tmp_path / "w"
+    labelseg(root, "init", "--from", data, stages=STAGES)
+    for key in ("min_updates", "warmup_share"):
+        labelseg(root, "config", f"train-classifier.{key}", "--unset", stages=STAGES)
+    labelseg(root, "config", "train-classifier.warmup", warmup, stages=STAGES)
+    said = labelseg(root, "train-classifier", "--dry-run", stages=STAGES).stderr
+    assert (f"3 images give 6 updates, {warmup} of them warm-up" in said) is told
