@@ -76,8 +76,8 @@ def chain_parts(found: Result) -> list[str]:
     rows = [[step, *(plain(found[step].get(key, found[step].get("both"))) for key in ("before", "competing"))] for step in steps]
     return [
         "Both chains on 1,126 images: maps of the 50 tuning images by one process of one thread, trainings by their updates (420 of the "
-        "classifier, 700 of AffinityNet, 700 and 280 in its second round, 1,680 of the segmenter) at the seconds of one, beside other work. "
-        "`refine` and the masks of the segmenter are alike in both and left out.",
+        "classifier, 700 of AffinityNet, 700 and 280 in its second round, 1,680 of the segmenter) at the seconds of one, beside other "
+        "work. `refine` and the masks of the segmenter are alike in both and left out.",
         table(["step", "two rounds", "competing background"], rows),
         source([found]),
     ]
