@@ -71,6 +71,23 @@ class ConfusionMatrix:
         return float(_ratio(np.trace(self.counts), self.counts.sum()))
 
 
+class EvenMatrix(ConfusionMatrix):
+    """Parts of images in place of pixels: every image weighs as much as any other, whatever its size.
+
+    Attributes:
+        counts: (K, K + 1) float64; each merged image adds 1 in all.
+    """
+
+    def __init__(self, n_classes: int) -> None:
+        super().__init__(n_classes)
+        self.counts = self.counts.astype(np.float64)
+
+    def merge(self, other: ConfusionMatrix) -> None:
+        """Add the counts of one image, divided by their sum."""
+        if total := other.counts.sum():
+            self.counts += other.counts / total
+
+
 class ThresholdSweep:
     """Confusion matrices of ``cam.cam_mask`` at many background thresholds, counted in one pass over the pixels.
 
@@ -165,7 +182,7 @@ def _check_classes(values: NDArray[np.integer], limit: int, what: str, *, ignore
         raise DataError(f"{what}: value {wrong[0]} is no class. Expected 0 to {limit - 1} or {IGNORE}.")
 
 
-def _iou(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+def _iou(counts: NDArray) -> NDArray[np.float64]:
     """IoU of each class from (K, K) or (K, K + 1) counts; NaN where the truth holds none."""
     hits, truth = np.diagonal(counts), counts.sum(axis=1)
     union = truth + counts[:, : len(counts)].sum(axis=0) - hits

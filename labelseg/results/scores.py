@@ -12,7 +12,7 @@ from labelseg.class_ids import BACKGROUND, IGNORE
 from labelseg.data.grey_masks import demand_class_ids
 from labelseg.errors import DataError, MissingArtifactError, UsageError
 from labelseg.ops.cam import cam_mask, resize_maps, score_mask
-from labelseg.ops.metrics import ConfusionMatrix, ThresholdSweep
+from labelseg.ops.metrics import ConfusionMatrix, EvenMatrix, ThresholdSweep
 from labelseg.pipeline.declare.stage import Stage
 from labelseg.pipeline.engines.progress import show_progress
 from labelseg.pipeline.instances import stage_of
@@ -44,6 +44,8 @@ class Score:
         unreadable: Image -> why its true mask cannot be used; it does not count.
         baseline: Mean IoU of masks that are background everywhere; None without background.
         learned: Scored images whose true mask was learned from.
+        even: Mean IoU with every image weighing alike, whatever its size; None for activation maps.
+        heavy: The fewest images that hold more than half of the scored pixels.
         miou: Mean IoU over the classes present in the truth, in [0, 1].
         accuracy: Part of the pixels that is right.
         iou: Class -> IoU; None for a class that the truth does not hold.
@@ -73,6 +75,8 @@ class Score:
     unreadable: dict[str, str] = field(default_factory=dict)
     baseline: float | None = None
     learned: int = 0
+    even: float | None = None
+    heavy: int = 0
 
 
 def scoreable(stage: Stage) -> bool:
@@ -183,7 +187,8 @@ def score_counts(
     demand_class_ids(dataset, with_truth)
     made_with = classes_of(ref, artifact.manifest)
     classes = common_classes(workspace, ref, made_with)
-    matrix = ConfusionMatrix(len(classes))
+    matrix, even = ConfusionMatrix(len(classes)), EvenMatrix(len(classes))
+    sizes: list[int] = []
     tuned = False
     sweep: ThresholdSweep | None = None
     known: list[list[int]] = []
@@ -193,14 +198,17 @@ def score_counts(
         tuned = given is None
         several = [] if given is not None and not curve else [*THRESHOLDS]
         sweep = ThresholdSweep(len(classes), [*several, *([] if given is None else [given])])
-        for truth, arrays in _pairs(truths, ref, artifact, with_truth, unreadable):
+        for truth, arrays in _pairs(truths, ref, artifact, with_truth, unreadable, sizes):
             _sweep_pixels(sweep, truth, arrays)
         threshold = sweep.best()[0] if given is None else given
         matrix.counts[:, :-1] = sweep.counts[int(np.flatnonzero(sweep.thresholds == threshold)[0])]
     else:
         threshold = None
-        for truth, arrays in _pairs(truths, ref, artifact, with_truth, unreadable):
-            matrix.update(counted_truth(truth, arrays), predicted_mask(arrays, truth.shape, threshold))
+        for truth, arrays in _pairs(truths, ref, artifact, with_truth, unreadable, sizes):
+            one = ConfusionMatrix(len(classes))
+            one.update(counted_truth(truth, arrays), predicted_mask(arrays, truth.shape, threshold))
+            matrix.merge(one)
+            even.merge(one)
             known = known or _step_classes(arrays)
     if len(unreadable) == len(with_truth):
         raise next(iter(unreadable.values()))
@@ -211,8 +219,15 @@ def score_counts(
         *_step_scores(matrix, known, classes), ref.tag, changes_of_data(workspace, made_with),
         {image_id: str(error) for image_id, error in unreadable.items()}, background_baseline(matrix, classes),
         len(({*with_truth} - {*unreadable}) & learned_images(workspace, artifact.manifest.recipe)),
+        None if sweep else number_or_none(even.miou()), heaviest(sizes),
     )  # fmt: skip
     return Counted(found, matrix, sweep)
+
+
+def heaviest(sizes: Sequence[int]) -> int:
+    """Count the fewest images that hold more than half of the pixels of all."""
+    held = np.cumsum(sorted(sizes, reverse=True))
+    return int(np.searchsorted(held, held[-1] / 2, side="right")) + 1 if len(held) and held[-1] else 0
 
 
 def learned_images(workspace: Workspace, recipe: Mapping[str, Any]) -> set[str]:
@@ -275,9 +290,9 @@ def _sweep_pixels(sweep: ThresholdSweep, truth: NDArray[np.uint8], arrays: dict[
 
 
 def _pairs(
-    truths: TruthCache, ref: Ref, artifact: Artifact, ids: list[str], unreadable: dict[str, DataError]
+    truths: TruthCache, ref: Ref, artifact: Artifact, ids: list[str], unreadable: dict[str, DataError], sizes: list[int]
 ) -> Iterator[tuple[NDArray[np.uint8], dict[str, NDArray[Any]]]]:
-    """Read the true mask and the item of each image; one whose true mask cannot be used is put among the unreadable."""
+    """Read the true mask and the item of each image, and list the pixels that count; one without a usable true mask is unreadable."""
     with show_progress(len(ids), f"evaluate {ref.instance}") as progress:
         for image_id in ids:
             try:
@@ -285,6 +300,7 @@ def _pairs(
             except DataError as error:
                 unreadable[image_id] = error
             else:
+                sizes.append(int(np.count_nonzero(truth != IGNORE)))
                 yield truth, artifact[image_id]
             progress.update(1)
 

@@ -13,8 +13,9 @@ from conftest import labelseg
 from PIL import Image
 from toy_chain import CamParams, cam
 
+from labelseg.commands.results.evaluate import judgements
 from labelseg.pipeline.declare.stage import Stage
-from labelseg.results.scores import scoreable
+from labelseg.results.scores import Score, heaviest, scoreable
 
 
 def scores(root, *words) -> dict[str, dict]:
@@ -37,6 +38,35 @@ def test_wrong_rows_cost_what_they_should(finished):
     assert row["iou"] == {"background": pytest.approx(120 / 180), "cat": 0.5, "dog": 0.5}
     assert row["miou"] == pytest.approx((120 / 180 + 1) / 3)
     assert row["accuracy"] == pytest.approx(180 / 240)
+
+
+def test_images_of_one_size_weigh_alike_in_any_case(finished):
+    labelseg(finished, "spread", "--rows", "4")
+    row = scores(finished, "spread")["spread"]
+    assert (row["even"], row["heavy"]) == (pytest.approx(row["miou"]), 2)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"), [([1, 1, 1, 1], 3), ([1, 100, 1], 1), ([3, 3], 2), ([2, 1, 1], 2), ([9, 9, 1, 0], 2), ([], 0), ([0, 0], 0)]
+)
+def test_the_fewest_images_with_more_than_half_of_the_pixels_are_counted(sizes, expected):
+    assert heaviest(sizes) == expected
+
+
+def of_few(instance, miou, even, heavy):
+    return Score(instance, "train", "train", 10, 0, miou, miou, baseline=0.1, even=even, heavy=heavy)
+
+
+def test_a_score_that_a_few_large_images_decide_is_no_reason_to_call_a_step_worse():
+    lines = judgements([of_few("refine", 0.547, 0.474, 2), of_few("propagate", 0.521, 0.477, 2)])
+    assert lines == [
+        f"{name} (train): 2 large images of 10 hold more than half of the scored pixels, and so decide the mIoU, which is {even} where "
+        "every image weighs alike."
+        for name, even in (("refine", "47.4"), ("propagate", "47.7"))
+    ]
+    (told,) = (line for line in judgements([of_few("refine", 0.5, 0.4, 1), of_few("propagate", 0.6, 0.3, 1)]) if "worse" in line)
+    assert told == "propagate (train) is worse than refine before it: mIoU 30.0 against 40.0."
+    assert judgements([of_few("refine", 0.5, 0.4, 3), of_few("propagate", 0.6, 0.3, 3)]) == []
 
 
 def test_ignored_pixels_do_not_count(finished):

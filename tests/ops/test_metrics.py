@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from labelseg.class_ids import IGNORE
 from labelseg.errors import DataError
 from labelseg.ops.cam import cam_mask
-from labelseg.ops.metrics import ConfusionMatrix, ThresholdSweep, average_precision, mean_average_precision
+from labelseg.ops.metrics import ConfusionMatrix, EvenMatrix, ThresholdSweep, average_precision, mean_average_precision
 
 CLASSES = 4
 
@@ -140,3 +140,15 @@ def test_classes_without_positives_do_not_count():
     assert math.isnan(average_precision(scores[:, 1], targets[:, 1]))
     assert mean_average_precision(scores, targets) == 1
     assert math.isnan(mean_average_precision(scores[:0], targets[:0]))
+
+
+def test_images_of_any_size_weigh_alike_in_an_even_matrix():
+    small, large = np.array([0, 1]), np.repeat([0, 1], 50)
+    even = EvenMatrix(2)
+    for truth, prediction in ((small, small), (large, np.zeros(100, int))):
+        one = ConfusionMatrix(2)
+        one.update(truth, prediction)
+        even.merge(one)
+    even.merge(ConfusionMatrix(2))  # an image of which nothing counts
+    assert even.counts.tolist() == [[1.0, 0, 0], [0.5, 0.5, 0]]
+    assert even.miou() == pytest.approx((1 / 1.5 + 0.5) / 2)

@@ -145,12 +145,25 @@ def judgements(scores: list[Score]) -> list[str]:
                 f"{name} is no better than background everywhere: mIoU {percent(entry.miou)} against {percent(entry.baseline)}. "
                 f"Look at how it was made: {command_on('show', entry.instance, entry.split)}"
             )
+        if few_decide(entry):
+            even = "" if entry.even is None else f", which is {percent(entry.even)} where every image weighs alike"
+            lines.append(
+                f"{name}: {counted(entry.heavy, 'large image')} of {entry.images:,} "
+                f"{'holds' if entry.heavy == 1 else 'hold'} more than half of the scored pixels, and so decide the mIoU{even}."
+            )
         last = before.get((entry.split, entry.on))
-        if last is not None and last.miou is not None and last.images == entry.images and entry.miou < last.miou:
-            lines.append(f"{name} is worse than {last.instance} before it: mIoU {percent(entry.miou)} against {percent(last.miou)}.")
+        if last is not None and last.images == entry.images:
+            now, then = (entry.even, last.even) if few_decide(entry) else (entry.miou, last.miou)
+            if now is not None and then is not None and now < then:
+                lines.append(f"{name} is worse than {last.instance} before it: mIoU {percent(now)} against {percent(then)}.")
         if "@" not in entry.instance:
             before[entry.split, entry.on] = entry
     return lines
+
+
+def few_decide(entry: Score) -> bool:
+    """Whether a score is that of a few large images: at most a fifth of them hold more than half of the pixels."""
+    return 0 < entry.heavy <= entry.images / 5
 
 
 def score_table(scores: list[Score]) -> str:
