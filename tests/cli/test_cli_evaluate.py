@@ -83,6 +83,22 @@ def test_ignored_pixels_do_not_count(finished):
     assert (row["miou"], row["images"]) == (1.0, 3)
 
 
+def test_an_image_of_which_less_counts_weighs_as_much_as_others_in_the_even_score(finished):
+    labelseg(finished, "spread", "--rows", "4")
+    masks = finished / "other"
+    masks.mkdir()
+    for image_id in ("a1", "a2", "a3"):
+        truth = np.zeros((8, 10), np.uint8)
+        truth[:, 5:] = 255
+        truth[:, 5] = 1 if image_id == "a3" else 255
+        Image.fromarray(truth).save(masks / f"{image_id}.png")
+    labelseg(finished, "config", "data.masks", masks)
+    row = scores(finished, "spread")["spread"]
+    # Of 48 pixels of a3, 40 are background and 4 of the cat's 8 were called so; all 40 of the others are right.
+    assert row["even"] == pytest.approx(((2 + 40 / 48) / (2 + 44 / 48) + 0.5) / 2)
+    assert row["miou"] == pytest.approx((120 / 124 + 0.5) / 2)
+
+
 def test_images_without_a_mask_are_counted_as_left_out(finished, tmp_path):
     masks = tmp_path / "few"
     masks.mkdir()
