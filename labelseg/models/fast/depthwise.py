@@ -82,7 +82,7 @@ def images_as_grids(images: Tensor, step: int, height: int, width: int) -> Tenso
 
 
 def result_type(x: Tensor) -> torch.dtype:
-    """Type that a convolution of ``x`` has."""
+    """Type that a convolution of maps (B, C, H, W) has."""
     return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
 
 
