@@ -3,8 +3,8 @@
 Run: ``python -m benchmarks.trials.maps --finished WORKSPACE``, a workspace of ``benchmarks.voc_animals`` in which ``train-classifier``
 is done; nothing in it is changed. Every way gives maps alone and in the mean with prototype maps of the image, as ``cam --kind mean``
 does. The threshold of maps and the background exponent of the CRF are those with the best mIoU on the 50 tuning masks, for each
-way alike; a way that gains a point there is scored once on ``train_fine``. What is measured already is not measured again. The result is written to
-``benchmarks/results/trials_maps-seed<seed>.json``.
+way alike; a way that gains a point there is scored once on ``train_fine``. What is measured already is not measured again. The result
+is written to ``benchmarks/results/trials_maps-seed<seed>.json``.
 """
 
 from __future__ import annotations
