@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -245,6 +246,15 @@ def test_photos_turned_upright_are_told_where_they_have_masks(root, orientation)
 def test_files_that_do_not_count_are_told(root, change, expected):
     change(root)
     assert any(expected.format(root=root) in line for line in told(root))
+
+
+def test_files_passed_over_are_told_by_the_listing_that_found_the_images(root, monkeypatch):
+    for name in ("x.GIF", "y.gif", "z.heic", ".hidden.gif", "note.txt"):
+        (root / "images" / name).touch()
+    data = open_dataset(root, {"images": "images", "classes": "classes.txt"})
+    data.ids("all")
+    monkeypatch.setattr(os, "scandir", None)
+    assert any("3 files passed over by format (2 .gif, 1 .heic)" in str(finding) for finding in inspect(data, tags=False))
 
 
 def test_scans_of_twelve_bits_in_files_of_sixteen_are_told(root):

@@ -81,7 +81,7 @@ def file_findings(dataset: FolderDataset, *, masks: bool = True, quick: bool = F
 
 def _image_findings(dataset: FolderDataset, most: int, *, whole: bool) -> Iterator[Finding]:
     """Tell of images that are passed over, cannot be read, are huge or dark."""
-    others = Counter(Path(name).suffix.lower() for name in scan_files(dataset.images, frozenset(PICTURES), dataset.masks))
+    others = Counter({suffix: count for suffix, count in dataset.other_files.items() if suffix in PICTURES})
     if others:
         kinds = ", ".join(f"{count:,} {suffix}" for suffix, count in others.most_common())
         known = ", ".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))

@@ -112,7 +112,7 @@ class FolderDataset:
 
     def has(self, image_id: str, kind: Kind) -> bool:
         """Whether there is an image, tags or a mask under this id."""
-        if image_id not in self._index.files:
+        if (kind == "mask" and self.masks is None) or image_id not in self._index.files:
             return False
         if kind == "tags":
             annotation = self._annotation(image_id)
@@ -143,6 +143,11 @@ class FolderDataset:
         """Paths of the files of images, which are identified by their bytes."""
         start, files = os.fspath(self.images / "x")[:-1], self._index.files
         return (start + files[image_id] for image_id in image_ids)
+
+    @property
+    def other_files(self) -> Mapping[str, int]:
+        """How many files in the folder of images are none, by extension."""
+        return self._index.others
 
     def unused_masks(self) -> list[str]:
         """Masks that have the name of no image, as paths below their folder."""

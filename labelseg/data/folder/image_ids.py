@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -17,10 +17,11 @@ from labelseg.suggestions import suggestion
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 
 
-def scan_files(folder: Path, suffixes: frozenset[str], leave_out: Path | None = None) -> list[str]:
+def scan_files(folder: Path, suffixes: frozenset[str], leave_out: Path | None = None, others: Counter[str] | None = None) -> list[str]:
     """List the files under ``folder`` with one of ``suffixes``, as sorted relative paths joined by ``/``.
 
     Hidden files and folders are left out, and the folder ``leave_out`` if it is below; linked folders are followed, each once.
+    ``others`` counts the files that have none of these, by extension.
     """
     found: list[str] = []
     visited: set[str] = set()
@@ -40,8 +41,10 @@ def scan_files(folder: Path, suffixes: frozenset[str], leave_out: Path | None = 
                     continue
                 if entry.is_dir():
                     pending.append((f"{prefix}{name}/", entry.path))
-                elif suffix_of(name).lower() in suffixes:
+                elif (suffix := suffix_of(name).lower()) in suffixes:
                     found.append(prefix + name)
+                elif others is not None:
+                    others[suffix] += 1
     found.sort()
     return found
 
@@ -86,6 +89,16 @@ class ImageIndex:
     def __init__(self, folder: Path, leave_out: Path | None = None) -> None:
         self.folder = folder
         self._leave_out = leave_out
+        self._others: Counter[str] = Counter()
+
+    @property
+    def others(self) -> Mapping[str, int]:
+        """How many files beside the images there are, by extension in small letters.
+
+        Raises:
+            DataError: as ``files``.
+        """
+        return self._others if self.files else {}
 
     @cached_property
     def files(self) -> Mapping[str, str]:
@@ -96,15 +109,13 @@ class ImageIndex:
         """
         if not self.folder.is_dir():
             raise DataError(f"{self.folder}: expected a folder of images, found none. Set images under [data] in labelseg.toml.")
-        found = scan_files(self.folder, IMAGE_SUFFIXES, self._leave_out)
+        found = scan_files(self.folder, IMAGE_SUFFIXES, self._leave_out, self._others)
         if not found:
             raise DataError(f"{self.folder}: expected images ({', '.join(sorted(IMAGE_SUFFIXES))}), found none.")
         stems = [file[: file.rindex(".")] for file in found]
-        suffixes = dict.fromkeys(sorted(stems), "")
+        suffixes = {stem: sys.intern(file[len(stem) :]) for stem, file in zip(stems, found, strict=True)}
         if len(suffixes) == len(stems):
-            for stem, file in zip(stems, found, strict=True):
-                suffixes[stem] = sys.intern(file[len(stem) :])
-            return FileNames(suffixes)
+            return FileNames(suffixes if stems == sorted(stems) else dict(sorted(suffixes.items())))
         by_stem: dict[str, list[str]] = defaultdict(list)
         for stem, file in zip(stems, found, strict=True):
             by_stem[stem].append(file)

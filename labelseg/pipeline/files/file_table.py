@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import suppress
@@ -13,26 +13,24 @@ from typing import Any, NamedTuple
 
 from labelseg.file_kinds import odd_kind
 from labelseg.pipeline.files.atomic import write_atomically
-from labelseg.pipeline.files.digests import DIGEST_BYTES
-from labelseg.pipeline.files.leaves import cut, is_large, leaf_path, read_leaf, write_leaf
+from labelseg.pipeline.files.digests import DIGEST_CHARACTERS
+from labelseg.pipeline.files.leaves import cut, is_large, leaf_path, read_leaf, rises, write_leaf
 from labelseg.pipeline.files.paths import is_key
 from labelseg.pipeline.files.seals import BLANK, intact_seal, seal
 
 WHOLE = 1  # format of an index that is one file
 CUT = 2  # that of one whose rows lie in leaves
 HELD = 8  # leaves in memory
-DIGEST_CHARACTERS = 2 * DIGEST_BYTES
 HEX = "0123456789abcdef"
 
 
 class Entry(NamedTuple):
-    """What is remembered of a file: the state that it had, and its digest; in a leaf also its place there."""
+    """What is remembered of a file: the state that it had, and its digest."""
 
     size: int
     mtime_ns: int
     inode: int
     digest: str
-    place: int = -1
 
 
 class Leaf(NamedTuple):
@@ -41,6 +39,52 @@ class Leaf(NamedTuple):
     first: str
     rows: int
     digest: str
+
+
+class LeafEntries:
+    """The rows of a leaf, sorted by name, column by column; an entry is made when it is asked for.
+
+    Args:
+        values: What the file holds.
+
+    Raises:
+        ValueError, KeyError, TypeError: it is no leaf of this table.
+    """
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        prefix, self._digests = values["in"], values["digests"]
+        if not isinstance(self._digests, str) or len(self._digests) % DIGEST_CHARACTERS or self._digests.strip(HEX):
+            raise ValueError("those are no digests")
+        self.names: list[str] = [prefix + name for name in values["names"]]
+        self._states = values["sizes"], values["mtimes"], values["inodes"]
+        if any({*map(type, column)} - {int} or len(column) != len(self.names) for column in self._states):
+            raise ValueError("that is no leaf of files")
+        if len(self._digests) != len(self.names) * DIGEST_CHARACTERS or not rises(self.names):
+            raise ValueError("a name stands there twice, or has no digest")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def place(self, name: str) -> int:
+        """Find the row of a name; -1 where there is none."""
+        place = bisect_left(self.names, name)
+        return place if place < len(self.names) and self.names[place] == name else -1
+
+    def state(self, place: int) -> tuple[int, int, int]:
+        """Tell in what state the file at a place was."""
+        sizes, mtimes, inodes = self._states
+        return sizes[place], mtimes[place], inodes[place]
+
+    def digest(self, place: int) -> str:
+        """Tell the digest of the file at a place."""
+        return self._digests[place * DIGEST_CHARACTERS : (place + 1) * DIGEST_CHARACTERS]
+
+    def entries(self) -> dict[str, Entry]:
+        """List all by name."""
+        return {name: Entry(*self.state(place), self.digest(place)) for place, name in enumerate(self.names)}
+
+
+NO_ROWS = LeafEntries({"in": "", "names": [], "sizes": [], "mtimes": [], "inodes": [], "digests": ""})
 
 
 class FileTable:
@@ -56,8 +100,9 @@ class FileTable:
         self._leaves: list[Leaf] = []
         self._firsts: list[str] = []
         self._new: dict[str, Entry | None] = {}  # what no leaf says; None is forgotten
-        self._held: OrderedDict[str, dict[str, Entry]] = OrderedDict()
-        self._rows: dict[str, Entry] = {}  # of the leaf that was looked at last
+        self._held: OrderedDict[str, LeafEntries] = OrderedDict()
+        self._rows = NO_ROWS  # of the leaf that was looked at last
+        self._next = 0  # its row after the last one asked for
         self._marks = bytearray()
         self._asked: dict[str, bytearray] = {}  # which rows of leaves were looked at
         self._changed = self._refused = False
@@ -72,10 +117,16 @@ class FileTable:
         """Look up what is remembered of a file."""
         if self._new and name in self._new:
             return self._new[name]
-        entry = self._rows.get(name) or self._find(name)
-        if entry is not None:
-            self._marks[entry.place] = 1
-        return entry
+        place = self._place(name)
+        return None if place < 0 else Entry(*self._rows.state(place), self._rows.digest(place))
+
+    def digest_of(self, name: str, state: tuple[int, int, int]) -> str | None:
+        """Tell the digest of a file that is in this state (size, time, inode); None where it was in another one, or is not remembered."""
+        if self._new and name in self._new:
+            entry = self._new[name]
+            return entry.digest if entry is not None and entry[:3] == state else None
+        place = self._place(name)
+        return self._rows.digest(place) if place >= 0 and self._rows.state(place) == state else None
 
     def set(self, name: str, entry: Entry | None) -> None:
         """Remember something else of a file; None is nothing."""
@@ -93,8 +144,8 @@ class FileTable:
         for leaf in self._leaves:
             marks = self._asked.get(leaf.digest)
             if marks is None or not all(marks):
-                rows = self._open(leaf)
-                found += [name for name, entry in rows.items() if not (marks and marks[entry.place]) and name not in self._new]
+                names = self._open(leaf).names
+                found += [name for place, name in enumerate(names) if not (marks and marks[place]) and name not in self._new]
         return found
 
     def save(self) -> None:
@@ -105,7 +156,7 @@ class FileTable:
         if self._leaves or is_large(len(self._new)):
             self._write_leaves()
         else:
-            files = {name: entry[:4] for name, entry in self._new.items() if entry is not None}
+            files = {name: entry for name, entry in self._new.items() if entry is not None}
             write_atomically(self._path, json.dumps({"format": WHOLE, "files": files}, separators=(",", ":")).encode())
         self._changed = self._refused = False
 
@@ -125,28 +176,34 @@ class FileTable:
         """Take leaves as those that there are."""
         self._leaves, self._firsts = leaves, [leaf.first for leaf in leaves]
         self._held.clear()
-        self._rows, self._marks = {}, bytearray()
+        self._rows, self._marks = NO_ROWS, bytearray()
 
     def _number(self, name: str) -> int:
         """Number of the leaf in which a name lies, or would."""
         return max(0, bisect_right(self._firsts, name) - 1)
 
-    def _find(self, name: str) -> Entry | None:
-        """Look a name up in its leaf, from now on the last."""
-        if not self._leaves:
-            return None
-        leaf = self._leaves[self._number(name)]
-        self._rows = self._open(leaf)
-        self._marks = self._asked.setdefault(leaf.digest, bytearray(len(self._rows)))
-        return self._rows.get(name)
+    def _place(self, name: str) -> int:
+        """Find the row of a name and mark it, -1 where no leaf has one; its leaf is the last from now on. Most often it is the next row."""
+        place, names = self._next, self._rows.names
+        if not (place < len(names) and names[place] == name):
+            place = self._rows.place(name)
+            if place < 0 and self._leaves:
+                leaf = self._leaves[self._number(name)]
+                self._rows = self._open(leaf)
+                self._marks = self._asked.setdefault(leaf.digest, bytearray(len(self._rows)))
+                place = self._rows.place(name)
+        if place >= 0:
+            self._next = place + 1
+            self._marks[place] = 1
+        return place
 
-    def _open(self, leaf: Leaf) -> dict[str, Entry]:
+    def _open(self, leaf: Leaf) -> LeafEntries:
         """Read a leaf, or take it from those in memory; one that is not what was written is empty."""
         rows = self._held.get(leaf.digest)
         if rows is None:
-            rows = {}
+            rows = NO_ROWS
             with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
-                rows = _read_rows(read_leaf(leaf_path(self._folder, leaf.digest)))
+                rows = LeafEntries(read_leaf(leaf_path(self._folder, leaf.digest)))
             self._held[leaf.digest] = rows
             while len(self._held) > HELD:
                 self._held.popitem(last=False)
@@ -163,7 +220,7 @@ class FileTable:
             if number not in groups:
                 leaves += there
                 continue
-            rows: dict[str, Entry | None] = {**(self._open(there[0]) if there else {}), **groups[number]}
+            rows: dict[str, Entry | None] = {**(self._open(there[0]).entries() if there else {}), **groups[number]}
             entries = [(name, entry) for name, entry in sorted(rows.items()) if entry is not None]
             for start, stop in cut([name for name, _ in entries]):
                 leaf = write_leaf(self._folder, _rows_json(entries[start:stop]))
@@ -211,23 +268,3 @@ def _rows_json(rows: Sequence[tuple[str, Entry]]) -> dict[str, Any]:
         "inodes": [entry.inode for entry in entries],
         "digests": "".join(entry.digest for entry in entries),
     }
-
-
-def _read_rows(values: dict[str, Any]) -> dict[str, Entry]:
-    """Read what a leaf holds.
-
-    Raises:
-        ValueError, KeyError, TypeError: it is no leaf of this table.
-    """
-    text, prefix = values["digests"], values["in"]
-    if not isinstance(text, str) or len(text) % DIGEST_CHARACTERS or text.strip(HEX):
-        raise ValueError("those are no digests")
-    if any(set(map(type, values[name])) - {int} for name in ("sizes", "mtimes", "inodes")):
-        raise ValueError("that is no leaf of files")
-    digests = [text[k : k + DIGEST_CHARACTERS] for k in range(0, len(text), DIGEST_CHARACTERS)]
-    columns = values["sizes"], values["mtimes"], values["inodes"], digests, range(len(digests))
-    entries = map(Entry._make, zip(*columns, strict=True))
-    found = dict(zip([prefix + name for name in values["names"]], entries, strict=True))
-    if len(found) != len(digests):
-        raise ValueError("a name stands there twice")
-    return found

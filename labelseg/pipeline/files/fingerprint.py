@@ -76,18 +76,16 @@ class FileIndex(FileDigests):
         Returns:
             For each its digest, or why it has none.
         """
-        start, look_up, look_at, is_absolute = self._from, self._table.get, os.stat, os.path.isabs
+        start, digest_of, look_at, is_absolute = self._from, self._table.digest_of, os.stat, os.path.isabs
         for given in names:
             # Under one name from wherever labelseg is called; os.path.abspath would take as long as the lookup itself.
             name = given if given[:1] == "/" or is_absolute(given) else start + given
             try:
                 status = look_at(name)
-                entry = look_up(name)
-                if entry is not None and (status.st_size, status.st_mtime_ns, status.st_ino) == entry[:3]:
-                    yield entry[3]
-                    continue
-                _refuse_odd(name)
-                found: str | OSError = self._hash(name)
+                found: str | OSError | None = digest_of(name, (status.st_size, status.st_mtime_ns, status.st_ino))
+                if found is None:
+                    _refuse_odd(name)
+                    found = self._hash(name)
             except OSError as error:
                 found = error
             yield found

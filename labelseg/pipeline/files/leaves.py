@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
+from operator import lt
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,11 @@ def is_large(rows: int) -> bool:
 def begins_leaf(name: str) -> bool:
     """Whether a row of this name is the first of a leaf: one of 4,096 is."""
     return zlib.crc32(name.encode("utf-8", "surrogatepass")) % LEAF_ROWS == 0
+
+
+def rises(names: Sequence[str]) -> bool:
+    """Whether names are sorted and all different."""
+    return all(map(lt, names, islice(names, 1, None)))
 
 
 def cut(names: Sequence[str]) -> Iterator[tuple[int, int]]:

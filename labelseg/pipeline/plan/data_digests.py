@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import chain
 
 from labelseg.errors import DataError
-from labelseg.pipeline.files.digests import DigestColumn, digest, digest_all
+from labelseg.pipeline.files.digests import PIECES, DigestColumn, Digesting, digest
 from labelseg.pipeline.files.fingerprint import FileDigests
 from labelseg.protocols import Dataset, Kind
 
@@ -66,6 +65,10 @@ class DataDigests:
         """Digest the ordered images of a split with the kinds of data that matter."""
         name = (split, kinds)
         if name not in self._splits:
-            rows = zip(self.ids(split), *(self.column(split, kind) for kind in kinds), strict=True)
-            self._splits[name] = digest_all(chain(kinds, chain.from_iterable(rows)))
+            ids, columns = self.ids(split), [self.column(split, kind) for kind in kinds]
+            digesting = Digesting()
+            digesting.take(kinds)
+            for start in range(0, len(ids), PIECES):
+                digesting.take_rows(*(column[start : start + PIECES] for column in (ids, *columns)))
+            self._splits[name] = digesting.digest()
         return self._splits[name]

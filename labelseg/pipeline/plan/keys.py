@@ -15,8 +15,9 @@ from blake3 import blake3
 
 from labelseg.errors import ArtifactError
 from labelseg.pipeline.declare.stage import Stage, enters_key, key_name
-from labelseg.pipeline.files.digests import DIGEST_BYTES, DigestColumn, canonical_json, digest
-from labelseg.pipeline.store.items.item_rows import ItemLeaf, LeafRows, rises
+from labelseg.pipeline.files.digests import DIGEST_BYTES, DIGEST_CHARACTERS, PIECES, DigestColumn, canonical_json, digest
+from labelseg.pipeline.files.leaves import rises
+from labelseg.pipeline.store.items.item_rows import ItemLeaf, LeafRows
 from labelseg.pipeline.store.items.leaf_items import LeafItems
 
 
@@ -96,12 +97,14 @@ class ItemKeys:
             columns: Kind of data or role -> digest for each item.
         """
         form, order = self._form(tuple(columns))
-        for values in zip(*(columns[name] for name in order), strict=True):
-            if all(map(_is_plain, values)):
-                data = (form % values).encode("ascii")
-                yield blake3(b"s4:itemb%d:%s" % (len(data), data)).hexdigest(length=DIGEST_BYTES)  # as ``digest`` does, in one call
+        framed = f"s4:itemb{len(form % (('0' * DIGEST_CHARACTERS,) * len(order)))}:{form}"  # as ``digest`` does, in one call
+        for start in range(0, len(columns[order[0]]) if order else 0, PIECES):
+            batch = [columns[name][start : start + PIECES] for name in order]
+            rows = zip(*batch, strict=True)
+            if all({*map(len, column)} == {DIGEST_CHARACTERS} and _is_plain("".join(column)) for column in batch):
+                yield from [blake3((framed % values).encode("ascii")).hexdigest(length=DIGEST_BYTES) for values in rows]
             else:
-                yield self.key(dict(zip(order, values, strict=True)))
+                yield from [self.key(dict(zip(order, values, strict=True))) for values in rows]
 
     def _form(self, names: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
         """Write the JSON of an item that reads these, with a gap for each digest, and the order of the gaps."""
@@ -123,6 +126,7 @@ class KeyTable(Mapping[str, str]):
     def __init__(self, ids: Sequence[str], keys: Iterable[str]) -> None:
         self.ids = ids
         self.keys_in_order = DigestColumn(keys)
+        self.same: dict[tuple[int, int, str], list[str]] = {}  # leaves found to hold these very items, and the parts they lie in
         self._next = 0
 
     def __getitem__(self, item_id: str) -> str:
@@ -158,6 +162,7 @@ class Stretch(NamedTuple):
         leaf: The leaf.
         rows: What it holds; None where it holds these very items under these very keys, and where it cannot be read.
         is_same: Whether it holds these very items under these very keys.
+        parts: The parts that they lie in, where that is so.
     """
 
     start: int
@@ -165,17 +170,24 @@ class Stretch(NamedTuple):
     leaf: ItemLeaf
     rows: LeafRows | None
     is_same: bool
+    parts: Sequence[str] = ()
 
 
 def compare(keys: KeyTable, items: LeafItems) -> Iterator[Stretch]:
-    """Compare items with those of an artifact made before, leaf by leaf; the keys must be sorted by id."""
+    """Compare items with those of an artifact made before, leaf by leaf; the keys must be sorted by id.
+
+    A leaf that was found the same is not read for these keys again.
+    """
     for start, stop, leaf in items.stretches(keys.ids):
+        name = start, stop, leaf.digest
         rows: LeafRows | None = None
-        with suppress(ArtifactError):
-            rows = items.rows(leaf)
-        same = rows is not None and len(rows) == stop - start and rows.ids == list(keys.ids[start:stop])
-        same = same and rows is not None and rows.keys == "".join(keys.keys_in_order[start:stop])
-        yield Stretch(start, stop, leaf, None if same else rows, same)
+        if name not in keys.same:
+            with suppress(ArtifactError):
+                rows = items.rows(leaf)
+            if rows is not None and rows.ids == list(keys.ids[start:stop]) and rows.keys == "".join(keys.keys_in_order[start:stop]):
+                keys.same[name] = rows.parts
+        is_same = name in keys.same
+        yield Stretch(start, stop, leaf, None if is_same else rows, is_same, keys.same.get(name, ()))
 
 
 def _is_plain(value: str) -> bool:

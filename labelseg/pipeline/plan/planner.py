@@ -17,6 +17,7 @@ from labelseg.errors import ArtifactError
 from labelseg.pipeline.declare.stage import Stage
 from labelseg.pipeline.files.digests import DigestColumn, canonical_json, digest
 from labelseg.pipeline.files.fingerprint import FileIndex
+from labelseg.pipeline.files.leaves import rises
 from labelseg.pipeline.instances import run_command, stage_of
 from labelseg.pipeline.plan.attached_files import AttachedFiles
 from labelseg.pipeline.plan.data_digests import ABSENT, DataDigests
@@ -25,7 +26,7 @@ from labelseg.pipeline.plan.graph import SPLIT_PARAM, Node, NodeId
 from labelseg.pipeline.plan.keys import ItemKeys, KeyTable, compare, key_params
 from labelseg.pipeline.plan.normal_form import normal_form, same_params
 from labelseg.pipeline.plan.reasons import Reason, State, data_reasons, stale_reasons
-from labelseg.pipeline.store.items.item_rows import pieces, rises
+from labelseg.pipeline.store.items.item_rows import pieces
 from labelseg.pipeline.store.items.leaf_items import LeafItems
 from labelseg.pipeline.store.manifests import Catalog, Manifest, ManifestItem, Ref, lost_items
 from labelseg.pipeline.store.records import repair

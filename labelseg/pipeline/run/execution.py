@@ -17,7 +17,7 @@ from labelseg.pipeline.engines.inputs import Inputs
 from labelseg.pipeline.engines.messages import Computed, Failed, MapJob, Message, Outcome, Tasks
 from labelseg.pipeline.engines.progress import show_progress
 from labelseg.pipeline.files.digests import digest
-from labelseg.pipeline.files.leaves import is_large
+from labelseg.pipeline.files.leaves import is_large, rises
 from labelseg.pipeline.files.paths import below
 from labelseg.pipeline.instances import command_on, stage_of
 from labelseg.pipeline.plan.decisions import Decision, Entry, Standing
@@ -30,7 +30,7 @@ from labelseg.pipeline.run.prospect import MapWork, Prospect
 from labelseg.pipeline.store.artifacts import TENSOR, Model
 from labelseg.pipeline.store.away.marks import is_away
 from labelseg.pipeline.store.headers import part_path
-from labelseg.pipeline.store.items.item_rows import ItemLeaf, rises
+from labelseg.pipeline.store.items.item_rows import ItemLeaf
 from labelseg.pipeline.store.items.leaf_items import LeafItems
 from labelseg.pipeline.store.items.leaf_writing import write_merged
 from labelseg.pipeline.store.manifests import Manifest, ManifestItem, Ref

@@ -198,7 +198,7 @@ def _kept_items(planner: Planner, entries: Entries, keys: KeyTable, manifest: Ma
     named: list[ManifestItem] = []
     wanted: list[tuple[str, str]] = []
     for stretch in compare(keys, items):
-        if stretch.is_same and sealed.issuperset(items.rows(stretch.leaf).parts):
+        if stretch.is_same and sealed.issuperset(stretch.parts):
             kept.append(stretch)
             continue
         ids = keys.ids[stretch.start : stretch.stop]

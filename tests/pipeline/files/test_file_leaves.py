@@ -40,7 +40,7 @@ def filled(path, names=NAMES) -> FileTable:
 
 
 def found(table: FileTable, names=NAMES) -> list[Entry | None]:
-    return [row and row._replace(place=-1) for row in map(table.get, names)]
+    return list(map(table.get, names))
 
 
 def contents(folder) -> dict[str, bytes]:
@@ -78,6 +78,15 @@ def test_many_files_are_remembered_by_the_next_process(tmp_path):
     table = filled(tmp_path / "files.json")
     assert found(table) == [entry(k) for k in range(len(NAMES))]
     assert table.get("/data/none") is None and table.get("/a") is None and table.get("/z") is None
+    for number in [*range(len(NAMES)), 7, 250, 8]:
+        size, mtime, inode, content = entry(number)
+        assert table.digest_of(NAMES[number], (size, mtime, inode)) == content
+        for other in ((size + 1, mtime, inode), (size, mtime + 1, inode), (size, mtime, inode + 1)):
+            assert table.digest_of(NAMES[number], other) is None
+    table.set(NAMES[7], entry(9))
+    assert [table.digest_of(NAMES[7], entry(k)[:3]) for k in (7, 9)] == [None, entry(9).digest]
+    table.set(NAMES[7], None)
+    assert table.digest_of(NAMES[7], entry(9)[:3]) is None
     assert len(contents(tmp_path / "files")) == len(list(cut(NAMES)))
 
 
@@ -180,7 +189,7 @@ def test_a_list_of_leaves_that_is_not_sorted_counts_as_none(tmp_path):
 
 @pytest.mark.parametrize("change", [
     {"digests": "g" * 32}, {"digests": "0" * 33}, {"digests": ["0" * 32]}, {"digests": []}, {"sizes": [None]}, {"mtimes": [1e300]},
-    {"inodes": [[]]}, {"names": [5]}, {"in": 5}, {},
+    {"inodes": [[]]}, {"inodes": [1, 1]}, {"names": [5]}, {"in": 5}, {},
 ])  # fmt: skip
 def test_a_leaf_of_other_values_costs_its_rows_alone_whatever_its_name_says(tmp_path, change):
     filled(tmp_path / "files.json")

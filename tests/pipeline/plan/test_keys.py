@@ -13,10 +13,13 @@ from PIL import Image
 from labelseg.data.folder.folder_dataset import FolderDataset
 from labelseg.errors import DataError, UsageError
 from labelseg.pipeline.declare.stage import Stage, file_option, option, source, split_option
-from labelseg.pipeline.files.digests import canonical_json, digest
+from labelseg.pipeline.files.digests import Digesting, canonical_json, digest
 from labelseg.pipeline.files.fingerprint import FileIndex
 from labelseg.pipeline.plan.data_digests import DataDigests
-from labelseg.pipeline.plan.keys import ItemKeys, item_key, key_params, params_json
+from labelseg.pipeline.plan.keys import ItemKeys, KeyTable, compare, item_key, key_params, params_json
+from labelseg.pipeline.store.items.item_rows import ManifestItem
+from labelseg.pipeline.store.items.leaf_items import LeafItems
+from labelseg.pipeline.store.items.leaf_writing import write_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +139,48 @@ def test_keys_made_together_are_those_made_one_by_one(shared, inputs):
     params = {"beta": 8.0, "note": "50 % of %s", "scales": [0.5, 1]}
     keys = ItemKeys("toy", 3, params, shared)
     assert [keys.key(one) for one in inputs] == [item_key("toy", 3, params, {**shared, **one}) for one in inputs]
+
+
+@settings(deadline=None)
+@given(
+    shared=st.dictionaries(NAMES, VALUES, max_size=2),
+    columns=st.dictionaries(NAMES, st.lists(VALUES, min_size=5, max_size=5), min_size=1, max_size=3),
+    times=st.sampled_from([1, 1000]),
+)
+def test_keys_of_columns_are_those_made_one_by_one(shared, columns, times):
+    """Also where a thousand others stand before one that is no digest."""
+    params = {"beta": 8.0, "note": "50 % of %s"}
+    columns = {name: ["f" * 32] * times + values for name, values in columns.items()}
+    keys = ItemKeys("toy", 3, params, shared)
+    rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)][-7:]
+    assert [*keys.column(columns)][-7:] == [item_key("toy", 3, params, {**shared, **row}) for row in rows]
+
+
+ROWS = st.lists(st.tuples(st.text(max_size=3), VALUES, VALUES), max_size=5)
+
+
+@settings(deadline=None)
+@given(batches=st.lists(ROWS, max_size=3), columns=st.integers(0, 2))
+def test_rows_enter_a_digest_as_their_texts_do_one_by_one(batches, columns):
+    digesting, texts = Digesting(), ["image"]
+    digesting.take(["image"])
+    for rows in batches:
+        digesting.take_rows([row[0] for row in rows], *([row[k + 1] for row in rows] for k in range(columns)))
+        texts += [text for row in rows for text in row[: columns + 1]]
+    assert digesting.digest() == digest(*texts)
+
+
+def test_a_leaf_that_was_the_same_is_not_read_again_but_where_other_items_would_lie_in_it(tmp_path):
+    items = [ManifestItem(f"{k:02d}", f"{k:032x}", "a" * 32, k, f"{k:032x}") for k in range(6)]
+    halves = [write_rows(tmp_path / "leaves" / "look", half) for half in (items[:3], items[3:])]
+    keys = KeyTable([item.id for item in items], (item.key for item in items))
+    whole = LeafItems(tmp_path, "look", halves)
+    assert [(s.start, s.stop, s.is_same, s.parts) for s in compare(keys, whole)] == [(0, 3, True, ["a" * 32]), (3, 6, True, ["a" * 32])]
+    for leaf in halves:
+        whole.path(leaf).unlink()
+    assert [s.is_same for s in compare(keys, LeafItems(tmp_path, "look", halves))] == [True, True]
+    (stretch,) = compare(keys, LeafItems(tmp_path, "look", halves[:1]))
+    assert (stretch.start, stretch.stop, stretch.is_same, stretch.parts) == (0, 6, False, ())
 
 
 @given(parts=st.lists(st.text(max_size=3) | st.binary(max_size=3), max_size=5), times=st.sampled_from([1, 700, 5000]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 
 import pytest
 
@@ -74,6 +75,8 @@ def test_an_added_image_opens_no_leaf_more_than_twice_and_writes_one_of_each_map
     run(root)
     written = {*(root / ".labelseg").glob("leaves/*/*.json")} - before
     assert sorted(path.parent.name for path in written) == ["cam", "refine"]
+    times = Counter(path for path in read if path in before)
+    assert max(times[path] for path in before if path.parent.name == "refine") == 2  # once to compare, once for the digest of all
 
 
 def test_items_that_fail_lie_in_no_leaf_and_come_back_when_they_are_mended(tmp_path, monkeypatch):

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
-from itertools import islice
-from operator import lt
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from labelseg.pipeline.files.paths import climbing, is_key
@@ -74,11 +72,6 @@ class LeafRows(LazyRows[ManifestItem]):
         """Look an item up by its id."""
         k = bisect_left(self.ids, item_id)
         return self[k] if k < len(self) and self.ids[k] == item_id else None
-
-
-def rises(ids: Sequence[str]) -> bool:
-    """Whether ids are sorted and all different."""
-    return all(map(lt, ids, islice(ids, 1, None)))
 
 
 def pieces(text: str) -> list[str]:

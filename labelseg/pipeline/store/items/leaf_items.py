@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from labelseg.errors import ArtifactError, DamageError
-from labelseg.pipeline.files.digests import digest_all
+from labelseg.pipeline.files.digests import Digesting
 from labelseg.pipeline.files.leaves import is_intact, leaf_path, read_leaf
 from labelseg.pipeline.files.paths import is_key
 from labelseg.pipeline.lazy_rows import LazyRows
@@ -77,14 +77,12 @@ class LeafItems(LazyRows[ManifestItem]):
     def summary(self) -> tuple[str, list[str]]:
         """Digest the ordered pairs of id and content digest, and list the parts in the order of the items, reading each leaf once."""
         parts: dict[str, None] = {}
-
-        def contents() -> Iterator[str]:
-            for leaf in self.leaves:
-                rows = self.rows(leaf)
-                parts.update(dict.fromkeys(rows.parts))
-                yield from chain.from_iterable(zip(rows.ids, pieces(rows.digests), strict=True))
-
-        return digest_all(contents()), list(parts)
+        digesting = Digesting()
+        for leaf in self.leaves:
+            rows = self.rows(leaf)
+            parts |= dict.fromkeys(rows.parts)
+            digesting.take_rows(rows.ids, pieces(rows.digests))
+        return digesting.digest(), list(parts)
 
     def of(self, leaves: Iterable[ItemLeaf]) -> LeafItems:
         """Make the items of other leaves in the same folder."""

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from labelseg.pipeline.files.leaves import begins_leaf, cut, is_large, write_leaf
+from labelseg.pipeline.files.leaves import begins_leaf, cut, is_large, rises, write_leaf
 from labelseg.pipeline.files.paths import is_key
-from labelseg.pipeline.store.items.item_rows import ItemLeaf, ManifestItem, rises
+from labelseg.pipeline.store.items.item_rows import ItemLeaf, ManifestItem
 from labelseg.pipeline.store.items.leaf_items import FOLDER, LeafItems
 
 MOST_WAITING = 1 << 14  # items that wait for the end of their leaf
