@@ -5,9 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import combinations
 from pathlib import Path
 
+import numpy as np
+
+from labelseg.class_ids import IGNORE
 from labelseg.data.dataset import image_file
 from labelseg.data.domains.sized_dataset import folder_of
 from labelseg.data.folder.findings import Finding
@@ -19,6 +23,7 @@ from labelseg.wording import counted, some_of
 
 FEW = 3  # images of a class below which nothing is said of what it stands beside
 SMALL = 10  # images of a class below which that is told
+FEWEST_MASKS = 10  # of the validation split, below which that is told
 ENOUGH = 6  # tagged images from which their classes are compared
 NEARLY = 0.95  # share of the tagged images from which a class is nearly everywhere
 UNEVEN = 20  # times as many images as the rarest class has, from which that is told
@@ -48,7 +53,7 @@ def tag_findings(dataset: Dataset) -> Iterator[Finding]:
 
 
 def split_findings(dataset: Dataset, validation: str, *, quick: bool = False) -> Iterator[Finding]:
-    """Tell of images that are learned from and scored on, by their ids or by their bytes.
+    """Tell of images that are learned from and scored on, by their ids or by their bytes, and of hardly any masks to score on.
 
     Args:
         dataset: The data.
@@ -72,6 +77,26 @@ def split_findings(dataset: Dataset, validation: str, *, quick: bool = False) ->
     if not quick:
         for name in held_out:
             yield from _copies(dataset, name, ids[name], ids.get(LEARNED, []))
+    yield from _few_masks(dataset, validation, ids.get(validation, []))
+
+
+def _few_masks(dataset: Dataset, name: str, ids: Sequence[str]) -> Iterator[Finding]:
+    """Tell of a split with so few masks that scores on it say little; a split without any scores nothing."""
+    masked = [image_id for image_id in ids if dataset.has(image_id, "mask")]
+    if not 0 < len(masked) < FEWEST_MASKS:
+        return
+    present: set[int] = set()
+    for image_id in masked:
+        with suppress(LabelsegError):  # told where masks are looked at
+            present.update(np.unique(dataset.mask(image_id)).tolist())
+    lacking = [f"'{class_name}'" for k, class_name in enumerate(dataset.classes) if k not in present and k != IGNORE]
+    what = f"{counted(len(masked), 'mask')} for {counted(len(ids), 'image')}{f', none with {some_of(lacking)}' if lacking else ''}"
+    effect = 'scores on so few say little, and keep = "best" chooses the epoch of a segmenter by them'
+    remedy = (
+        f"Give {name} {FEWEST_MASKS} masks or more, of every class: draw some, or list images with masks in {name}.txt; "
+        "or keep the last epoch: labelseg config train-segmenter.keep last"
+    )
+    yield Finding("warning", f"split {name}", what, effect, remedy)
 
 
 def _shared(name: str, other: str, shared: Sequence[str], effect: str) -> Finding:

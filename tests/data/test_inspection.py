@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from labelseg.data import balance
 from labelseg.data.dataset import open_dataset
 from labelseg.data.inspection import inspect
 
@@ -17,8 +18,9 @@ PARTS = {"images": "images", "labels": "labels.csv", "masks": "masks", "classes"
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """Eight images in two classes with masks, and lists: nothing is wrong with them."""
+def root(tmp_path: Path, monkeypatch) -> Path:
+    """Eight images in two classes with masks, and lists: nothing is wrong with them, but that they are few."""
+    monkeypatch.setattr(balance, "FEWEST_MASKS", 2)
     for folder in ("images", "masks"):
         (tmp_path / folder).mkdir()
     for number in range(8):
@@ -131,6 +133,21 @@ def test_files_that_differ_in_the_middle_alone_are_no_copies(root):
         Image.fromarray(pixels).save(root / f"images/{name}.bmp")
         (root / f"images/{name}.jpg").unlink()
     assert not any("same bytes" in line for line in told(root, masks=None))
+
+
+def test_hardly_any_masks_to_score_on_are_told_with_the_classes_they_lack(root):
+    (root / "masks/7.png").unlink()
+    (line,) = (line for line in told(root) if "split val" in line)
+    assert line.startswith("warning: split val: 1 mask for 2 images, none with 'dog': scores on so few say little, and keep = \"best\"")
+    assert told(root, quick=True) == [line]
+    (root / "masks/6.png").unlink()
+    assert told(root) == []
+
+
+@pytest.mark.parametrize(("fewest", "expected"), [(2, 0), (3, 1)])
+def test_masks_to_score_on_are_few_below_a_number(root, monkeypatch, fewest, expected):
+    monkeypatch.setattr(balance, "FEWEST_MASKS", fewest)
+    assert sum("split val: 2 masks for 2 images: scores" in line for line in told(root)) == expected
 
 
 def tagged(root, *rows, train=None):

@@ -29,7 +29,7 @@ def test_init_dry_runs_and_doctor_share_one_list(data, tmp_path):
     (data / "notes.txt").write_text("photos of pets\n")
     root = tmp_path / "w"
     found = lines(labelseg(root, "init", "--from", data, stages=STAGES).stderr)
-    assert len(found) == 8
+    assert len(found) == 9
     assert lines(labelseg(root, "run", "--dry-run", stages=STAGES).stderr) >= found
     told = {line.removeprefix("data").strip() for line in lines(labelseg(root, "doctor", stages=STAGES).stdout)}
     assert told == lines(labelseg(root, "run", "--dry-run", stages=STAGES).stderr)
