@@ -19,6 +19,7 @@ from labelseg.pipeline.instances import command_on, stage_of, table_of
 from labelseg.pipeline.plan.reasons import reasons_text
 from labelseg.pipeline.run.options import ENGINES, RunOptions
 from labelseg.pipeline.run.report import NodeResult, Report
+from labelseg.results.facts import kept_metrics
 from labelseg.results.history import paces
 from labelseg.results.outlook.findings import demand_masks, node_findings
 from labelseg.wording import counted, seconds_text, some_of
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from labelseg.pipeline.declare.config import Config
     from labelseg.pipeline.plan.graph import Node
     from labelseg.pipeline.run.planning import Plan
+    from labelseg.pipeline.store.manifests import Manifest
     from labelseg.workspace import Workspace
 
 # Where a network that was taken in stands in for one that is trained here.
@@ -251,18 +253,18 @@ def _made(workspace: Workspace, result: NodeResult) -> str:
 
 def _next_step(workspace: Workspace, result: NodeResult) -> str:
     """Name the command that goes on from a model: one that was taken in is read by nothing until somebody says so."""
-    setting = PLACES.get(_meta(workspace, result).get("model", {}).get("network"), "") if is_imported(result.instance) else ""
+    manifest = _manifest(workspace, result) if is_imported(result.instance) else None
+    setting = PLACES.get(manifest.meta.get("model", {}).get("network"), "") if manifest else ""
     reader, _, param = setting.partition(".")
     if setting and getattr(workspace.config.params(reader), param) != result.instance:
         return f"to have it read in the place of a training: labelseg config {setting} {shlex.quote(result.instance)}"
     return "labelseg run"
 
 
-def _meta(workspace: Workspace, result: NodeResult, tag: str | None = None) -> dict[str, Any]:
-    """What is told of a model; nothing where it has no table, as one that was tried with ``--no-save``."""
+def _manifest(workspace: Workspace, result: NodeResult, tag: str | None = None) -> Manifest | None:
+    """What is recorded of what was made; None where nothing is, as of what was tried with ``--no-save``."""
     ref = workspace.ref(result.instance, "", tag)
-    manifest = None if ref is None else workspace.catalog.load(stage_of(result.instance), ref.key)
-    return {} if manifest is None else dict(manifest.meta)
+    return None if ref is None else workspace.catalog.load(stage_of(result.instance), ref.key)
 
 
 def _next_look(workspace: Workspace, result: NodeResult) -> str:
@@ -309,10 +311,11 @@ def _outcome(workspace: Workspace, result: NodeResult, tag: str | None) -> str:
 
 def _metrics(workspace: Workspace, result: NodeResult, tag: str | None) -> str:
     """Write the scores of a model that was just trained, or what one is that was taken in."""
-    meta = _meta(workspace, result, tag)
-    if is_imported(result.instance) and (model := meta.get("model")):
+    manifest = _manifest(workspace, result, tag)
+    if manifest is None:
+        return ""
+    if is_imported(result.instance) and (model := manifest.meta.get("model")):
         left = ", ".join(f"{part} {count}" for part, count in model.get("left", {}).items())
         return f": {model['imported']} on {model['backbone']}{f'; tensors left out: {left}' if left else ''}"
-    last = meta.get("metrics", {}).get("last", {})
-    scores = [f"{name} {percent(value)}" for name, value in last.items() if name in ("mAP", "mIoU")]
+    scores = [f"{name} {percent(value)}" for name, value in kept_metrics(manifest).items() if name in ("mAP", "mIoU")]
     return f", {', '.join(scores)}" if scores else ""

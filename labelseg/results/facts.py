@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from labelseg.workspace import Workspace
 
 
+def kept_metrics(manifest: Manifest) -> Mapping[str, Any]:
+    """Read the metrics of a model after the epoch whose weights were kept; nothing of a map."""
+    metrics = manifest.meta.get("metrics", {})
+    kept = "best" if manifest.params.get("keep") == "best" and "best" in metrics else "last"
+    return metrics.get(kept) or {}
+
+
 def artifact_facts(workspace: Workspace, ref: Ref, manifest: Manifest) -> dict[str, Any]:
     """Collect what is recorded of an artifact.
 

@@ -189,6 +189,11 @@ def test_the_score_told_after_a_training_is_its_own_and_not_that_of_a_trial(root
     assert "mAP 7.0" in labelseg(root, "train-net", "--epochs", "7").stderr
 
 
+def test_the_score_told_after_a_training_is_that_of_the_weights_that_were_kept(root, monkeypatch):
+    monkeypatch.setattr("labelseg.commands.carry_out.kept_metrics", lambda manifest: {"mAP": manifest.params["epochs"] / 40, "loss": 1})
+    assert "mAP 12.5\n" in labelseg(root, "train-net", "--epochs", "5").stderr
+
+
 @pytest.mark.parametrize("words", ["train-net --as other --epochs 9", "spread --as other --rows 4", "cam --as other"])
 def test_an_instance_that_is_tried_has_no_table_and_can_be_looked_at_all_the_same(root, words):
     result = labelseg(root, *words.split(), "--no-save")

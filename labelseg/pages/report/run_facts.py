@@ -11,6 +11,7 @@ from labelseg.pages.report.report_facts import CurveFacts, StageFacts
 from labelseg.pipeline.declare.values import former_names
 from labelseg.pipeline.plan.keys import params_json
 from labelseg.pipeline.plan.reasons import reasons_text
+from labelseg.results.facts import kept_metrics
 from labelseg.results.standing import load_manifest
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def _row_facts(workspace: Workspace, row: StatusRow) -> tuple[StageFacts, CurveF
         return _bare(row), None
     manifest = load_manifest(workspace, ref)
     changed, others = changed_params(workspace.stages[ref.stage], manifest.params)
-    metrics = {name: value for name, value in (manifest.meta.get("metrics", {}).get("last") or {}).items() if _is_number(value)}
+    metrics = {name: value for name, value in kept_metrics(manifest).items() if _is_number(value)}
     told = StageFacts(
         row.instance, row.split, row.state, reasons_text(row.reasons), row.items, row.failed, row.seconds, row.created,
         manifest.device, changed, others, metrics,
