@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -81,8 +82,8 @@ def with_legend(sheet: Image.Image, name: str, classes: Sequence[str], class_ids
 
 
 def _written(text: str) -> str:
-    """Write a text in letters that the built-in font has."""
-    return text.encode("latin-1", "replace").decode("latin-1")
+    """Write a text in letters that the built-in font has, letters and their accents composed."""
+    return unicodedata.normalize("NFC", text).encode("latin-1", "replace").decode("latin-1")
 
 
 def save_picture(picture: Image.Image, path: Path) -> None:

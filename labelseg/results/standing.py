@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING, NamedTuple
 
-from labelseg.errors import DataError, MissingArtifactError
+from labelseg.errors import DataError, MissingArtifactError, UsageError
 from labelseg.pipeline.declare.stage import Stage
 from labelseg.pipeline.instances import UNSAVED, command_on, run_command, stage_of
 from labelseg.pipeline.plan.class_lists import class_changes, mix_text, mixed_ids, recorded_classes
-from labelseg.suggestions import suggestion
+from labelseg.suggestions import suggestion, unknown_split
 
 if TYPE_CHECKING:
     from labelseg.pipeline.store.artifacts import Artifact
@@ -59,7 +59,7 @@ def find_refs(workspace: Workspace, name: Named, split: str | None = None) -> li
     """List what stands under a name, in every split or in one of them.
 
     Raises:
-        UsageError: there is no such instance, and never was.
+        UsageError: there is no such instance, and never was; the data has no such split.
         MissingArtifactError: nothing stands under the name.
     """
     own = workspace.catalog.refs(tagged=True, instance=name.instance)
@@ -72,6 +72,8 @@ def find_refs(workspace: Workspace, name: Named, split: str | None = None) -> li
     where = f" on {split}" if split else ""
     if name.tag in ("", UNSAVED) or not under:
         workspace.config.stage(name.instance)
+    if split is not None and split not in workspace.dataset.splits():
+        raise UsageError(unknown_split(split, workspace.dataset.splits()))
     if name.tag in ("", UNSAVED):
         command = workspace.config.command(name.instance, split or "", unsaved=bool(name.tag))
         raise MissingArtifactError(f"{name.instance} has never run here{where}. Run: {command}")

@@ -172,6 +172,7 @@ def test_export_of_a_model(finished, tmp_path):
         ("train-net --model net.pth", 2, "ends in .safetensors"),
         ("spread", 2, "labelseg export spread -o DIR"),
         ("spread --split val -o out", 1, "has never run here on val"),
+        ("spread --split vall -o out", 2, "the data has no split 'vall'. Did you mean 'val'?"),
     ],
 )
 def test_export_refuses(finished, tmp_path, monkeypatch, words, code, message):

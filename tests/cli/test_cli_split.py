@@ -43,6 +43,12 @@ def test_a_split_becomes_two_lists_named_by_their_origin(root, data):
     assert run(root, "status").exit_code == 0
 
 
+def test_labelled_images_without_any_mask_are_told(root):
+    assert "has a mask" not in run(root, "split", "--labelled", 2).stderr
+    assert run(root, "config", "data.masks", "--unset").exit_code == 0
+    assert "warning: no image of bare has a mask" in run(root, "split", "--labelled", 1, "--name", "bare").stderr
+
+
 def test_stages_that_learn_from_few_masks_use_the_lists_unless_told_not_to(root):
     assert run(root, "split", "--labelled", 1, "--name", "few", "--no-use").exit_code == 0
     assert "unlabelled" not in tables(root).get("train-unimatch", {})

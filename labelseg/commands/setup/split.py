@@ -90,6 +90,11 @@ def split(
         _write(workspace, {name: chosen, f"{name}{REST}": rest})
         used = _use(workspace, name) if use else []
     tell(_report(dataset, name, chosen, rest, classes_of))
+    if not any(dataset.has(image_id, "mask") for image_id in chosen):
+        talk(
+            f"warning: no image of {name} has a mask, which trainings from few masks learn from. Draw masks of these, and name "
+            "their folder: labelseg config data.masks DIR"
+        )
     talk(f"Wrote {workspace.root / FOLDER / name}.txt and {name}{REST}.txt{'; used by ' + ', '.join(used) if used else ''}.")
 
 
