@@ -15,10 +15,12 @@ from labelseg.class_ids import IGNORE
 from labelseg.data.dataset import image_file
 from labelseg.data.domains.sized_dataset import folder_of
 from labelseg.data.folder.findings import Finding
+from labelseg.data.folder.folder_dataset import FolderDataset
 from labelseg.data.folder.splits import ALL, HELD_OUT
 from labelseg.errors import LabelsegError
 from labelseg.file_kinds import demand_file, read_file
 from labelseg.protocols import Dataset
+from labelseg.suggestions import suggestion
 from labelseg.wording import counted, some_of
 
 FEW = 3  # images of a class below which nothing is said of what it stands beside
@@ -49,6 +51,7 @@ def tag_findings(dataset: Dataset) -> Iterator[Finding]:
         yield from _everywhere(dataset, where, counts, len(tags))
         yield from _never_alone(dataset, where, tags, counts, everywhere)
     yield from _rare(dataset, where, tags, counts)
+    yield from _misspelt(dataset, where, counts)
     yield from _unknown(dataset, tags)
 
 
@@ -166,6 +169,23 @@ def _rare(dataset: Dataset, where: str, tags: Mapping[str, tuple[int, ...]], cou
         rarest, largest = (dataset.classes[next(k for k, count in learned.items() if count == wanted)] for wanted in (least, most))
         what = f"'{rarest}' is in {counted(least, 'image')} of {LEARNED}, '{largest}' in {most:,}"
         yield Finding("note", where, what, "rare classes are learned late and badly", f"Add images of '{rarest}'.")
+
+
+def _misspelt(dataset: Dataset, where: str, counts: Mapping[int, int]) -> Iterator[Finding]:
+    """Tell of rare classes spelled nearly as a frequent one, where a table alone names the classes."""
+    folder = folder_of(dataset)
+    if not isinstance(folder, FolderDataset) or folder.classes_from is not None or folder.labels is None:
+        return
+    told = []
+    for k, count in sorted(counts.items()):
+        name = dataset.classes[k]
+        frequent = [dataset.classes[j] for j, other in counts.items() if other >= SMALL * count]
+        hint = suggestion(name, frequent, listed="").strip().rstrip("?")
+        if count < FEW and hint:
+            told.append(f"'{name}' (line {folder.line_of(name)}, {counted(count, 'image')}: {hint[0].lower()}{hint[1:]}?)")
+    if told:
+        remedy = "Correct the table; or list the classes, so that no other name is read as one: --classes FILE"
+        yield Finding("warning", where, f"rare names close to a frequent one: {some_of(told)}", "each is a class of its own", remedy)
 
 
 def _unknown(dataset: Dataset, tags: Mapping[str, tuple[int, ...]]) -> Iterator[Finding]:

@@ -205,6 +205,46 @@ def test_masks_of_0_and_255_are_told(root, value):
     assert any(line.startswith(f"error: {root}/masks: masks hold 0 and 255 only") for line in told(root))
 
 
+def test_a_mask_of_0_and_255_among_others_is_told(root):
+    for name in ("3", "5"):
+        Image.fromarray(np.array([[0, 255]] * 20, np.uint8).repeat(15, 1)).save(root / f"masks/{name}.png")
+    (line,) = told(root)
+    expected = "2 of 8 masks looked at hold nothing but 0 and 255 while others hold classes, 3.png the first: they count as background"
+    assert line.startswith(f"warning: {root}/masks: {expected}")
+    Image.fromarray(np.zeros((20, 30), np.uint8)).save(root / "masks/3.png")
+    Image.fromarray(np.zeros((20, 30), np.uint8)).save(root / "masks/5.png")
+    assert told(root) == []
+
+
+@pytest.mark.parametrize(
+    ("usual", "side", "expected"),
+    [(30, 1001, 512), (30, 1000, 0), (600, 1201, 600), (600, 1200, 0)],
+)
+def test_images_far_larger_than_the_others_are_told(root, usual, side, expected):
+    for path in (root / "images").iterdir():
+        Image.new("L", (3, usual), int(path.stem)).save(path)
+    Image.new("L", (3, side)).save(root / "images/4.jpg")
+    found = [line for line in told(root, masks=None) if "far larger" in line]
+    what = (
+        f"1 of 8 images looked at far larger than the median of {usual} pixels, 4.jpg of {side:,} the largest: each is worked on at its own"
+    )
+    assert [what in line and line.endswith(f"labelseg config data.long_side {expected}") for line in found] == [True] * bool(expected)
+    assert not any("far larger" in line for line in told(root, masks=None, long_side=64))
+
+
+@pytest.mark.parametrize(("frequent", "rare", "expected"), [(20, "Khu", True), (9, "Khu", False), (20, "Schaf", False)])
+def test_a_rare_name_close_to_a_frequent_one_is_told_where_a_table_names_the_classes(root, frequent, rare, expected):
+    for number in range(8, frequent + 1):
+        Image.fromarray(np.full((4, 4, 3), number, np.uint8)).save(root / f"images/{number}.png")
+    cells = [rare, *["Kuh"] * frequent]
+    (root / "labels.csv").write_text("image,labels\n" + "".join(f"{k},{cell}\n" for k, cell in enumerate(cells)))
+    found = [line for line in told(root, classes=None, masks=None) if "close to a frequent" in line]
+    what = "rare names close to a frequent one: 'Khu' (line 2, 1 image: did you mean 'Kuh'?): each is a class of its own"
+    assert [what in line for line in found] == [True] * expected
+    (root / "classes.txt").write_text(f"background\nKuh\n{rare}\n")
+    assert not any("close to a frequent" in line for line in told(root, masks=None))
+
+
 def test_masks_that_are_background_alone_are_told(root):
     masks(root, lambda mask, path: Image.fromarray(np.zeros_like(mask)).save(path))
     assert any("no pixel of any class but background" in line for line in told(root))

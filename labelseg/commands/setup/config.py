@@ -71,8 +71,26 @@ def _table(config: Config, key: str | None) -> str:
     start = table_of(key or "")
     chosen = [row for row in rows if not start or row[0] == start or row[0].startswith(f"{start}.")]
     if not chosen:
-        raise UsageError(f"config: no key is called '{key}'.{suggestion(start, [row[0] for row in rows], listed='')}")
+        if start in (settable := _plain_keys()):
+            return f"{start} is not set; the default: {settable[start]}."
+        raise UsageError(f"config: no key is called '{key}'.{suggestion(start, [*settable, *(row[0] for row in rows)], listed='')}")
     return format_table(("KEY", "VALUE", "FROM"), chosen)
+
+
+def _plain_keys() -> dict[str, str]:
+    """List the keys that are no parameters of stages and can be set, with what holds where they are not."""
+    from labelseg.data.dataset import KEYS
+
+    run = {"run.target": "none, so a run needs the name of a stage", "run.split": "that of the target's stage, or train"}
+    unset = {"long_side": "images are worked on at the size of their files", "label_map": "masks hold class ids"}
+    data = {**dict.fromkeys(KEYS, "none"), **unset}
+    evaluate = {"evaluate.threshold": "the best on the scored images"}
+    return {
+        **{f"data.{key}": default for key, default in data.items()},
+        **run,
+        **evaluate,
+        **{f"store.{key}": "none" for key in STORE_KEYS},
+    }
 
 
 def _todays(config: Config, key: str) -> str:

@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 USUAL_SIDE = 1000  # pixels above which images are larger than the settings are made for
 LARGE_PIXELS = 2_000_000  # above which a working size is set
 SIDE_FROM_TAGS, SIDE_FROM_MASKS = 512, 1024  # proposed, pixels: settings for tags were found on photos of 320 to 500
-SAMPLED = 100  # images whose size is looked up
+SAMPLED = 2000  # images whose size is looked up
 
 
 @dataclass
 class Survey:
-    """What was found in the data: images by split, how often tags name each class, and of files the median longer side and pixels."""
+    """What was found in the data: images by split, how often tags name each class, and of files the median longer side and pixels, and the
+    longest side."""
 
     classes: tuple[str, ...]
     images: dict[str, int] = field(default_factory=dict)
@@ -33,6 +34,7 @@ class Survey:
     by_class: Counter[int] = field(default_factory=Counter)
     long_side: int = 0
     pixels: int = 0
+    longest_side: int = 0
 
     def holds(self, split: str, kind: str) -> bool:
         """Whether some image of a split has tags or a mask."""
@@ -55,12 +57,12 @@ def survey_data(dataset: Dataset, table: Mapping[str, Any]) -> Survey:
     for image_id in dataset.ids("all"):
         survey.by_class.update(dataset.tags(image_id) or ())
     _check_found(dataset, survey, table)
-    survey.long_side, survey.pixels = _median_size(dataset)
+    survey.long_side, survey.pixels, survey.longest_side = _sizes(dataset)
     return survey
 
 
-def _median_size(dataset: Dataset) -> tuple[int, int]:
-    """Look up the longer side and the pixels of some images; 0 where the data is not files."""
+def _sizes(dataset: Dataset) -> tuple[int, int, int]:
+    """Look up the median longer side and pixels of some images, and the longest side; 0 where the data is not files."""
     from labelseg.data.folder.images import image_size
 
     ids = dataset.ids("all")
@@ -70,7 +72,9 @@ def _median_size(dataset: Dataset) -> tuple[int, int]:
         if isinstance(path, Path):
             with suppress(DataError):  # reported when it is computed
                 sizes.append(image_size(path))
-    return (int(median(map(max, sizes))), int(median(h * w for h, w in sizes))) if sizes else (0, 0)
+    if not sizes:
+        return 0, 0, 0
+    return int(median(map(max, sizes))), int(median(h * w for h, w in sizes)), max(map(max, sizes))
 
 
 def proposed_side(survey: Survey, *, from_tags: bool) -> int:
@@ -97,7 +101,8 @@ def survey_report(survey: Survey) -> str:
     named = ", ".join(f"{name} {survey.by_class[k]:,}" if survey.by_class[k] else name for k, name in enumerate(survey.classes))
     lines = [splits, f"{len(survey.classes)} classes, with the number of images tagged: {named}"]
     if survey.long_side:
-        lines.append(f"longer side of the images: {survey.long_side:,} pixels (median)")
+        largest = f", {survey.longest_side:,} of the largest" if survey.longest_side > survey.long_side else ""
+        lines.append(f"longer side of the images: {survey.long_side:,} pixels (median){largest}")
     if survey.long_side > USUAL_SIDE and survey.pixels <= LARGE_PIXELS:
         lines.append(
             "  That is large: images are worked on at the size of their files, and the defaults suit 300 to 500 pixels. A working size "

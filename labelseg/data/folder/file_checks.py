@@ -8,6 +8,7 @@ import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from statistics import median
 from typing import TypeVar
 
 import numpy as np
@@ -42,6 +43,8 @@ PICTURES = (
 LIKE_MASKS = (*PICTURES, ".jpg", ".jpeg", ".webp", ".npz", ".json", ".xml", ".mat")
 HEADERS, MASKS, QUICKLY = 2000, 100, 16  # files looked at, evenly over all
 MEGAPIXELS = 50  # above which a photo is told
+LARGE_SIDE, LARGER = 1000, 2  # pixels of the longer side, and times the median, above which an image is far larger than the others
+USUAL_SIDE = 512  # proposed at least, pixels of the longer side
 T = TypeVar("T")
 
 
@@ -88,6 +91,7 @@ def _image_findings(dataset: FolderDataset, most: int, *, whole: bool) -> Iterat
         what = f"{counted(others.total(), 'file')} passed over by format ({kinds})"
         yield Finding("warning", str(dataset.images), what, "they are no images of the data", f"Save them as one of {known}.")
     huge: list[tuple[float, str]] = []
+    sides: list[tuple[int, str]] = []
     unreadable: list[DataError] = []
     dark: list[str] = []
     ids = evenly(dataset.ids("all"), most)
@@ -98,6 +102,7 @@ def _image_findings(dataset: FolderDataset, most: int, *, whole: bool) -> Iterat
         except DataError as error:
             unreadable.append(error)
             continue
+        sides.append((max(height, width), path.name))
         if height * width > MEGAPIXELS * 1e6:
             huge.append((height * width / 1e6, path.name))
         if len(dark) < QUICKLY and path.suffix.lower() in (".png", ".tif", ".tiff") and _is_dark(path):
@@ -112,11 +117,25 @@ def _image_findings(dataset: FolderDataset, most: int, *, whole: bool) -> Iterat
             f"one takes some {most_pixels * 0.1:.0f} GB of memory and many minutes",
             "Have them worked on smaller: labelseg config data.long_side 1024",
         )  # fmt: skip
+    if whole:
+        yield from _larger(str(dataset.images), sides)
     if dark:
         yield Finding(
             "warning", str(dataset.images), f"16 bits, of which 12 or fewer are used: {some_of(dark)}", "read as nearly black",
             "Scale them first: docs/data.md has the lines.",
         )  # fmt: skip
+
+
+def _larger(where: str, sides: Sequence[tuple[int, str]]) -> Iterator[Finding]:
+    """Tell of images far larger than the others, given the longer side and the name of each."""
+    usual = int(median(side for side, _ in sides)) if sides else 0
+    larger = [(side, name) for side, name in sides if side > LARGE_SIDE and side > LARGER * usual]
+    if larger:
+        side, name = max(larger)
+        share = f"{len(larger):,} of {counted(len(sides), 'image')} looked at"
+        what = f"{share} far larger than the median of {usual:,} pixels, {name} of {side:,} the largest"
+        remedy = f"Have them worked on smaller: labelseg config data.long_side {max(USUAL_SIDE, usual)}"
+        yield Finding("warning", where, what, "each is worked on at its own size, which takes its time and memory", remedy)
 
 
 def _is_dark(path: Path) -> bool:
@@ -141,7 +160,8 @@ def _mask_findings(dataset: FolderDataset, most: int) -> Iterator[Finding]:
     yield from _turned(dataset, evenly(with_mask, HEADERS if most == MASKS else QUICKLY))
     looked_at = evenly(with_mask, most)
     errors: list[DataError] = []
-    only_ends, read = 0, 0
+    only_ends: list[str] = []
+    read = 0
     present: Counter[int] = Counter()
     for image_id in looked_at:
         try:
@@ -151,13 +171,14 @@ def _mask_findings(dataset: FolderDataset, most: int) -> Iterator[Finding]:
             continue
         read += 1
         present.update(ids)
-        only_ends += set(ids) <= {0, IGNORE} and IGNORE in ids
+        if set(ids) <= {0, IGNORE} and IGNORE in ids:
+            only_ends.append(dataset.mask_path(image_id).name)
     share = f"{len(errors):,} of {len(looked_at):,} masks looked at" if len(looked_at) > 1 else "the mask"
     if errors:
         level: Level = "warning" if read else "error"
         what = f"{share} cannot be used, the first: {str(errors[0]).rstrip('.')}"
         yield Finding(level, str(dataset.masks), what, "" if not read else "each costs its image only")
-    if read and only_ends == read and len(dataset.classes) > 1:
+    if read and len(only_ends) == read and len(dataset.classes) > 1:
         yield Finding(
             "error", str(dataset.masks), f"masks hold 0 and {IGNORE} only, and {IGNORE} means ignore", "the object counts nowhere",
             "Write the number of the class in place of 255: docs/data.md has the line.",
@@ -166,6 +187,14 @@ def _mask_findings(dataset: FolderDataset, most: int) -> Iterator[Finding]:
         yield Finding(
             "warning", str(dataset.masks), f"{counted(read, 'mask')} looked at, no pixel of any class but background", "scores say nothing"
         )
+    elif only_ends and len(dataset.classes) > 1:
+        verb = "holds" if len(only_ends) == 1 else "hold"
+        what = f"{len(only_ends):,} of {counted(read, 'mask')} looked at {verb} nothing but 0 and {IGNORE}"
+        yield Finding(
+            "warning", str(dataset.masks), f"{what} while others hold classes, {only_ends[0]} the first",
+            f"they count as background alone, as {IGNORE} means ignore",
+            f"If {IGNORE} is the object there, write the number of its class in its place: docs/data.md has the line.",
+        )  # fmt: skip
     yield from _palettes(dataset, looked_at)
 
 

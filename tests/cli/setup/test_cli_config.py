@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 from conftest import labelseg
+from PIL import Image
 
+from labelseg.commands.setup.config import EVALUATE_KEYS, RUN_KEYS
+from labelseg.data.dataset import KEYS
 from labelseg.stages import STAGES
 
 TOML = """\
@@ -63,3 +66,30 @@ def test_what_is_set_by_a_former_name_can_be_read_and_unset_by_it(root):
 def test_a_table_may_have_the_name_of_a_former_parameter(root):
     (root / "labelseg.toml").write_text(TOML.replace("[refine.wide]", "[refine.broad]"))
     assert "refine.broad.crf_iters" in config(root, "refine.broad").stdout
+
+
+@pytest.mark.parametrize(
+    ("key", "default"),
+    [
+        ("data.long_side", "images are worked on at the size of their files"),
+        ("data.masks", "none"),
+        ("run.target", "none, so a run needs the name of a stage"),
+        ("evaluate.threshold", "the best on the scored images"),
+        ("store.url", "none"),
+    ],
+)
+def test_a_key_that_can_be_set_and_is_not_is_told_so(root, key, default):
+    assert config(root, key).stdout == f"{key} is not set; the default: {default}.\n"
+
+
+def test_every_key_of_the_plain_tables_is_known_and_a_misspelt_one_gets_a_name(root):
+    for key in (*(f"data.{key}" for key in KEYS), *(f"run.{key}" for key in RUN_KEYS), *(f"evaluate.{key}" for key in EVALUATE_KEYS)):
+        assert key == "data.images" or "is not set" in config(root, key).stdout
+    (root / "images").mkdir()
+    Image.new("RGB", (4, 4)).save(root / "images/a.png")
+    (root / "classes.txt").write_text("background\ncat\n")
+    config(root, "data.classes", root / "classes.txt")
+    config(root, "data.long_side", "64")
+    assert config(root, "data.long_side").stdout.splitlines()[1].split()[:2] == ["data.long_side", "64"]
+    told = labelseg(root, "config", "data.long_sied", stages=STAGES)
+    assert told.exit_code == 2 and "no key is called 'data.long_sied'. Did you mean 'data.long_side'?" in told.stderr
