@@ -46,6 +46,7 @@ VALUES = {
     "human_work.instance": "override",
     "made": " --as sam",
     "seed": "1",
+    "max(USUAL_SIDE, usual)": "512",
     "then['scenario']": "overlap",
     "listed": "FILE",
     "named": " --with propagate",

@@ -24,22 +24,25 @@ class Ways:
 
 
 def weight_findings(nodes: Iterable[tuple[Stage, Any]]) -> Iterator[Finding]:
-    """Tell of files of weights that fit no backbone they are given to, and of weights that will be downloaded; each once.
+    """Tell of files of weights that fit no backbone they are given to, and of weights that will be downloaded; each once, with all
+    trainings that ask for it.
 
     Args:
         nodes: Stages with their parameters.
     """
-    asked: dict[tuple[str, str], tuple[str, Any]] = {}
+    asked: dict[tuple[str, str], tuple[dict[str, None], int]] = {}
     for declared, params in nodes:
         if declared.name == "import-network" and params.weights:
             yield from file_findings(params.weights)
         elif _takes_weights(declared, params):
-            asked.setdefault((params.backbone, params.weights), (declared.name, params))
-    for (backbone, weights), (stage, params) in asked.items():
+            asked.setdefault((params.backbone, params.weights), ({}, params.output_stride))[0][declared.name] = None
+    for (backbone, weights), (stages, stride) in asked.items():
         ways = Ways(
-            f"labelseg config {stage}.weights FILE", f"labelseg config {stage}.weights none", f"labelseg config {stage}.backbone NAME"
+            " && ".join(f"labelseg config {stage}.weights FILE" for stage in stages),
+            " && ".join(f"labelseg config {stage}.weights none" for stage in stages),
+            " && ".join(f"labelseg config {stage}.backbone NAME" for stage in stages),
         )
-        yield from network_findings(backbone, weights, stage, ways, params.output_stride)
+        yield from network_findings(backbone, weights, ", ".join(stages), ways, stride)
 
 
 def file_findings(weights: str) -> Iterator[Finding]:

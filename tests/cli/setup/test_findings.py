@@ -10,6 +10,7 @@ from conftest import labelseg
 from PIL import Image
 
 from labelseg.commands.running import upkeep
+from labelseg.results.outlook.initial_weights import weight_findings
 from labelseg.stages import STAGES
 
 
@@ -85,3 +86,14 @@ def test_warm_up_over_a_quarter_of_the_updates_is_told(data, tmp_path, warmup, t
     labelseg(root, "config", "train-classifier.warmup", warmup, stages=STAGES)
     said = labelseg(root, "train-classifier", "--dry-run", stages=STAGES).stderr
     assert (f"3 images give 6 updates, {warmup} of them warm-up" in said) is told
+
+
+def test_weights_that_are_not_there_are_told_of_all_trainings_at_once_with_the_commands_for_all():
+    trainings = [stage for stage in STAGES if stage.name in ("train-classifier", "train-affinity", "train-segmenter")]
+    (told,) = weight_findings([(stage, stage.params(backbone="resnet38", weights="imagenet")) for stage in trainings])
+    assert told.where == "weights of train-classifier, train-affinity, train-segmenter"
+    for word in ("FILE", "none"):
+        assert " && ".join(f"labelseg config {stage.name}.weights {word}" for stage in trainings) in told.remedy
+    classifier, _, segmenter = trainings
+    nodes = [(classifier, classifier.params(backbone="resnet38")), (segmenter, segmenter.params(backbone="resnet38", weights="none"))]
+    assert [finding.where for finding in weight_findings(nodes)] == ["weights of train-classifier"]
