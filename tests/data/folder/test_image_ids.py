@@ -24,6 +24,10 @@ def test_an_id_is_the_relative_path_without_extension(tmp_path: Path) -> None:
     assert ImageIndex(folder).files == {"a.b": "a.b.png", "b": "b.JPG", "x/y/c": "x/y/c.tif"}
 
 
+def test_ids_come_in_their_own_order_and_not_in_that_of_files(tmp_path: Path) -> None:
+    assert ImageIndex(touch(tmp_path, "a-b.png", "a.png", "a/c.png")).ids == ["a", "a-b", "a/c"]
+
+
 def test_files_that_would_collide_keep_their_extension(tmp_path: Path) -> None:
     folder = touch(tmp_path, "a.jpg", "a.png", "b.jpg", "a.jpg.png")
     index = ImageIndex(folder)

@@ -78,6 +78,7 @@ def test_many_files_are_remembered_by_the_next_process(tmp_path):
     table = filled(tmp_path / "files.json")
     assert found(table) == [entry(k) for k in range(len(NAMES))]
     assert table.get("/data/none") is None and table.get("/a") is None and table.get("/z") is None
+    assert table.unseen() == []
     for number in [*range(len(NAMES)), 7, 250, 8]:
         size, mtime, inode, content = entry(number)
         assert table.digest_of(NAMES[number], (size, mtime, inode)) == content

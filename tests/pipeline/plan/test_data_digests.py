@@ -26,6 +26,8 @@ def test_names_contents_order_and_kinds_of_the_images_change_the_digest_of_a_spl
         digest_of(["b", "a"], ["2", "1"]),
         digest_of(["a"], ["1"]),
         digest_of(["a", "b"], ["1", "2"], ("image", "tags")),
+        digest_of(["a", "b"], ["1", "2"], ("tags",)),
+        digest_of(["a", "b"], ["1", "2"], ("mask",)),  # unknown as well
     ]
     assert digests[0] == digest_of(["a", "b"], ["1", "2"])
     assert len(set(digests)) == len(digests)
