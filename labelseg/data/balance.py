@@ -9,8 +9,6 @@ from contextlib import suppress
 from itertools import combinations
 from pathlib import Path
 
-import numpy as np
-
 from labelseg.class_ids import IGNORE
 from labelseg.data.dataset import image_file
 from labelseg.data.domains.sized_dataset import folder_of
@@ -80,11 +78,13 @@ def split_findings(dataset: Dataset, validation: str, *, quick: bool = False) ->
     if not quick:
         for name in held_out:
             yield from _copies(dataset, name, ids[name], ids.get(LEARNED, []))
-    yield from _few_masks(dataset, validation, ids.get(validation, []))
+        yield from _few_masks(dataset, validation, ids.get(validation, []))
 
 
 def _few_masks(dataset: Dataset, name: str, ids: Sequence[str]) -> Iterator[Finding]:
     """Tell of a split with so few masks that scores on it say little; a split without any scores nothing."""
+    import numpy as np
+
     masked = [image_id for image_id in ids if dataset.has(image_id, "mask")]
     if not 0 < len(masked) < FEWEST_MASKS:
         return
@@ -94,7 +94,7 @@ def _few_masks(dataset: Dataset, name: str, ids: Sequence[str]) -> Iterator[Find
             present.update(np.unique(dataset.mask(image_id)).tolist())
     lacking = [f"'{class_name}'" for k, class_name in enumerate(dataset.classes) if k not in present and k != IGNORE]
     what = f"{counted(len(masked), 'mask')} for {counted(len(ids), 'image')}{f', none with {some_of(lacking)}' if lacking else ''}"
-    effect = 'scores on so few say little, and keep = "best" chooses the epoch of a segmenter by them'
+    effect = 'scores on so few say little, and choose the epoch of a segmenter where keep = "best"'
     remedy = (
         f"Give {name} {FEWEST_MASKS} masks or more, of every class: draw some, or list images with masks in {name}.txt; "
         "or keep the last epoch: labelseg config train-segmenter.keep last"

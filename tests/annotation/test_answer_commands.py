@@ -206,7 +206,7 @@ def test_what_asks_nothing_is_refused(root):
     for command in ("annotate", "answers"):
         assert "asks nothing. Name an instance that does: labor-select, ask." in call(root, command, "segment").output
         assert call(root, command, "ask@other").exit_code == 2
-        assert call(root, command, "ask", "--split", "nowhere").exit_code == 1
+        assert call(root, command, "ask", "--split", "nowhere").exit_code == 2
     assert call(root, "annotate", "--no-token", "--host", "0.0.0.0").exit_code == 2
     assert call(root, "annotate", "--who", "").exit_code == 2
     assert call(root, "answers", "--noise", "0.5").exit_code == 2

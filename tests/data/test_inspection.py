@@ -138,7 +138,9 @@ def test_files_that_differ_in_the_middle_alone_are_no_copies(root):
 def test_hardly_any_masks_to_score_on_are_told_with_the_classes_they_lack(root):
     (root / "masks/7.png").unlink()
     (line,) = (line for line in told(root) if "split val" in line)
-    assert line.startswith("warning: split val: 1 mask for 2 images, none with 'dog': scores on so few say little, and keep = \"best\"")
+    assert line.startswith(
+        "warning: split val: 1 mask for 2 images, none with 'dog': scores on so few say little, and choose the epoch of a"
+    )
     assert told(root, quick=True) == [line]
     (root / "masks/6.png").unlink()
     assert told(root) == []

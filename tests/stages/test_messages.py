@@ -208,6 +208,7 @@ def test_a_message_with_a_wrong_option_is_found(text, place):
 
 # Sources of values that no shell takes apart: names of stages and of tags, numbers, and what is quoted where it is made.
 PLAIN = {
+    "file_checks.max(USUAL_SIDE, usual)",
     *("stage", "stage.name", "self.stage", "tag", "tags.name", "seed", "setting", "named", "then['scenario']", "demo.instance"),
     *("human_work.instance", "human_work.image", "stage_commands.number", "f' --{_dashed(name)} {value:g}' if name else ''"),
     *("-(-ENOUGH_UPDATES // length.steps)", "ctx.invoked_subcommand", "ctx.invoked_subcommand or ''"),

@@ -127,7 +127,7 @@ def test_the_same_classes_in_other_words_are_the_same_step(workspace):
 
 def test_the_command_takes_the_number_of_the_step(finished):
     result = labelseg(finished.root, "wilson", "--step", 1, "--dry-run")
-    assert (result.exit_code, result.output) == (0, "wilson@1 is fresh: nothing to do.\n")
+    assert (result.exit_code, result.stdout) == (0, "wilson@1 is fresh: nothing to do.\n")
     result = labelseg(finished.root, "wilson")
     assert result.exit_code == 2 and "wilson goes step by step" in result.output
 
@@ -135,7 +135,7 @@ def test_the_command_takes_the_number_of_the_step(finished):
 def test_a_task_given_with_a_step_is_that_of_the_steps_before_too(tmp_path):
     root = make_workspace(tmp_path, train=2)
     result = labelseg(root, "wilson", "--step", 1, "--task", "target;star", "--alpha", "0.75", "--dry-run")
-    assert [line.split()[0] for line in result.output.splitlines()[1:]] == ["wilson@0", "wilson@1"]
+    assert [line.split()[0] for line in result.stdout.splitlines()[1:]] == ["wilson@0", "wilson@1"]
 
 
 RESUMED = """
