@@ -141,7 +141,7 @@ def test_hardly_any_masks_to_score_on_are_told_with_the_classes_they_lack(root):
     assert line.startswith(
         "warning: split val: 1 mask for 2 images, none with 'dog': scores on so few say little, and choose the epoch of a"
     )
-    assert told(root, quick=True) == [line]
+    assert told(root, quick=True) == []
     (root / "masks/6.png").unlink()
     assert told(root) == []
 
